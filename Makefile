@@ -1,0 +1,27 @@
+# make demo   the whole road on sample clips        make test   ruff and pytest
+# make bench  measurements                          make lint   ruff alone
+# Each sets up .venv when it is absent and installs only when the requirements changed. PYTHON=python3.12 chooses another.
+PYTHON ?= python3
+VENV := .venv/bin/python
+INSTALLED := .venv/installed
+
+.PHONY: demo test bench lint
+demo: $(INSTALLED)
+	$(VENV) -m demo
+
+test: lint
+	$(VENV) -m pytest
+
+bench: $(INSTALLED)
+	for script in benchmarks/*.py; do $(VENV) $$script || exit 1; done
+
+lint: $(INSTALLED)
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	test -x $(VENV) || $(PYTHON) -m venv .venv
+	$(VENV) -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV) -m pip install --quiet -r requirements-dev.txt
+	$(VENV) -m pip install --quiet --no-deps retinaface-pytorch==0.0.8
+	touch $@
