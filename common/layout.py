@@ -1,0 +1,80 @@
+"""The contract's folders (section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import BadInputError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+_FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders in `folder`, by name; other files among them are none of our business."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name ends like a video, in capitals or not."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
+def part_videos(root: Path) -> dict[str, Path]:
+    """Map `<part>/<video>` (no suffix) to the video file, for every part below `root`, in order.
+
+    Raises FileNotFoundError if `root` is absent or holds no video, BadInputError if two videos of a part differ only in their
+    suffix and so would share a folder.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; it should hold one folder of videos per part")
+    found: dict[str, Path] = {}
+    for part in subfolders(root):
+        for path in sorted(filter(is_video, part.iterdir())):
+            key = f"{part.name}/{path.stem}"
+            if key in found:
+                raise BadInputError(f"{found[key]} and {path} would share the folder {key}; rename one")
+            found[key] = path
+    if not found:
+        raise FileNotFoundError(f"no video in {root}/<part>/ (looked for {', '.join(VIDEO_SUFFIXES)})")
+    return found
+
+
+def part_folders(root: Path) -> dict[str, Path]:
+    """Map `<part>/<video>` to the video's folder below `root`, in order. Raises FileNotFoundError if there is none."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; run the stage before this one first")
+    found = {f"{part.name}/{video.name}": video for part in subfolders(root) for video in subfolders(part)}
+    if not found:
+        raise FileNotFoundError(f"{root} holds no <part>/<video> folder; run the stage before this one first")
+    return found
+
+
+def numbered_frames(folder: Path, suffix: str) -> list[Path]:
+    """`frame1<suffix>`, `frame2<suffix>`, ... of a folder, in order of their number.
+
+    Raises BadInputError when the folder is absent, has no such file, or lacks a number in between.
+    """
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is missing")
+    by_number = dict(_frame_numbers(folder, suffix))
+    if not by_number:
+        raise BadInputError(f"{folder} holds no frame%d{suffix}")
+    missing = [number for number in range(1, max(by_number) + 1) if number not in by_number]
+    if missing:
+        raise BadInputError(f"{folder}: frame{missing[0]}{suffix} is missing ({len(missing)} of {max(by_number)} are)")
+    return [by_number[number] for number in range(1, len(by_number) + 1)]
+
+
+def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
+    for path in folder.iterdir():
+        match = _FRAME_NUMBER.fullmatch(path.stem)
+        if match and path.suffix == suffix:
+            yield int(match[1]), path
+
+
+def safe_relative(name: str) -> str:
+    """Return `name` if it stays in the folder it is joined to; raise BadInputError for absolute names and those that climb out."""
+    if not name or "\0" in name or "\\" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise BadInputError(f"unsafe name {name!r}: it must be relative and may not contain '..'")
+    return name
