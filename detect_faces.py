@@ -1,0 +1,73 @@
+"""Stage 2: RetinaFace boxes of every frame.
+
+Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png
+Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, then `x y w h score ` a line, best first.
+       A video's folder appears when it is complete; running again skips it.
+
+    python detect_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.atomic import atomic_folder
+from common.device import CHOICES, pick_device
+from common.errors import BadInputError
+from common.images import read_image
+from common.layout import numbered_frames, part_folders
+from common.stage import positive, run_script, run_stage, stage_parser
+from faces.boxes import format_boxes
+from faces.retinaface import FaceDetector, default_weights
+
+
+@lru_cache(maxsize=1)
+def detector(weights: Path, device: str) -> FaceDetector:
+    """This process's detector, loaded once, on one thread: the processes are the parallelism."""
+    torch.set_num_threads(1)
+    return FaceDetector(weights, device)
+
+
+def detect(frames: Path, output: Path, weights: Path, device: str, batch: int) -> int:
+    """Write the box files of one video's frame folder; return the number of frames."""
+    paths = numbered_frames(frames, ".png")
+    with atomic_folder(output) as folder:
+        for start in range(0, len(paths), batch):
+            chunk = paths[start : start + batch]
+            boxes = detector(weights, device).detect(read_same_size(chunk))
+            for path, detections in zip(chunk, boxes, strict=True):
+                (folder / f"{path.stem}.txt").write_text(format_boxes(detections))
+    return len(paths)
+
+
+def read_same_size(paths: list[Path]) -> list[np.ndarray]:
+    """Read images [H, W, 3] BGR; raises BadInputError naming one that cannot be read or differs in size from the first."""
+    images = [read_image(path) for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if image.shape != images[0].shape:
+            raise BadInputError(f"{path} has another size than {paths[0].name}: {image.shape}, {images[0].shape}")
+    return images
+
+
+def main() -> int:
+    """Detect in every frame folder; 1 if one failed."""
+    parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the one in inference/face_detect_ckpt")
+    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="frames a detector call (default: 8)")
+    options = parser.parse_args()
+    weights = options.weights or default_weights()
+    if not weights.is_file():
+        raise FileNotFoundError(f"no detector weights at {weights}")
+    device = pick_device(options.device)
+    jobs = {
+        name: (folder, options.boxes / name, weights, device, options.batch)
+        for name, folder in part_folders(options.frames).items()
+    }
+    return run_stage("detect_faces", detect, jobs, options.boxes, done="", workers=options.workers)
+
+
+if __name__ == "__main__":
+    run_script(main)

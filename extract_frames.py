@@ -1,0 +1,40 @@
+"""Stage 1: every frame of every video as a PNG.
+
+Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
+Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
+       (file, frames, height, width, fps). A video's folder appears when it is complete; running again skips it.
+
+    python extract_frames.py --videos DFDC-Kaggle --frames DFDC-Kaggle_image
+"""
+
+import json
+from pathlib import Path
+
+from common.atomic import atomic_folder
+from common.images import write_image
+from common.layout import part_videos
+from common.stage import run_script, run_stage, stage_parser
+from faces.video import probe, read_frames
+
+
+def extract(video: Path, output: Path) -> int:
+    """Write the frames of one video and their `video.json`; return how many."""
+    info = probe(video)
+    with atomic_folder(output) as folder:
+        count = 0
+        for count, frame in enumerate(read_frames(video), start=1):
+            write_image(folder / f"frame{count}.png", frame)
+        facts = {"file": video.name, **info._asdict(), "frames": count}
+        (folder / "video.json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
+    return count
+
+
+def main() -> int:
+    """Extract every part's videos; 1 if one failed."""
+    options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
+    jobs = {name: (video, options.frames / name) for name, video in part_videos(options.videos).items()}
+    return run_stage("extract_frames", extract, jobs, options.frames, done="video.json", workers=options.workers)
+
+
+if __name__ == "__main__":
+    run_script(main)

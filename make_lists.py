@@ -1,0 +1,231 @@
+"""Stage 4: the eight lists of face tracks that training and validation read.
+
+Reads  DFDC-Kaggle/<part>/metadata.json, DFDC-Kaggle_Alignedface/<part>/<video>/info.json, inference/sample_submission.csv
+Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>.<ext> start stride count label` (label 1 =
+       FAKE), shuffled with a fixed seed. With n the number of frames of the video:
+
+    val_30-39_train_alignedface_png    every part but 30-39                stride 30, ceil(n/30)
+    val_30-39_val_alignedface_png      parts 30-39, at most 2 faces        stride 30, ceil(n/30)
+    trainval_alignedface_png           all but the public validation       stride 30, ceil(n/30)
+    trainval_alignedface_jpg           the same                            stride 1, n
+    publicval_alignedface_png          the public-validation videos        stride 30, n//30
+    publicval_sf_alignedface_jpg       the same                            stride 1, n
+    all_videos_train_alignedface_jpg   originals not drawn for validation, at most 3 faces   stride 1, n
+    all_videos_val_sf_alignedface_jpg  originals drawn for validation, at most 3 faces       stride 1, n
+
+The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever part they lie.
+The all_videos split draws originals: every fake follows its original. An original with k fakes is drawn with probability
+.65, .44, .21, .10, .04 for k up to 1, 2, 3, 4, 5, then .02 and .01, and never above 7, by a hash of its name and the seed, so
+that adding parts moves no video from one side to the other.
+
+Any number of parts will do. A video of metadata.json without info.json is left out, named, and makes the exit status 1.
+
+    python make_lists.py --videos DFDC-Kaggle --faces DFDC-Kaggle_Alignedface --lists DFDC-Kaggle_list
+"""
+
+import csv
+import hashlib
+import json
+import math
+import random
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from common.atomic import write_text
+from common.errors import BadInputError
+from common.layout import safe_relative, subfolders
+from common.stage import folder_parser, record_failures, run_script
+
+VAL_PROBABILITY = (0.65, 0.65, 0.44, 0.21, 0.10, 0.04, 0.02, 0.01)  # of an original with 0, 1, ... 7 fakes
+LABELS = {"REAL": 0, "FAKE": 1}
+
+
+class Video(NamedTuple):
+    """A labelled video whose faces are cut: its part and name (no suffix), label, original's name, frames, face tracks."""
+
+    part: str
+    name: str
+    label: int
+    original: str
+    frames: int
+    faces: int
+
+
+class ListRule(NamedTuple):
+    """One list: which videos, file type, stride, the number of frames to take of n, faces per video."""
+
+    file: str
+    holds: Callable[[Video], bool]
+    suffix: str
+    stride: int
+    count: Callable[[int], int]
+    max_faces: int | None = None
+
+
+def part_number(part: str) -> int | None:
+    """The number that ends a part's name, None where there is none."""
+    match = re.search(r"(\d+)$", part)
+    return int(match[1]) if match else None
+
+
+def drawn_for_validation(original: str, fakes: int, seed: int) -> bool:
+    """Whether the all_videos split puts this original, with that number of fakes, on the validation side."""
+    if fakes >= len(VAL_PROBABILITY):
+        return False
+    digest = hashlib.sha256(f"{seed}/{original}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < VAL_PROBABILITY[fakes]
+
+
+def list_rules(videos: Iterable[Video], public: set[str], seed: int) -> list[ListRule]:
+    """The eight lists as rows, for these videos and these public-validation names."""
+    fakes: dict[str, int] = {}
+    for video in videos:
+        fakes[video.original] = fakes.get(video.original, 0) + video.label
+    drawn = {original for original, count in fakes.items() if drawn_for_validation(original, count, seed)}
+
+    def in_30_39(video: Video) -> bool:
+        number = part_number(video.part)
+        return number is not None and 30 <= number <= 39
+
+    def is_public(video: Video) -> bool:
+        return video.name in public
+
+    def is_val(video: Video) -> bool:
+        return video.original in drawn
+
+    def all_frames(n: int) -> int:
+        return n
+
+    def every_30th(n: int) -> int:
+        return math.ceil(n / 30)
+
+    def whole_30s(n: int) -> int:
+        return n // 30
+
+    def no(test: Callable[[Video], bool]) -> Callable[[Video], bool]:
+        return lambda video: not test(video)
+
+    return [
+        ListRule("val_30-39_train_alignedface_png", no(in_30_39), "png", 30, every_30th),
+        ListRule("val_30-39_val_alignedface_png", in_30_39, "png", 30, every_30th, max_faces=2),
+        ListRule("trainval_alignedface_png", no(is_public), "png", 30, every_30th),
+        ListRule("trainval_alignedface_jpg", no(is_public), "jpg", 1, all_frames),
+        ListRule("publicval_alignedface_png", is_public, "png", 30, whole_30s),
+        ListRule("publicval_sf_alignedface_jpg", is_public, "jpg", 1, all_frames),
+        ListRule("all_videos_train_alignedface_jpg", no(is_val), "jpg", 1, all_frames, max_faces=3),
+        ListRule("all_videos_val_sf_alignedface_jpg", is_val, "jpg", 1, all_frames, max_faces=3),
+    ]
+
+
+SIDES = (("val_30-39_train_alignedface_png", "val_30-39_val_alignedface_png"),
+         ("trainval_alignedface_jpg", "publicval_sf_alignedface_jpg"),
+         ("all_videos_train_alignedface_jpg", "all_videos_val_sf_alignedface_jpg"))  # fmt: skip
+
+
+def check_sides(videos: list[Video], rules: list[ListRule]) -> None:
+    """Raise BadInputError if an original (with its fakes) sits on both sides of a split, naming up to five."""
+    by_file = {rule.file: rule for rule in rules}
+    for train, val in SIDES:
+        both = {video.original for video in videos if by_file[train].holds(video)} & {
+            video.original for video in videos if by_file[val].holds(video)
+        }
+        if both:
+            raise BadInputError(f"{train} and {val} share {len(both)} originals: {', '.join(sorted(both)[:5])}")
+
+
+def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
+    """The lines of one list, shuffled. Tracks of too few frames for a line (count 0) are left out."""
+    lines = [
+        f"{video.part}/{video.name}/frame%d_face{face}.{rule.suffix} 1 {rule.stride} {rule.count(video.frames)} {video.label}"
+        for video in videos
+        if rule.holds(video) and rule.count(video.frames)
+        for face in range(1, min(video.faces, rule.max_faces or video.faces) + 1)
+    ]
+    random.Random(f"{seed}/{rule.file}").shuffle(lines)
+    return lines
+
+
+def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, str]]:
+    """All labelled videos with their faces, in order, and `<part>/<video>` to reason for those that cannot be used."""
+    found, failed = [], {}
+    for part in subfolders(videos):
+        if not (part / "metadata.json").is_file():
+            continue
+        for file, entry in sorted(read_metadata(part / "metadata.json").items()):
+            name = Path(file).stem
+            try:
+                label, original = LABELS[entry["label"]], Path(entry.get("original") or file).stem
+                frames, tracks = read_info(faces / part.name / name / "info.json")
+            except KeyError as error:
+                failed[f"{part.name}/{name}"] = f"{part / 'metadata.json'}: label is {error}, not one of {', '.join(LABELS)}"
+            except BadInputError as error:
+                failed[f"{part.name}/{name}"] = str(error)
+            else:
+                found.append(Video(part.name, name, label, original, frames, tracks))
+    return found, failed
+
+
+def read_metadata(path: Path) -> dict[str, dict]:
+    """A part's metadata.json; raises BadInputError naming it if it is malformed or names a file outside the part."""
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    if not isinstance(metadata, dict) or not all(isinstance(entry, dict) for entry in metadata.values()):
+        raise BadInputError(f'{path} is not a map from file names to {{"label": ...}}')
+    for file in metadata:
+        if Path(safe_relative(file)).name != file or "\n" in file:
+            raise BadInputError(f"{path}: {file!r} is not a plain file name")
+    return metadata
+
+
+def read_info(path: Path) -> tuple[int, int]:
+    """The numbers of frames and tracks of an info.json; raises BadInputError."""
+    if not path.is_file():
+        raise BadInputError(f"{path} is missing: its faces are not cut yet")
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        return int(info["frames"]), len(info["tracks"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInputError(f"{path}: malformed ({error!r})") from error
+
+
+def read_public(path: Path) -> set[str]:
+    """The names (no suffix) in the `filename` column of a CSV; raises BadInputError if it has none."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if "filename" not in (rows.fieldnames or ()):
+            raise BadInputError(f"{path} has no column 'filename'")
+        return {Path(safe_relative(row["filename"])).stem for row in rows}
+
+
+def main() -> int:
+    """Write the eight lists; 1 if a labelled video is missing from them."""
+    parser = folder_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
+    public_default = Path("inference/sample_submission.csv")
+    parser.add_argument("--public-val", type=Path, default=public_default, metavar="CSV", help=f"default: {public_default}")
+    parser.add_argument("--seed", type=int, default=0, help="of the all_videos split and the order of lines (default: 0)")
+    options = parser.parse_args()
+    if not options.videos.is_dir():
+        raise FileNotFoundError(f"{options.videos} is not a folder; it should hold one folder with metadata.json per part")
+    videos, failed = read_videos(options.videos, options.faces)
+    if not videos and not failed:
+        raise FileNotFoundError(f"no <part>/metadata.json in {options.videos}")
+    rules = list_rules(videos, read_public(options.public_val), options.seed)
+    check_sides(videos, rules)
+    for rule in rules:
+        lines = list_lines(videos, rule, options.seed)
+        write_text(options.lists / f"{rule.file}.txt", "".join(f"{line}\n" for line in lines))
+        print(f"{rule.file}: {len(lines)} tracks, {sum(line.endswith(' 1') for line in lines)} fake")
+    for name, reason in failed.items():
+        print(f"make_lists: {name}: {reason}", file=sys.stderr)
+    record_failures(options.lists, failed)
+    print(f"make_lists: {len(videos)} videos done, {len(failed)} failed; {options.lists}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,112 @@
+"""Stage 3: one track per face, cut to squares of one size.
+
+Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png, DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jpg (video models, quality 95) at native
+       size, and info.json: frames, height, width, fps, voted_faces, and per face its detections and its square in every frame.
+       A video's folder appears when it is complete, info.json last; running again skips it. No face: info.json alone.
+
+    python save_aligned_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface --faces DFDC-Kaggle_Alignedface
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from common.atomic import atomic_folder
+from common.errors import BadInputError
+from common.images import read_image, write_image
+from common.layout import numbered_frames, part_folders
+from common.stage import run_script, run_stage, stage_parser
+from faces.boxes import parse_boxes
+from faces.crops import Crop, Square, cut, plan_crops
+from faces.tracking import Track, track_faces
+
+
+def save_faces(frames: Path, boxes: Path, output: Path) -> int:
+    """Track and cut the faces of one video; return the number of frames."""
+    images = numbered_frames(frames, ".png")
+    detections = read_boxes(boxes, len(images))
+    video = read_video_facts(frames, len(images))
+    height, width = read_image(images[0]).shape[:2]
+    voted, tracks = track_faces(detections)
+    squares, crops = plan_crops(tracks, len(images), width, height)
+    with atomic_folder(output) as folder:
+        write_crops(images, crops, folder)
+        facts = describe(len(images), height, width, video.get("fps"), voted, tracks, squares)
+        (folder / "info.json").write_text(facts, encoding="utf-8")
+    return len(images)
+
+
+def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
+    """The box files of a video, one per frame; raises BadInputError naming a missing or malformed one."""
+    if not folder.is_dir():
+        raise BadInputError(f"{folder} is missing: detect_faces.py has not finished this video")
+    boxes = []
+    for number in range(1, frames + 1):
+        path = folder / f"frame{number}.txt"
+        try:
+            boxes.append(parse_boxes(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise BadInputError(f"{path} is missing") from None
+        except (BadInputError, UnicodeDecodeError) as error:
+            raise BadInputError(f"{path}: {error}") from error
+    if (folder / f"frame{frames + 1}.txt").exists():
+        raise BadInputError(f"{folder} has boxes for more than the {frames} frames there are")
+    return boxes
+
+
+def read_video_facts(frames: Path, count: int) -> dict:
+    """`video.json` of a frame folder, empty where frames came from elsewhere; BadInputError if frames are missing at its end."""
+    path = frames / "video.json"
+    if not path.is_file():
+        return {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    if facts.get("frames") != count:
+        raise BadInputError(f"{frames} holds {count} frames, its video.json says {facts.get('frames')}")
+    return facts
+
+
+def write_crops(images: list[Path], crops: dict[int, list[Crop]], folder: Path) -> None:
+    """Write both files of every face in every frame, reading each frame's image once."""
+    for source in sorted(crops):
+        image = read_image(images[source])
+        for face, frame, square in crops[source]:
+            for suffix in (".png", ".jpg"):
+                write_image(folder / f"frame{frame + 1}_face{face + 1}{suffix}", cut(image, square))
+
+
+def describe(
+    frames: int,
+    height: int,
+    width: int,
+    fps: float | None,
+    voted: int,
+    tracks: list[Track],
+    squares: list[list[Square]],
+) -> str:
+    """`info.json` as text. Frames are numbered from 1 as the files are; boxes are corners, squares x, y, size."""
+    faces = [
+        {
+            "detections": [[found.frame + 1, list(found.box), float(str(np.float32(found.score)))] for found in track],
+            "squares": [list(square) for square in track_squares],
+        }
+        for track, track_squares in zip(tracks, squares, strict=True)
+    ]
+    facts = {"frames": frames, "height": height, "width": width, "fps": fps, "voted_faces": voted, "tracks": faces}
+    return json.dumps(facts) + "\n"
+
+
+def main() -> int:
+    """Cut the faces of every video with frames; 1 if one failed."""
+    folders = {"frames": "DFDC-Kaggle_image", "boxes": "DFDC-Kaggle_Retinaface", "faces": "DFDC-Kaggle_Alignedface"}
+    options = stage_parser(__doc__, **folders).parse_args()
+    jobs = {name: (folder, options.boxes / name, options.faces / name) for name, folder in part_folders(options.frames).items()}
+    return run_stage("save_aligned_faces", save_faces, jobs, options.faces, done="info.json", workers=options.workers)
+
+
+if __name__ == "__main__":
+    run_script(main)
