@@ -1,0 +1,1 @@
+"""The image networks and their training: one crop in, one probability out."""

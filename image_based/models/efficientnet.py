@@ -1,0 +1,73 @@
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4).
+
+timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual one: every
+stride-2 convolution pads one more on the right and below. And state dicts speak the published names (`_conv_stem`, `_blocks.0.
+_depthwise_conv`, ...), both when read and when written.
+"""
+
+from functools import partial
+
+import timm
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DROPOUT = {"b0": 0.2, "b1": 0.2, "b3": 0.3}
+DROP_CONNECT = 0.2  # times block / number of blocks
+BN_MOMENTUM, BN_EPS = 0.01, 1e-3
+
+TOP = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+SQUEEZE = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand", "conv_dw": "_depthwise_conv"}
+FIRST_BLOCK = SQUEEZE | {"bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+BLOCK = SQUEEZE | {"conv_pw": "_expand_conv", "bn1": "_bn0", "bn2": "_bn1", "conv_pwl": "_project_conv", "bn3": "_bn2"}
+
+
+class StaticPadConv2d(nn.Conv2d):
+    """A stride-2 convolution that pads (k-3)/2 + (0, 1) before and after: k=3 (0, 1), k=5 (1, 2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = (self.kernel_size[0] - 3) // 2, (self.kernel_size[0] - 1) // 2
+        return self._conv_forward(F.pad(x, (before, after, before, after)), self.weight, self.bias)
+
+
+def efficientnet(variant: str, num_classes: int) -> nn.Module:
+    """EfficientNet `b0`, `b1` or `b3`: images [B, 3, H, W] -> logits [B, num_classes]."""
+    model = timm.create_model(
+        f"efficientnet_{variant}",
+        num_classes=num_classes,
+        drop_rate=DROPOUT[variant],
+        drop_path_rate=DROP_CONNECT,
+        bn_momentum=BN_MOMENTUM,
+        bn_eps=BN_EPS,
+    )
+    _pad_statically(model)
+    to_published = _published_names(model)
+    from_published = {published: own for own, published in to_published.items()}
+    model.register_state_dict_post_hook(partial(_rename, names=to_published))
+    model.register_load_state_dict_pre_hook(partial(_rename, names=from_published))
+    return model
+
+
+def _pad_statically(model: nn.Module) -> None:
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv2d) and conv.stride == (2, 2):
+            conv.__class__ = StaticPadConv2d
+            conv.padding = (0, 0)
+
+
+def _published_names(model: nn.Module) -> dict[str, str]:
+    """Map timm's names of all layers to the published ones, `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
+    names = dict(TOP)
+    blocks = [(f"blocks.{stage}.{index}", block) for stage, group in enumerate(model.blocks) for index, block in enumerate(group)]
+    for number, (own, block) in enumerate(blocks):
+        table = BLOCK if hasattr(block, "conv_pwl") else FIRST_BLOCK
+        names |= {f"{own}.{layer}": f"_blocks.{number}.{published}" for layer, published in table.items()}
+    return names
+
+
+def _rename(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object, names: dict[str, str]) -> None:
+    """A state-dict hook: rename, in place and keeping the order, the entries below `prefix` by their layer's name."""
+    entries = list(state.items())
+    state.clear()
+    for key, value in entries:
+        layer, _, leaf = key.removeprefix(prefix).rpartition(".")
+        state[f"{prefix}{names[layer]}.{leaf}" if key.startswith(prefix) and layer in names else key] = value

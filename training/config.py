@@ -1,0 +1,125 @@
+"""A training's YAML file as checked, typed values; overrides from the command line; every resolved config is recorded.
+
+Unknown and missing keys are errors that name the nearest known key: a typo in a config must not train something else.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from common.errors import BadInputError
+
+T = TypeVar("T")
+
+
+class ConfigError(BadInputError):
+    """A config or an override is wrong; the message names the key."""
+
+
+@dataclass(frozen=True)
+class LRScheduler:
+    """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on."""
+
+    base_lr: float
+    warmup_lr: float
+    warmup_steps: int
+    lr_steps: list[int]
+    lr_mults: list[float]
+    max_iter: int
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What the image and the video trainings share. Paths are relative to the repository's root."""
+
+    arch: str
+    num_classes: int
+    pretrained: str | None  # weights to start from; null: random
+    train_root: str  # folder that the lists' paths are relative to
+    train_list: str
+    val_root: str
+    val_lists: dict[str, str]  # name of a validation set: its list
+    save_path: str  # folder of this config's runs below the experiments
+    input_size: int  # pixels
+    color: str  # rgb or bgr
+    mean: list[float]
+    std: list[float]
+    batch_size: int  # per process
+    reference_world_size: int  # processes of the reference; the loss is divided by it
+    workers: int  # loader processes per process
+    positive_weight: float  # class weight of FAKE is twice this, of REAL 2 minus that
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    lr_scheduler: LRScheduler
+    print_freq: int  # steps
+    val_freq: int  # steps between validations and checkpoints
+    seed: int
+
+
+def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
+    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and types. Raises ConfigError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for override in overrides:
+        _apply(values, override)
+    return _build(kind, values, str(path))
+
+
+def dump_config(config: TrainingConfig) -> str:
+    """The config as YAML, keys in their own order."""
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override!r} is not key=value")
+    *parents, last = key.split(".")
+    for parent in parents:
+        if not isinstance(values.get(parent), dict):
+            raise ConfigError(f"--set {key}: {_unknown(parent, values)}")
+        values = values[parent]
+    if last not in values:
+        raise ConfigError(f"--set {key}: {_unknown(last, values)}")
+    values[last] = yaml.safe_load(text)
+
+
+def _build(kind: type[T], values: object, where: str) -> T:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} is not a map of keys to values")
+    known = {field.name: field for field in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: {_unknown(str(key), known)}")
+    missing = [name for name, field in known.items() if name not in values and field.default is MISSING]
+    if missing:
+        raise ConfigError(f"{where}: missing {', '.join(missing)}")
+    types = get_type_hints(kind)
+    return kind(**{key: _convert(types[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: ANN401
+    if is_dataclass(kind):
+        return _build(kind, value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind == list[float] and isinstance(value, list):
+        return [_convert(float, item, where) for item in value]
+    if kind == list[int] and isinstance(value, list):
+        return [_convert(int, item, where) for item in value]
+    plain = {dict[str, str]: dict, str | None: (str, type(None))}.get(kind, kind)
+    if not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _unknown(key: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0)
+    return f"unknown key {key!r}, the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"

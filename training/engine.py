@@ -1,0 +1,111 @@
+"""The training step, its loop, and validation."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from training.config import TrainingConfig
+from training.schedule import lr_at
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the weights of this step were not written anywhere."""
+
+
+@dataclass
+class Meter:
+    """Means since the last report."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, **values: float) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """The means, starting anew."""
+        means = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+
+def make_criterion(config: TrainingConfig, device: torch.device) -> nn.CrossEntropyLoss:
+    """Cross entropy with class weights [REAL, FAKE]: [1.8, .2] for the contract's positive_weight of .1."""
+    positive = 2 * config.positive_weight
+    return nn.CrossEntropyLoss(weight=torch.tensor([2 - positive, positive], device=device))
+
+
+def make_optimizer(config: TrainingConfig, model: nn.Module) -> Optimizer:
+    """SGD as the config says; the learning rate is set at each step."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=0.0,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
+
+
+def train(
+    config: TrainingConfig,
+    model: nn.Module,
+    optimizer: Optimizer,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    device: torch.device,
+    start: int,
+    report: Callable[[int, dict[str, float]], None],
+    checkpoint: Callable[[int], None],
+) -> None:
+    """Train from step `start` to the schedule's end.
+
+    A batch is images [B, 3, H, W], labels [B], and how many of its samples replace unreadable ones. Every print_freq steps
+    `report(step, means)` is called; every val_freq steps and after the last one `checkpoint(step)`. Raises NonFiniteLossError.
+    """
+    criterion = make_criterion(config, device)
+    meter, last = Meter(), config.lr_scheduler.max_iter - 1
+    began = time.perf_counter()
+    model.train()
+    for step, (images, labels, replaced) in enumerate(batches, start=start):
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        lr = set_lr(optimizer, lr_at(step, config.lr_scheduler))
+        logits = model(images)
+        loss = criterion(logits, labels)
+        if not math.isfinite(loss.item()):
+            raise NonFiniteLossError(f"the loss of step {step} is {loss.item()} (learning rate {lr:g}); the run stops here")
+        optimizer.zero_grad(set_to_none=True)
+        # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.
+        (loss / config.reference_world_size).backward()
+        optimizer.step()
+        accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+        meter.add(loss=loss.item(), acc1=100 * accuracy, replaced=replaced.sum().item(), seconds=time.perf_counter() - began)
+        if step % config.print_freq == 0 or step == last:
+            report(step, meter.means() | {"lr": lr})
+        if (step % config.val_freq == 0 and step > 0) or step == last:
+            checkpoint(step)
+            model.train()
+        began = time.perf_counter()
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> float:
+    """Set and return the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[int, float]]:
+    """Yield (index of the sample, probability of FAKE) for batches of images [B, 3, H, W] and indices [B]."""
+    model.eval()
+    for images, indices in batches:
+        if not len(indices):
+            continue
+        probabilities = model(images.to(device, non_blocking=True)).float().softmax(dim=1)[:, 1]
+        yield from zip(indices.tolist(), probabilities.tolist(), strict=True)

@@ -1,0 +1,48 @@
+"""Log losses of videos (contract, section 5). Pure functions."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+EPSILON = 1e-15
+
+
+class VideoScore(NamedTuple):
+    """A video's label (1 FAKE) and its probability of FAKE, the mean over all frames and faces."""
+
+    label: int
+    probability: float
+
+
+def video_scores(frames: Iterable[tuple[str, int, float]]) -> dict[str, VideoScore]:
+    """Group (video, label, probability of FAKE) of single frames by video, in order of first appearance."""
+    grouped: dict[str, list[float]] = defaultdict(list)
+    labels: dict[str, int] = {}
+    for video, label, probability in frames:
+        grouped[video].append(probability)
+        labels[video] = label
+    return {video: VideoScore(labels[video], math.fsum(values) / len(values)) for video, values in grouped.items()}
+
+
+def log_loss(scores: Iterable[VideoScore]) -> float:
+    """Mean of -log of the probability given to the true label, clipped to [1e-15, 1 - 1e-15]; NaN for no scores."""
+    losses = []
+    for label, probability in scores:
+        clipped = min(max(probability, EPSILON), 1 - EPSILON)
+        losses.append(-math.log(clipped if label else 1 - clipped))
+    return math.fsum(losses) / len(losses) if losses else math.nan
+
+
+def summarise(scores: Mapping[str, VideoScore]) -> dict[str, float]:
+    """Log loss over all videos, over REAL, over FAKE, and balanced: the mean of the latter two, or the one there is."""
+    real = log_loss(score for score in scores.values() if score.label == 0)
+    fake = log_loss(score for score in scores.values() if score.label == 1)
+    present = [loss for loss in (real, fake) if not math.isnan(loss)]
+    balanced = sum(present) / len(present) if present else math.nan
+    return {
+        "video_logloss": log_loss(scores.values()),
+        "video_logloss_REAL": real,
+        "video_logloss_FAKE": fake,
+        "video_logloss_balanced": balanced,
+    }
