@@ -1,0 +1,1 @@
+"""The ensemble: from a video to the probability that it is fake, and why."""

@@ -1,0 +1,138 @@
+"""The contract's sampling and policies (section 3). Pure: numbers in, numbers and the rule that made them out.
+
+Scores are probabilities of FAKE in [0, 1]; None stands for no score.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+VIDEO_FRAMES, IMAGE_FRAMES, GROUP = 160, 35, 5
+VIDEO_SHARE, IMAGE_SHARE = 0.4, 0.6
+NO_SCORE = 0.5  # the label of a video that cannot be scored
+
+
+class Score(NamedTuple):
+    """A score and the rule it comes from; value None if there was nothing to score."""
+
+    value: float | None
+    rule: str
+
+
+class Vote(NamedTuple):
+    """A member's part in the ensemble: its branch (`video` or `image`), its weight there, its score or None."""
+
+    branch: str
+    weight: float
+    score: float | None
+
+
+class Ensemble(NamedTuple):
+    """The final score, each branch's, and the rules."""
+
+    final: Score
+    video: Score
+    image: Score
+
+
+def sampling_interval(frames: int) -> int:
+    """Every how many frames of the video one is used: 300 -> 2, so 150 frames."""
+    return max(1, math.ceil(frames / VIDEO_FRAMES))
+
+
+def image_frames(sampled: int) -> list[int]:
+    """Which of the sampled frames the image models see: every step-th, in whole groups of five. 150 -> 30 frames."""
+    step = max(1, math.ceil(sampled / IMAGE_FRAMES))
+    chosen = list(range(0, sampled, step))
+    return chosen[: len(chosen) // GROUP * GROUP]
+
+
+def fake_probability(logits: np.ndarray) -> np.ndarray:
+    """Softmax of logits [..., 2] -> the probability of class 1 [...]."""
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponents[..., 1] / exponents.sum(axis=-1)
+
+
+def group_probabilities(logits: np.ndarray) -> list[float]:
+    """Logits [N, 2] of an image model's frames -> the probability of each group of five: mean of the logits, then softmax."""
+    groups = logits[: len(logits) // GROUP * GROUP].reshape(-1, GROUP, 2)
+    return fake_probability(groups.mean(axis=1)).tolist()
+
+
+def mean(scores: Sequence[float]) -> float:
+    """The mean of at least one score."""
+    return math.fsum(scores) / len(scores)
+
+
+def group_score(groups: Sequence[float]) -> Score:
+    """One face from its groups: the confident ones alone if more than 70 % agree, else all; none for no groups."""
+    if not groups:
+        return Score(None, f"fewer than {GROUP} sampled frames")
+    for name, agreeing in (("> .85", [g for g in groups if g > 0.85]), ("< .15", [g for g in groups if g < 0.15])):
+        if len(agreeing) > 0.7 * len(groups):
+            return Score(mean(agreeing), f"{len(agreeing)} of {len(groups)} groups {name}: mean of those")
+    return Score(mean(groups), f"mean of all {len(groups)} groups")
+
+
+def face_score(faces: Sequence[float]) -> Score:
+    """One video from its faces: the most suspicious where one is sure or all lean to fake, the least where all lean to real."""
+    if not faces:
+        return Score(None, "no face")
+    if max(faces) > 0.9:
+        return Score(max(faces), "a face > .9: the highest")
+    if min(faces) > 0.6:
+        return Score(max(faces), "all faces > .6: the highest")
+    if max(faces) < 0.4:
+        return Score(min(faces), "all faces < .4: the lowest")
+    return Score(mean(faces), f"mean of {len(faces)} faces")
+
+
+def squeeze(score: float) -> float:
+    """Pull sure scores of the members b3 and r34 toward .5. Not monotonic, as in the reference."""
+    return (score - 0.5) * 0.96 + 0.5 if score >= 0.98 or score <= 0.02 else score
+
+
+def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
+    """An image member's score of a video from the logits [N, 2] of each face's frames."""
+    scored = [group_score(group_probabilities(logits)) for logits in faces]
+    values = [score.value for score in scored if score.value is not None]
+    if not values:
+        return scored[0] if scored else face_score([])
+    score = face_score(values)
+    rule = f"{score.rule} ({'; '.join(face.rule for face in scored)})"
+    if squeezed and squeeze(score.value) != score.value:
+        return Score(squeeze(score.value), f"{rule}, squeezed")
+    return Score(score.value, rule)
+
+
+def video_score(faces: Sequence[np.ndarray]) -> Score:
+    """A video member's score of a video from the logits [2] of each face."""
+    return face_score([float(fake_probability(logits)) for logits in faces])
+
+
+def branch_score(votes: Sequence[Vote], branch: str) -> Score:
+    """The weighted mean of a branch's members, of the confident ones alone if more than 70 % of them agree."""
+    scored = [(vote.score, vote.weight) for vote in votes if vote.branch == branch and vote.score is not None]
+    if not scored:
+        return Score(None, f"no {branch} member has a score")
+    for name, agreeing in (("> .8", [s for s in scored if s[0] > 0.8]), ("< .2", [s for s in scored if s[0] < 0.2])):
+        if len(agreeing) > 0.7 * len(scored):
+            rule = f"{len(agreeing)} of {len(scored)} {branch} members {name}: weighted mean of those"
+            return Score(_weighted_mean(agreeing), rule)
+    return Score(_weighted_mean(scored), f"weighted mean of all {len(scored)} {branch} members")
+
+
+def ensemble(votes: Mapping[str, Vote]) -> Ensemble:
+    """.4 of the video branch and .6 of the image branch, or the one that has a score."""
+    video, image = (branch_score(list(votes.values()), branch) for branch in ("video", "image"))
+    if video.value is None or image.value is None:
+        only = image if video.value is None else video
+        return Ensemble(only, video, image)
+    value = VIDEO_SHARE * video.value + IMAGE_SHARE * image.value
+    return Ensemble(Score(value, f"{VIDEO_SHARE} video + {IMAGE_SHARE} image"), video, image)
+
+
+def _weighted_mean(scored: Sequence[tuple[float, float]]) -> float:
+    return math.fsum(score * weight for score, weight in scored) / math.fsum(weight for _, weight in scored)
