@@ -1,0 +1,1 @@
+"""The whole road on sample clips: `make demo`."""

@@ -1,0 +1,142 @@
+"""The whole road on sample clips, in a few minutes on two cores: `make demo`. Everything it makes lies in demo/.
+
+Every step is a command that can be run by hand; running the demo again skips what is done. A training this small proves that
+the road leads somewhere, not that it detects fakes.
+
+    python -m demo
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from common.atomic import atomic_file
+from demo.tree import TEST, make_tree
+from faces.retinaface import FaceDetector, default_weights
+from inference.members import MEMBERS
+from training.checkpoint import newest_checkpoint
+from training.metrics import VideoScore, log_loss
+
+ROOT = Path("demo")
+CONFIG = "image_based/configs/b0/config.yaml"
+SUFFIXES = {"videos": "", "frames": "_image", "boxes": "_Retinaface", "faces": "_Alignedface", "lists": "_list"}
+STEPS = 200
+OVERRIDES = {  # the b0 config, from scratch and brought to the demo's size: small, balanced, few steps
+    "pretrained": "null",
+    "train_root": f"{ROOT}/DFDC-Kaggle_Alignedface",
+    "train_list": f"{ROOT}/DFDC-Kaggle_list/val_30-39_train_alignedface_png.txt",
+    "val_root": f"{ROOT}/DFDC-Kaggle_Alignedface",
+    "val_lists": f"{{val_30-39: {ROOT}/DFDC-Kaggle_list/val_30-39_val_alignedface_png.txt}}",
+    "input_size": "224",
+    "batch_size": "8",
+    "positive_weight": "0.5",
+    "lr_scheduler.warmup_lr": "0.1",
+    "lr_scheduler.warmup_steps": "30",
+    "lr_scheduler.lr_steps": "[120, 160]",
+    "lr_scheduler.lr_mults": "[0.2, 0.2]",
+    "lr_scheduler.max_iter": str(STEPS),
+    "print_freq": "20",
+    "val_freq": "100",
+}
+
+
+def command(*arguments: str | Path) -> None:
+    """Print and run a Python command; end the demo if it fails."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n$ python {' '.join(words)}", flush=True)
+    status = subprocess.run([sys.executable, *words], check=False).returncode
+    if status:
+        sys.exit(f"demo: the command above ended with status {status}; mend it and run the demo again, it goes on there")
+
+
+def preprocess() -> None:
+    """Stages 1 to 4."""
+    folders = {name: ROOT / f"DFDC-Kaggle{suffix}" for name, suffix in SUFFIXES.items()}
+
+    def options(*names: str) -> list[str | Path]:
+        return [word for name in names for word in (f"--{name}", folders[name])]
+
+    command("extract_frames.py", *options("videos", "frames"))
+    command("detect_faces.py", *options("frames", "boxes"))
+    command("save_aligned_faces.py", *options("frames", "boxes", "faces"))
+    command("make_lists.py", *options("videos", "faces", "lists"), "--public-val", ROOT / "sample_submission.csv")
+
+
+def train() -> Path:
+    """A short b0 training, gone on with if it was cut off; returns its folder."""
+    run = ROOT / "experiments/b0_aug_rgb_299/demo"
+    newest = newest_checkpoint(run)
+    if newest is None or f"_{STEPS - 1}." not in newest.name:
+        sets = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={value}")]
+        command(
+            "-m",
+            "image_based.main",
+            "--config",
+            CONFIG,
+            "--experiments",
+            ROOT / "experiments",
+            "--datetime",
+            "demo",
+            "--recover",
+            *sets,
+        )
+    losses = re.findall(r"^step (\d+)/.* loss ([\d.e+-]+)", (run / "log.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    print("\ntraining loss, each the mean of 20 steps: " + "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:]))
+    return run
+
+
+def predict(run: Path) -> Path:
+    """Score the held-out videos with the training's last checkpoint in the place of the member b0."""
+    models = ROOT / "submit_models"
+    with atomic_file(models / MEMBERS["b0"].file) as temporary:
+        shutil.copyfile(newest_checkpoint(run), temporary)
+    output = ROOT / "submission.csv"
+    command(
+        "-m", "inference.predict", "--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST,
+        "--models", models, "--members", "b0", "--output", output,
+    )  # fmt: skip
+    return output
+
+
+def report(submission: Path) -> None:
+    """The table of the held-out videos, and their log loss."""
+    truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in submission.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
+    print(f"\n{'video':<24} {'truth':<6} {'status':<10} {'score':>6}")
+    for row in rows:
+        print(f"{row['filename']:<24} {truth[row['filename']]['label']:<6} {row['status']:<10} {row['label']:>6.3f}")
+    scored = [VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"]) for row in rows if row["status"] == "ok"]
+    print(f"\nlog loss of the {len(scored)} scored videos: {log_loss(scored):.3f} (a coin has 0.693)")
+
+
+def main() -> int:
+    """Everything."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    began = time.perf_counter()
+    command("-m", "pretrain.retinaface")
+    command("-m", "demo.clips")
+    make_tree(ROOT, FaceDetector(default_weights()))
+    preprocess()
+    run = train()
+    submission = predict(run)
+    report(submission)
+    print(
+        f"A demo-sized training proves the road, not detection skill: these scores mean nothing about real videos.\n\n"
+        f"videos and fakes  {ROOT}/DFDC-Kaggle, {ROOT}/{TEST}\n"
+        f"faces and lists   {ROOT}/DFDC-Kaggle_Alignedface, {ROOT}/DFDC-Kaggle_list\n"
+        f"training          {run} (tensorboard --logdir {run})\n"
+        f"scores            {submission}, {submission.with_suffix('.jsonl')}\n"
+        f"demo: done in {time.perf_counter() - began:.0f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    sys.exit(main())
