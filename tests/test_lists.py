@@ -1,0 +1,144 @@
+"""Stage 4: the eight lists, from metadata.json and info.json that the tests write."""
+
+import json
+import math
+import random
+
+import pytest
+
+from make_lists import SIDES, drawn_for_validation
+
+
+def add(root, part, name, label, original=None, frames=300, faces=1):
+    """A video in metadata.json, with its info.json."""
+    path = root / "videos" / part / "metadata.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = json.loads(path.read_text()) if path.exists() else {}
+    metadata[f"{name}.mp4"] = {"label": label, "split": "train"} | ({"original": f"{original}.mp4"} if original else {})
+    path.write_text(json.dumps(metadata))
+    info = root / "faces" / part / name / "info.json"
+    info.parent.mkdir(parents=True)
+    info.write_text(json.dumps({"frames": frames, "tracks": [{}] * faces}))
+
+
+def arguments(root, *more):
+    return ("make_lists.py", "--videos", root / "videos", "--faces", root / "faces", "--lists", root / "lists", *more)
+
+
+def lines(root, name):
+    return (root / "lists" / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    add(tmp_path, "dfdc_train_part_0", "real", "REAL", frames=301, faces=4)
+    add(tmp_path, "dfdc_train_part_0", "fake", "FAKE", "real", frames=299)
+    add(tmp_path, "dfdc_train_part_35", "other", "REAL", frames=300, faces=4)
+    add(tmp_path, "dfdc_train_part_35", "nobody", "FAKE", "other", faces=0)
+    add(tmp_path, "test", "hidden", "FAKE", frames=299, faces=2)
+    (tmp_path / "public.csv").write_text("filename,label\nhidden.mp4,0.5\n")
+    (tmp_path / "videos/stray.txt").touch()
+    (tmp_path / "videos/empty_part").mkdir()
+    return tmp_path
+
+
+def test_the_eight_lists(run, tree):
+    done = run(*arguments(tree, "--public-val", tree / "public.csv"))
+    assert "make_lists: 5 videos done, 0 failed" in done.stdout
+    assert len(list((tree / "lists").glob("*.txt"))) == 8
+
+    def track(part, name, face, rest, suffix="png"):
+        return f"{part}/{name}/frame%d_face{face}.{suffix} 1 {rest}"
+
+    p0, p35 = "dfdc_train_part_0", "dfdc_train_part_35"
+    assert sorted(lines(tree, "val_30-39_train_alignedface_png")) == sorted(
+        [track(p0, "real", face, "30 11 0") for face in (1, 2, 3, 4)]
+        + [track(p0, "fake", 1, "30 10 1")]
+        + [track("test", "hidden", face, "30 10 1") for face in (1, 2)]
+    )
+    # At most two faces for validation.
+    assert sorted(lines(tree, "val_30-39_val_alignedface_png")) == [track(p35, "other", face, "30 10 0") for face in (1, 2)]
+    assert not any("hidden" in line for line in lines(tree, "trainval_alignedface_png"))
+    assert track(p0, "real", 4, "1 301 0", "jpg") in lines(tree, "trainval_alignedface_jpg")
+    # The public lists floor where the others round up.
+    assert sorted(lines(tree, "publicval_alignedface_png")) == [track("test", "hidden", face, "30 9 1") for face in (1, 2)]
+    assert sorted(lines(tree, "publicval_sf_alignedface_jpg")) == [
+        track("test", "hidden", face, "1 299 1", "jpg") for face in (1, 2)
+    ]
+    both = lines(tree, "all_videos_train_alignedface_jpg") + lines(tree, "all_videos_val_sf_alignedface_jpg")
+    assert sorted(both) == sorted(
+        [track(p0, "real", face, "1 301 0", "jpg") for face in (1, 2, 3)]
+        + [track(p0, "fake", 1, "1 299 1", "jpg")]
+        + [track(p35, "other", face, "1 300 0", "jpg") for face in (1, 2, 3)]
+        + [track("test", "hidden", face, "1 299 1", "jpg") for face in (1, 2)]
+    )
+
+
+def test_order_is_shuffled_the_same_each_time(run, tmp_path):
+    for number in range(50):
+        add(tmp_path, "part_0", f"v{number:02}", "REAL")
+    run(*arguments(tmp_path))
+    first = lines(tmp_path, "trainval_alignedface_png")
+    run(*arguments(tmp_path))
+    assert lines(tmp_path, "trainval_alignedface_png") == first != sorted(first)
+    run(*arguments(tmp_path, "--seed", 1))
+    assert lines(tmp_path, "trainval_alignedface_png") != first
+
+
+def test_an_original_on_both_sides_is_refused_by_name(run, tmp_path):
+    add(tmp_path, "part_1", "source", "REAL")
+    add(tmp_path, "part_30", "fake", "FAKE", "source")
+    done = run(*arguments(tmp_path), check=False)
+    assert done.returncode == 2
+    assert "val_30-39_val_alignedface_png share 1 originals: source" in done.stderr
+    assert not (tmp_path / "lists").exists()
+
+
+def test_a_missing_or_malformed_info_is_named_and_the_rest_is_listed(run, tree):
+    (tree / "faces/dfdc_train_part_0/fake/info.json").unlink()
+    (tree / "faces/test/hidden/info.json").write_text("{")
+    done = run(*arguments(tree), check=False)
+    assert done.returncode == 1
+    assert "3 videos done, 2 failed" in done.stdout
+    assert "fake/info.json is missing: its faces are not cut yet" in done.stderr
+    assert "hidden/info.json: malformed" in done.stderr
+    assert len(lines(tree, "val_30-39_train_alignedface_png")) == 4
+
+
+@pytest.mark.parametrize(
+    ("metadata", "complaint"),
+    [
+        ("{", "metadata.json"),
+        ("[]", "is not a map"),
+        ('{"../../x.mp4": {"label": "REAL"}}', "unsafe name"),
+        ('{"a/x.mp4": {"label": "REAL"}}', "not a plain file name"),
+    ],
+)
+def test_bad_metadata_is_refused(run, tree, metadata, complaint):
+    (tree / "videos/dfdc_train_part_0/metadata.json").write_text(metadata)
+    done = run(*arguments(tree), check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+def test_all_videos_split_has_the_recorded_odds():
+    wanted = {1: 0.65, 2: 0.44, 3: 0.21, 4: 0.10, 5: 0.04}
+    for fakes, probability in wanted.items():
+        drawn = sum(drawn_for_validation(f"original{number}", fakes, seed=0) for number in range(4000)) / 4000
+        assert drawn == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / 4000))
+    assert not any(drawn_for_validation(f"original{number}", 8, seed=0) for number in range(4000))
+
+
+def test_no_original_sits_on_both_sides_of_any_split(run, tmp_path):
+    choose = random.Random(0)
+    for number in range(60):
+        part = f"part_{choose.randrange(50)}"
+        add(tmp_path, part, f"real{number}", "REAL")
+        for fake in range(choose.randrange(9)):
+            add(tmp_path, part, f"fake{number}_{fake}", "FAKE", f"real{number}")
+    run(*arguments(tmp_path))
+    for sides in SIDES:
+        originals = [{line.split("/")[1].split("_")[0].strip("realfk") for line in lines(tmp_path, name)} for name in sides]
+        assert not originals[0] & originals[1]
+    assert lines(tmp_path, "all_videos_val_sf_alignedface_jpg")
+    assert lines(tmp_path, "all_videos_train_alignedface_jpg")
