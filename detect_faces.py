@@ -10,14 +10,12 @@ Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, t
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from common.atomic import atomic_folder
 from common.device import CHOICES, pick_device
-from common.errors import BadInputError
-from common.images import read_image
-from common.layout import numbered_frames, part_folders
+from common.images import read_image, read_same_size
+from common.layout import frame_folder, part_folders
 from common.stage import positive, run_script, run_stage, stage_parser
 from faces.boxes import format_boxes
 from faces.retinaface import FaceDetector, default_weights
@@ -32,23 +30,15 @@ def detector(weights: Path, device: str) -> FaceDetector:
 
 def detect(frames: Path, output: Path, weights: Path, device: str, batch: int) -> int:
     """Write the box files of one video's frame folder; return the number of frames."""
-    paths = numbered_frames(frames, ".png")
+    paths, _ = frame_folder(frames)
+    shape = read_image(paths[0]).shape
     with atomic_folder(output) as folder:
         for start in range(0, len(paths), batch):
             chunk = paths[start : start + batch]
-            boxes = detector(weights, device).detect(read_same_size(chunk))
+            boxes = detector(weights, device).detect([read_same_size(path, shape) for path in chunk])
             for path, detections in zip(chunk, boxes, strict=True):
                 (folder / f"{path.stem}.txt").write_text(format_boxes(detections))
     return len(paths)
-
-
-def read_same_size(paths: list[Path]) -> list[np.ndarray]:
-    """Read images [H, W, 3] BGR; raises BadInputError naming one that cannot be read or differs in size from the first."""
-    images = [read_image(path) for path in paths]
-    for path, image in zip(paths, images, strict=True):
-        if image.shape != images[0].shape:
-            raise BadInputError(f"{path} has another size than {paths[0].name}: {image.shape}, {images[0].shape}")
-    return images
 
 
 def main() -> int:

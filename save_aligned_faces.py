@@ -15,8 +15,8 @@ import numpy as np
 
 from common.atomic import atomic_folder
 from common.errors import BadInputError
-from common.images import read_image, write_image
-from common.layout import numbered_frames, part_folders
+from common.images import read_image, read_same_size, write_image
+from common.layout import frame_folder, part_folders
 from common.stage import run_script, run_stage, stage_parser
 from faces.boxes import parse_boxes
 from faces.crops import Crop, Square, cut, plan_crops
@@ -25,14 +25,13 @@ from faces.tracking import Track, track_faces
 
 def save_faces(frames: Path, boxes: Path, output: Path) -> int:
     """Track and cut the faces of one video; return the number of frames."""
-    images = numbered_frames(frames, ".png")
+    images, video = frame_folder(frames)
     detections = read_boxes(boxes, len(images))
-    video = read_video_facts(frames, len(images))
-    height, width = read_image(images[0]).shape[:2]
+    shape = height, width, _ = read_image(images[0]).shape
     voted, tracks = track_faces(detections)
     squares, crops = plan_crops(tracks, len(images), width, height)
     with atomic_folder(output) as folder:
-        write_crops(images, crops, folder)
+        write_crops(images, shape, crops, folder)
         facts = describe(len(images), height, width, video.get("fps"), voted, tracks, squares)
         (folder / "info.json").write_text(facts, encoding="utf-8")
     return len(images)
@@ -56,24 +55,10 @@ def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
     return boxes
 
 
-def read_video_facts(frames: Path, count: int) -> dict:
-    """`video.json` of a frame folder, empty where frames came from elsewhere; BadInputError if frames are missing at its end."""
-    path = frames / "video.json"
-    if not path.is_file():
-        return {}
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadInputError(f"{path}: {error}") from error
-    if facts.get("frames") != count:
-        raise BadInputError(f"{frames} holds {count} frames, its video.json says {facts.get('frames')}")
-    return facts
-
-
-def write_crops(images: list[Path], crops: dict[int, list[Crop]], folder: Path) -> None:
+def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, list[Crop]], folder: Path) -> None:
     """Write both files of every face in every frame, reading each frame's image once."""
     for source in sorted(crops):
-        image = read_image(images[source])
+        image = read_same_size(images[source], shape)
         for face, frame, square in crops[source]:
             for suffix in (".png", ".jpg"):
                 write_image(folder / f"frame{frame + 1}_face{face + 1}{suffix}", cut(image, square))

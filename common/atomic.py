@@ -1,11 +1,14 @@
 """Writes that a kill cannot leave half done: everything goes to a temporary name and is renamed at the end."""
 
+import fcntl
 import os
 import shutil
-import socket
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PARTIAL = ".partial"
 
 
 @contextmanager
@@ -30,36 +33,41 @@ def write_text(path: Path, text: str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` if the block ends well.
 
-    A folder of that name therefore is complete. Left-overs of killed processes of this host are removed; if another process
-    finished the same folder first, its result stays and ours is dropped.
+    A folder of that name therefore is complete. What killed processes left of it is removed; if another process finished the
+    same folder first, its result stays and ours is dropped.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+    temporary.chmod(0o777 & ~_umask())
+    with _locked(temporary):
+        try:
+            yield temporary
+            if not path.exists():
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which its death releases; raises BlockingIOError if a living process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield temporary
-        if not path.exists():
-            temporary.rename(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _remove_leftovers(path: Path) -> None:
-    prefix, suffix = f".{path.name}.{socket.gethostname()}-", ".partial"
     for entry in path.parent.iterdir():
-        pid = entry.name.removeprefix(prefix).removesuffix(suffix)
-        if entry.name == f"{prefix}{pid}{suffix}" and pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(entry, ignore_errors=True)
+        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(PARTIAL):
+            with suppress(BlockingIOError), _locked(entry):
+                shutil.rmtree(entry, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return False  # ours alone, so a left-over of an earlier process with the same number
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

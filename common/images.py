@@ -21,6 +21,14 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
+def read_same_size(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """`read_image` of a frame that must have its video's shape [H, W, 3]; raises BadInputError naming one that has not."""
+    image = read_image(path)
+    if image.shape != shape:
+        raise BadInputError(f"{path} has another size than the video's first frame: {image.shape[:2]}, not {shape[:2]}")
+    return image
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write BGR uint8 [H, W, 3] as PNG or JPEG by the suffix of `path`; raises OSError if that fails."""
     if not cv2.imwrite(str(path), image, OPTIONS[path.suffix]):

@@ -1,5 +1,6 @@
 """The contract's folders (section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,24 @@ def numbered_frames(folder: Path, suffix: str) -> list[Path]:
     if missing:
         raise BadInputError(f"{folder}: frame{missing[0]}{suffix} is missing ({len(missing)} of {max(by_number)} are)")
     return [by_number[number] for number in range(1, len(by_number) + 1)]
+
+
+def frame_folder(folder: Path) -> tuple[list[Path], dict]:
+    """The frames of a video that stage 1 wrote, in order, and its `video.json`, empty where the frames came from elsewhere.
+
+    Raises BadInputError as `numbered_frames` does, and if there are not as many frames as `video.json` says.
+    """
+    frames = numbered_frames(folder, ".png")
+    path = folder / "video.json"
+    if not path.is_file():
+        return frames, {}
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInputError(f"{path}: {error}") from error
+    if not isinstance(facts, dict) or facts.get("frames") != len(frames):
+        raise BadInputError(f"{folder} holds {len(frames)} frames, which is not what its video.json says")
+    return frames, facts
 
 
 def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:

