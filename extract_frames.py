@@ -33,7 +33,7 @@ def main() -> int:
     """Extract every part's videos; 1 if one failed."""
     options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
     jobs = {name: (video, options.frames / name) for name, video in part_videos(options.videos).items()}
-    return run_stage("extract_frames", extract, jobs, options.frames, done="video.json", workers=options.workers)
+    return run_stage("extract_frames", extract, jobs, options.frames, done="", workers=options.workers)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,11 @@ def write_text(path: Path, text: str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` if the block ends well.
 
-    A folder of that name therefore is complete. What killed processes left of it is removed; if another process finished the
-    same folder first, its result stays and ours is dropped.
+    A folder of that name therefore is complete. What killed processes left of it is removed; if another process finishes the
+    same folder meanwhile, its result stays and ours is dropped. Raises FileExistsError if `path` is there from the start.
     """
+    if path.exists():
+        raise FileExistsError(f"{path} is there, but not as this stage leaves it; remove it to have it made anew")
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))

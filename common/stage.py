@@ -110,5 +110,4 @@ def run_script(main: Callable[[], int]) -> None:
 
 def _one_thread() -> None:
     """One thread per worker, so that workers do not fight for cores and results do not depend on their number."""
-    os.environ["OMP_NUM_THREADS"] = "1"
     cv2.setNumThreads(1)
