@@ -15,7 +15,7 @@ from common.stage import run_script
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import LAST_LAYERS, build_model
-from training.checkpoint import load_weights, read_weights
+from pretrain.layouts import load_pretrained
 from training.config import load_config
 from training.run import run_training, training_parser
 
@@ -27,7 +27,7 @@ class ImageParts:
         """The config's network, with its pretrained weights if it names some."""
         model = build_model(config.arch, config.num_classes)
         if config.pretrained:
-            load_weights(model, read_weights(Path(config.pretrained)), config.pretrained, fresh=LAST_LAYERS[config.arch])
+            load_pretrained(model, Path(config.pretrained), LAST_LAYERS[config.arch])
         return model
 
     def train_set(self, config: ImageConfig) -> TrainingCrops:

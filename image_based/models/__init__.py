@@ -1,17 +1,28 @@
-"""The image networks by the reference's `arch` names. The other two (xception, resnet34) have their own issue."""
+"""The image networks by the reference's `arch` names."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
+from torchvision.models import resnet34
 
 from image_based.models.efficientnet import efficientnet
+from image_based.models.xception import Xception
 
 ARCHS: dict[str, Callable[[int], nn.Module]] = {
-    "efficientnet-b0": lambda classes: efficientnet("b0", classes),
-    "efficientnet-b1": lambda classes: efficientnet("b1", classes),
-    "efficientnet-b3": lambda classes: efficientnet("b3", classes),
+    "efficientnet-b0": partial(efficientnet, "b0"),
+    "efficientnet-b1": partial(efficientnet, "b1"),
+    "efficientnet-b3": partial(efficientnet, "b3"),
+    "resnet34": lambda num_classes: resnet34(num_classes=num_classes),
+    "xception": Xception,
 }
-LAST_LAYERS = {"efficientnet-b0": "_fc", "efficientnet-b1": "_fc", "efficientnet-b3": "_fc"}
+LAST_LAYERS = {
+    "efficientnet-b0": "_fc",
+    "efficientnet-b1": "_fc",
+    "efficientnet-b3": "_fc",
+    "resnet34": "fc",
+    "xception": "model.fc",
+}
 
 
 def build_model(arch: str, num_classes: int = 2) -> nn.Module:
