@@ -10,11 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from common.atomic import atomic_file
 from common.errors import BadInputError
+
+# What a number such as best_loss is pickled as when it came from numpy, by the names of numpy 1 and 2: data, not code.
+_SCALAR = np.float64(0).__reduce__()[0]
+NUMPY_SCALAR = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float64", "float32", "int64")),
+]
 
 
 class CheckpointError(BadInputError):
@@ -53,7 +63,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_SCALAR):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(content, Mapping):
@@ -68,18 +79,18 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, fresh: str | None = None) -> None:
-    """Load a state dict into `model`, strictly, whether or not its names carry DistributedDataParallel's `module.`.
+    """Load a state dict into `model`, strictly, whether or not its names carry the published prefixes.
 
-    `fresh` is the name of a last layer whose weights may differ in shape (another number of classes) and then stay as they are.
-    Raises CheckpointError listing everything that is missing, unexpected or misshapen.
+    These are DistributedDataParallel's `module.` and, on Xception, `model.`. `fresh` is the name of a last layer whose weights may
+    differ in shape (another number of classes) and then stay as they are, which is printed. Raises CheckpointError listing
+    everything that is missing, unexpected or misshapen.
     """
-    given = {name.removeprefix("module."): value for name, value in weights.items()}
-    own = model.state_dict()
-    if fresh:
-        for name in (f"{fresh}.weight", f"{fresh}.bias"):
-            if name in given and name in own and given[name].shape != own[name].shape:
-                print(f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random")
-                given[name] = own[name]
+    own = {bare_name(name): value for name, value in model.state_dict().items()}
+    given = {bare_name(name): value for name, value in weights.items()}
+    for name in (f"{bare_name(fresh)}.weight", f"{bare_name(fresh)}.bias") if fresh else ():
+        if name in given and name in own and given[name].shape != own[name].shape:
+            print(f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random")
+            given[name] = own[name]
     # Files of torch before 0.4.1 have no batch counters; nothing reads them where momentum is set.
     given |= {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in given}
     problems = [f"missing {name}" for name in own if name not in given]
@@ -91,4 +102,9 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, f
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit {type(model).__name__}: " + "; ".join(problems))
-    model.load_state_dict(given)
+    model.load_state_dict({name: given[bare_name(name)] for name in model.state_dict()})
+
+
+def bare_name(name: str) -> str:
+    """A weight's name without the published prefixes."""
+    return name.removeprefix("module.").removeprefix("model.")

@@ -1,0 +1,170 @@
+"""The six files that training starts from, fetched into pretrain/.
+
+    python -m pretrain.download                           all of them
+    python -m pretrain.download resnet34 xception         some
+    python -m pretrain.download --from DIR_OR_URL         from a folder or mirror that holds the files under their names
+
+A cut connection is resumed, also by the next run. A file is kept only if its sha256 begins as its name says. sf50_k400.pth is on
+a file-sharing site that wants a person: the command says where to put it and checks what is there.
+"""
+
+import argparse
+import hashlib
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+from tqdm import tqdm
+
+from common.atomic import atomic_file
+from common.errors import BadInputError
+from common.stage import run_script
+from pretrain.layouts import load_pretrained
+from video_based.models.slowfast import SlowFast50
+
+FOLDER = Path("pretrain")
+ATTEMPTS = 5
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its address."""
+
+    file: str
+    sha256: str
+    url: str | None
+
+
+EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0"
+FILES = {
+    "efficientnet-b0": Weights("efficientnet-b0-355c32eb.pth", "355c32eb", f"{EFFICIENTNET}/efficientnet-b0-355c32eb.pth"),
+    "efficientnet-b1": Weights("efficientnet-b1-f1951068.pth", "f1951068", f"{EFFICIENTNET}/efficientnet-b1-f1951068.pth"),
+    "efficientnet-b3": Weights("efficientnet-b3-5fb5a3c3.pth", "5fb5a3c3", f"{EFFICIENTNET}/efficientnet-b3-5fb5a3c3.pth"),
+    "resnet34": Weights("resnet34-333f7ec4.pth", "333f7ec4", "https://download.pytorch.org/models/resnet34-333f7ec4.pth"),
+    "xception": Weights("xception-b5690688.pth", "b5690688", "http://data.lip6.fr/cadene/pretrainedmodels/xception-b5690688.pth"),
+    "slowfast50": Weights("sf50_k400.pth", "", None),
+}
+
+
+class DownloadError(BadInputError):
+    """A file could not be fetched, or is not what its name says."""
+
+
+def check(path: Path, weights: Weights) -> None:
+    """Raise DownloadError unless the file's sha256 begins as it should; without one, CheckpointError unless it fits SlowFast."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        start = file.read(BLOCK)
+        block = start
+        while block:
+            digest.update(block)
+            block = file.read(BLOCK)
+    if start.lstrip()[:1] == b"<":
+        raise DownloadError(f"{weights.file}: got a web page instead of weights")
+    if not digest.hexdigest().startswith(weights.sha256):
+        raise DownloadError(f"{weights.file}: its sha256 {digest.hexdigest()[:16]}... does not begin with {weights.sha256}")
+    if not weights.sha256:
+        load_pretrained(SlowFast50(num_classes=400), path, last_layer="")
+
+
+def fetch(weights: Weights, folder: Path, source: str | None) -> str:
+    """Bring one file into `folder`; returns `present`, `copied` or `fetched`. Raises BadInputError."""
+    path = folder / weights.file
+    if path.is_file():
+        check(path, weights)
+        return "present"
+    if source is not None and "://" not in source:
+        local = Path(source) / weights.file
+        if not local.is_file():
+            raise DownloadError(f"{local} is missing")
+        check(local, weights)
+        with atomic_file(path) as temporary:
+            shutil.copyfile(local, temporary)
+        return "copied"
+    url = f"{source.rstrip('/')}/{weights.file}" if source else weights.url
+    if url is None:
+        raise DownloadError(
+            f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the reference "
+            f"repository's README (a file-sharing site). Put it at {path} and run this again to check it"
+        )
+    part = path.with_name(f".{path.name}.part")
+    download(url, part)
+    try:
+        check(part, weights)
+    except BadInputError:
+        part.unlink()
+        raise
+    part.replace(path)
+    return "fetched"
+
+
+def download(url: str, part: Path) -> None:
+    """Fetch `url` into `part`, going on where an earlier attempt stopped. Raises DownloadError."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    reason: object = "no attempt"
+    for _ in range(ATTEMPTS):
+        try:
+            if request(url, part):
+                return
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # what is there is longer than the file: not a part of it
+                part.unlink(missing_ok=True)
+            elif error.code < 500:
+                raise DownloadError(f"{url}: {error.code} {error.reason}") from error
+            reason = f"{error.code} {error.reason}"
+        except (OSError, HTTPException) as error:
+            reason = error
+    raise DownloadError(f"{url}: {reason}, {ATTEMPTS} times; run this again to go on where it stopped")
+
+
+def request(url: str, part: Path) -> bool:
+    """One request for what `part` lacks, appended to it; False if it ended early. Raises OSError, HTTPError among them."""
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+        resumed = answer.status == 206
+        start = have if resumed else 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        name = url.rpartition("/")[2]
+        with (
+            part.open("ab" if resumed else "wb") as file,
+            tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar,
+        ):
+            while block := answer.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+    return total is None or part.stat().st_size == total
+
+
+def main() -> int:
+    """Fetch the named files; 1 if one could not be had."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FILES)} (default: all)")
+    parser.add_argument("--from", dest="source", metavar="URL_OR_DIR", help="a mirror or folder that holds the files")
+    parser.add_argument("--to", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in FILES]
+    if unknown:
+        raise BadInputError(f"unknown names {', '.join(unknown)}; known are {', '.join(FILES)}")
+    wanted = options.names or list(FILES)
+    failed = 0
+    for name in wanted:
+        try:
+            print(f"{FILES[name].file}: {fetch(FILES[name], options.to, options.source)}", flush=True)
+        except BadInputError as error:
+            failed += 1
+            print(f"pretrain.download: {error}", file=sys.stderr, flush=True)
+    print(f"pretrain.download: {len(wanted) - failed} done, {failed} failed; {options.to}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,183 @@
+"""`python -m pretrain.download` against a local server that cuts connections, lies, and has nothing."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+import torch
+
+import pretrain.download
+from pretrain.download import FILES, Weights
+from tests.test_networks import build
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder served over HTTP with ranges; `server.cuts` downloads end halfway through what was asked for."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            path = folder / self.path.lstrip("/")
+            asked = self.headers.get("Range")
+            requests.append(asked)
+            if not path.is_file():
+                self.send_error(404)
+                return
+            content = path.read_bytes()
+            start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+            if start > len(content):
+                self.send_error(416)
+                return
+            self.send_response(206 if asked else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            rest = content[start:]
+            if httpd.cuts:
+                httpd.cuts -= 1
+                rest = rest[: len(rest) // 2]
+            self.wfile.write(rest)
+
+        def log_message(self, *_):
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.cuts, httpd.folder, httpd.requests = 0, folder, requests
+    httpd.url = f"http://127.0.0.1:{httpd.server_port}"
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield httpd
+    httpd.shutdown()
+
+
+@pytest.fixture
+def small(server, monkeypatch):
+    """A file of torch's own, 400 kB, published under a name with its sha256, as the only one known."""
+    path = server.folder / "weights.pth"
+    torch.save({"fc.weight": torch.randn(1000, 100)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    name = f"small-{digest}.pth"
+    path.rename(server.folder / name)
+    monkeypatch.setattr(pretrain.download, "FILES", {"small": Weights(name, digest, None)})
+    return server.folder / name
+
+
+@pytest.fixture
+def download(server, tmp_path, monkeypatch, capsys):
+    """Run the command in this process; returns its status and what it said."""
+
+    def run(*arguments, source=server.url):
+        words = [*arguments, "--from", source, "--to", tmp_path / "pretrain"]
+        monkeypatch.setattr("sys.argv", ["pretrain.download", *map(str, words)])
+        status = pretrain.download.main()
+        return status, "".join(capsys.readouterr())
+
+    run.folder = tmp_path / "pretrain"
+    return run
+
+
+def test_a_file_arrives_once(small, download, server):
+    status, said = download()
+    assert (status, "1 done, 0 failed" in said, "fetched" in said) == (0, True, True)
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+    assert "present" in download()[1]
+    assert len(server.requests) == 1
+    assert [path.name for path in download.folder.iterdir()] == [small.name]
+
+
+def test_a_cut_connection_is_resumed(small, download, server):
+    server.cuts = 3
+    assert download()[0] == 0
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+    starts = [int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0 for asked in server.requests]
+    assert starts == sorted(set(starts))
+    assert len(starts) == 4
+
+
+def test_what_five_cuts_left_is_used_by_the_next_run(small, download, server):
+    server.cuts = 5
+    status, said = download()
+    assert status == 1
+    assert "the connection was cut, 5 times; run this again to go on where it stopped" in said
+    assert not (download.folder / small.name).exists()
+    assert download()[0] == 0
+    assert int(server.requests[5].removeprefix("bytes=").removesuffix("-")) > 0
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+
+
+def test_a_longer_leftover_is_dropped(small, download):
+    download.folder.mkdir()
+    (download.folder / f".{small.name}.part").write_bytes(bytes(small.stat().st_size + 1))
+    assert download()[0] == 0
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"other bytes", "does not begin with"),
+        (b"<!DOCTYPE html><title>Sign in</title>", "got a web page instead of weights"),
+        (None, "404"),
+    ],
+)
+def test_wrong_content_is_not_kept(small, download, content, complaint):
+    small.unlink() if content is None else small.write_bytes(content)
+    status, said = download()
+    assert status == 1
+    assert complaint in said
+    assert "0 done, 1 failed" in said
+    assert not download.folder.exists() or not list(download.folder.iterdir())
+
+
+def test_a_damaged_file_that_is_there_is_named(small, download):
+    download.folder.mkdir()
+    (download.folder / small.name).write_bytes(b"half")
+    status, said = download()
+    assert (status, "does not begin with" in said) == (1, True)
+
+
+def test_nobody_answers(small, download):
+    status, said = download(source="http://127.0.0.1:9")
+    assert status == 1
+    assert "refused" in said.lower()
+
+
+def test_a_folder_is_a_source_too(small, download):
+    assert "copied" in download(source=small.parent)[1]
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+
+
+def test_published_names_carry_their_hash_and_bad_ones_fail_alone(run, tmp_path, server):
+    for weights in FILES.values():
+        assert weights.sha256 in weights.file
+        (server.folder / weights.file).write_bytes(b"not the published bytes")
+    done = run(
+        "-m", "pretrain.download", "resnet34", "xception", "--from", server.url, "--to", tmp_path / "p", check=False
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "resnet34-333f7ec4.pth: its sha256" in done.stderr
+    assert "xception-b5690688.pth: its sha256" in done.stderr
+    assert "0 done, 2 failed" in done.stdout
+    unknown = run("-m", "pretrain.download", "resnet", check=False)
+    assert (unknown.returncode, "known are efficientnet-b0" in unknown.stderr) == (2, True)
+
+
+def test_slowfast_wants_a_hand_and_is_checked(run, tmp_path):
+    folder = tmp_path / "p"
+    done = run("-m", "pretrain.download", "slowfast50", "--to", folder, check=False)
+    assert done.returncode == 1
+    assert "has to be fetched by hand" in done.stderr
+    assert str(folder / "sf50_k400.pth") in done.stderr
+
+    folder.mkdir()
+    (folder / "sf50_k400.pth").write_bytes(b"<html>please sign in</html>")
+    assert "got a web page" in run("-m", "pretrain.download", "slowfast50", "--to", folder, check=False).stderr
+    state = build("slowfast50", num_classes=2).state_dict()
+    torch.save({"state_dict": state}, folder / "sf50_k400.pth")
+    wrong = run("-m", "pretrain.download", "slowfast50", "--to", folder, check=False)
+    assert "fc.weight is (2, 2304), not (400, 2304)" in wrong.stderr
+    state |= {"fc.weight": torch.zeros(400, 2304), "fc.bias": torch.zeros(400)}
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, folder / "sf50_k400.pth")
+    assert "sf50_k400.pth: present" in run("-m", "pretrain.download", "slowfast50", "--to", folder).stdout
