@@ -1,14 +1,30 @@
-"""The eleven members of the ensemble: one row each (contract, section 3)."""
+"""The eleven members of the ensemble: one row each (contract, section 3).
 
+python -m inference.members                which checkpoints are present, their step and sha256
+python -m inference.members --check        loads each strictly and scores a recorded input with it
+python -m inference.members --markdown     the table of inference/README.md
+"""
+
+import argparse
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import image_based.models
+import video_based.models
 from common.errors import BadInputError
-from image_based.models import build_model
-from training.checkpoint import load_weights, read_weights
+from common.stage import run_script
+from image_based.transforms import to_input
+from inference.scoring import BRANCH_SHARES
+from training.checkpoint import load_weights, read_checkpoint, read_weights
+
+MODELS = Path("inference/submit_models")
+BRANCHES = {"image": image_based.models.build_model, "video": video_based.models.build_model}
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -79,12 +95,80 @@ def choose_members(names: str | None, models: Path) -> dict[str, Member]:
     return chosen
 
 
-def load_member(member: Member, models: Path, device: str) -> nn.Module:
+def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
     """The member's network with its checkpoint, strictly loaded, in evaluation mode. Raises BadInputError naming the file."""
     path = models / member.file
-    try:
-        network = build_model(member.arch)
-    except ValueError as error:
-        raise BadInputError(f"{path}: {error}") from error
+    network = BRANCHES[member.branch](member.arch)
     load_weights(network, read_weights(path), str(path))
     return network.eval().to(torch.device(device))
+
+
+def share(member: Member) -> float:
+    """The member's weight in the final score when all eleven have one and none is left out by a policy."""
+    total = sum(other.weight for other in MEMBERS.values() if other.branch == member.branch)
+    return BRANCH_SHARES[member.branch] * member.weight / total
+
+
+def check_input(member: Member) -> Tensor:
+    """A recorded input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
+    frames = 8 if member.branch == "video" else 1
+    noise = np.random.RandomState(0).randint(0, 256, (frames, 3, member.size, member.size), dtype=np.uint8)
+    images = to_input(torch.from_numpy(noise), member.color, *member.normalisation)
+    return images.transpose(0, 1)[None] if member.branch == "video" else images
+
+
+def check_member(member: Member, models: Path) -> str:
+    """Load the member and score the recorded input: the probability, or what is wrong."""
+    try:
+        with torch.inference_mode():
+            probability = load_member(member, models)(check_input(member)).softmax(dim=1)[0, 1].item()
+    except BadInputError as error:
+        return f"FAILED {error}"
+    return f"{probability:.6f}" if math.isfinite(probability) else f"FAILED scores {probability}"
+
+
+def markdown_table() -> str:
+    """The members as rows of a Markdown table."""
+    lines = ["| member | checkpoint | trained by | network | input | colours | flip | squeeze | final weight |", "|---" * 9 + "|"]
+    for name, member in MEMBERS.items():
+        marks = ["yes" if mark else "" for mark in (member.flip, member.squeeze)]
+        cells = [name, member.file, member.trained_by, member.arch, f"{member.size} px", member.color.upper(), *marks]
+        lines.append(f"| {' | '.join([*cells, f'{share(member):.4f}'])} |")
+    return "\n".join(lines) + "\n"
+
+
+def describe(name: str, models: Path, check: bool) -> str:
+    """A member's line: what it is, whether its checkpoint is there, and what that holds."""
+    member = MEMBERS[name]
+    path = models / member.file
+    line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {share(member):.4f}  "
+    if not path.is_file():
+        return f"{line}absent"
+    try:
+        step = read_checkpoint(path).get("step", "none")
+    except BadInputError as error:
+        return f"{line}FAILED {error}"
+    line += f"step {step}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return f"{line}  check {check_member(member, models)}" if check else line
+
+
+def main() -> int:
+    """Print the table; with --check, 1 unless every checkpoint that is present loads and scores, and one is present."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
+    parser.add_argument("--check", action="store_true", help="load each checkpoint strictly and score a recorded input")
+    parser.add_argument("--markdown", action="store_true", help="print the table of inference/README.md and end")
+    options = parser.parse_args()
+    if options.markdown:
+        print(markdown_table(), end="")
+        return 0
+    print(f"{'member':<8} {'checkpoint':<33} {'network':<16} {'input':<7} {'weight':<7} in {options.models}")
+    lines = [describe(name, options.models, options.check) for name in MEMBERS]
+    print("\n".join(lines))
+    absent, failed = sum(line.endswith("absent") for line in lines), sum("FAILED" in line for line in lines)
+    print(f"inference.members: {len(lines) - absent - failed} present, {absent} absent, {failed} failed")
+    return 1 if failed or (options.check and absent == len(lines)) else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.atomic import write_text
@@ -36,8 +36,8 @@ from faces.retinaface import FaceDetector, default_weights
 from faces.tracking import track_faces
 from faces.video import DecodeError, probe, read_frames
 from image_based.transforms import resize, to_input
-from inference.members import Member, choose_members, load_member
-from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_score, sampling_interval
+from inference.members import MODELS, Member, choose_members, load_member
+from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_score, sampling_interval, video_score
 
 MAX_FACES = 2
 BATCH = 8  # frames a detector call, images a network call
@@ -106,27 +106,37 @@ class Scorer:
         return len(detections), faces
 
     def member_score(self, name: str, faces: list[list[np.ndarray]]) -> float | None:
-        """An image member's score of the faces' crops; raises FloatingPointError rather than return a non-finite one."""
+        """A member's score of the faces' crops; raises FloatingPointError rather than return a non-finite one."""
         member, network = self.members[name]
-        logits = []
-        for crops in faces:
-            images = [resize(crops[at], member.size) for at in image_frames(len(crops))]
-            logits.append(self.logits(member, network, images))
-        score = image_score(logits, member.squeeze).value
+        if member.branch == "video":
+            score = video_score([self.clip_logits(member, network, crops) for crops in faces]).value
+        else:
+            chosen = [[crops[at] for at in image_frames(len(crops))] for crops in faces]
+            score = image_score([self.image_logits(member, network, crops) for crops in chosen], member.squeeze).value
         if score is not None and not np.isfinite(score):
             raise FloatingPointError(f"member {name} ({member.file}) gives {score}")
         return score
 
+    def inputs(self, member: Member, crops: list[np.ndarray]) -> Tensor:
+        """BGR crops of any size -> the member's input [N, 3, size, size]."""
+        images = np.stack([resize(crop, member.size) for crop in crops])
+        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)
+        return to_input(tensor, member.color, *member.normalisation)
+
     @torch.inference_mode()
-    def logits(self, member: Member, network: nn.Module, images: list[np.ndarray]) -> np.ndarray:
-        """RGB images [H, W, 3] -> logits [N, 2], averaged with those of the mirrored images where the member flips."""
+    def clip_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
+        """A face's crops, all as one clip -> logits [2]."""
+        return network(self.inputs(member, crops).transpose(0, 1)[None])[0].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def image_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
+        """Crops -> logits [N, 2], averaged with those of the mirrored images where the member flips."""
         outputs = [np.empty((0, 2), np.float32)]
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.stack(images[start : start + BATCH])).permute(0, 3, 1, 2).to(self.device)
-            inputs = to_input(batch, member.color, *member.normalisation)
-            output = network(inputs)
+        for start in range(0, len(crops), BATCH):
+            images = self.inputs(member, crops[start : start + BATCH])
+            output = network(images)
             if member.flip:
-                output = (output + network(inputs.flip(-1))) / 2
+                output = (output + network(images.flip(-1))) / 2
             outputs.append(output.float().cpu().numpy())
         return np.concatenate(outputs)
 
@@ -185,7 +195,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_OR_FOLDER")
     parser.add_argument("--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv")
     parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie")
-    parser.add_argument("--models", type=Path, default=Path("inference/submit_models"), metavar="DIR", help="checkpoints")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
     parser.add_argument("--members", metavar="A,B", help="default: all eleven")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 VIDEO_FRAMES, IMAGE_FRAMES, GROUP = 160, 35, 5
-VIDEO_SHARE, IMAGE_SHARE = 0.4, 0.6
+BRANCH_SHARES = {"video": 0.4, "image": 0.6}
 NO_SCORE = 0.5  # the label of a video that cannot be scored
 
 
@@ -130,8 +130,8 @@ def ensemble(votes: Mapping[str, Vote]) -> Ensemble:
     if video.value is None or image.value is None:
         only = image if video.value is None else video
         return Ensemble(only, video, image)
-    value = VIDEO_SHARE * video.value + IMAGE_SHARE * image.value
-    return Ensemble(Score(value, f"{VIDEO_SHARE} video + {IMAGE_SHARE} image"), video, image)
+    value = BRANCH_SHARES["video"] * video.value + BRANCH_SHARES["image"] * image.value
+    return Ensemble(Score(value, f"{BRANCH_SHARES['video']} video + {BRANCH_SHARES['image']} image"), video, image)
 
 
 def _weighted_mean(scored: Sequence[tuple[float, float]]) -> float:

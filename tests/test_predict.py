@@ -15,7 +15,7 @@ from faces.crops import cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
-from inference.members import MEMBERS, choose_members
+from inference.members import MEMBERS
 from inference.scoring import image_frames, image_score
 from tests.conftest import still_video
 
@@ -152,18 +152,3 @@ def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):
     done = run("-m", "inference.predict", "x.mp4", "--models", tmp_path, "--members", "b0", check=False)
     assert done.returncode == 2
     assert "b0_rgb_58000.pth.tar does not fit EfficientNet: missing _fc.bias" in done.stderr
-
-
-def test_members_are_the_contracts_rows(models):
-    assert len(MEMBERS) == 11
-    assert [name for name, member in MEMBERS.items() if member.flip] == ["xcp", "res34", "b1", "b0"]
-    assert [name for name, member in MEMBERS.items() if member.squeeze] == ["b3", "res34"]
-    assert {name: member.size for name, member in MEMBERS.items() if member.size == 256}.keys() == {
-        "sf1",
-        "sf2",
-        "sf3",
-        "sf4",
-        "res34",
-    }
-    assert MEMBERS["xcp"].color == "bgr"
-    assert list(choose_members("b0", models)) == ["b0"]
