@@ -20,6 +20,7 @@ import video_based.models
 from common.errors import BadInputError
 from common.stage import run_script
 from image_based.transforms import to_input
+from inference.fold import fastest
 from inference.scoring import BRANCH_SHARES
 from training.checkpoint import load_weights, read_checkpoint, read_weights
 
@@ -96,11 +97,12 @@ def choose_members(names: str | None, models: Path) -> dict[str, Member]:
 
 
 def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
-    """The member's network with its checkpoint, strictly loaded, in evaluation mode. Raises BadInputError naming the file."""
+    """The member's network with its checkpoint, strictly loaded, in its fastest exact form. Raises BadInputError."""
     path = models / member.file
     network = BRANCHES[member.branch](member.arch)
     load_weights(network, read_weights(path), str(path))
-    return network.eval().to(torch.device(device))
+    example = torch.zeros(1, 3, 4, 64, 64) if member.branch == "video" else torch.zeros(1, 3, 96, 96)
+    return fastest(network, example).to(torch.device(device))
 
 
 def share(member: Member) -> float:

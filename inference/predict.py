@@ -36,6 +36,7 @@ from faces.retinaface import FaceDetector, default_weights
 from faces.tracking import track_faces
 from faces.video import DecodeError, probe, read_frames
 from image_based.transforms import resize, to_input
+from inference.fold import memory_format
 from inference.members import MODELS, Member, choose_members, load_member
 from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_score, sampling_interval, video_score
 
@@ -126,7 +127,8 @@ class Scorer:
     @torch.inference_mode()
     def clip_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
         """A face's crops, all as one clip -> logits [2]."""
-        return network(self.inputs(member, crops).transpose(0, 1)[None])[0].float().cpu().numpy()
+        clip = self.inputs(member, crops).transpose(0, 1)[None]
+        return network(clip.contiguous(memory_format=memory_format(clip)))[0].float().cpu().numpy()
 
     @torch.inference_mode()
     def image_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
@@ -134,6 +136,7 @@ class Scorer:
         outputs = [np.empty((0, 2), np.float32)]
         for start in range(0, len(crops), BATCH):
             images = self.inputs(member, crops[start : start + BATCH])
+            images = images.contiguous(memory_format=memory_format(images))
             output = network(images)
             if member.flip:
                 output = (output + network(images.flip(-1))) / 2

@@ -8,6 +8,7 @@ from torch import nn
 
 import image_based.models
 import video_based.models
+from inference.fold import fastest, memory_format
 from tests.functional import FORWARD
 from training.checkpoint import bare_name
 
@@ -198,3 +199,18 @@ def test_compile_and_export(arch):
     exported = torch.export.export(model, (images,))
     with torch.inference_mode():
         assert relative(exported.module()(images), expected) < 1e-6
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_the_fastest_form_gives_the_same_output(arch):
+    model, images = lively(arch), example(arch)
+    with torch.inference_mode():
+        expected = model(images)
+        folded = fastest(model, example(arch, batch=1, side=64, frames=2))
+        assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d)]
+        assert relative(folded(images.contiguous(memory_format=memory_format(images))), expected) < 1e-4
+
+
+def test_a_batch_norm_that_follows_no_convolution_is_refused():
+    with pytest.raises(ValueError, match="0 does not follow a convolution"):
+        fastest(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)), torch.zeros(1, 3, 4, 4))
