@@ -1,0 +1,154 @@
+"""Each network at its own input size: milliseconds an item forward and in a training step, in several forms, in one run.
+
+Forms: eager; channels_last; folded (batch norms in the convolutions); fastest (both, what inference runs); bf16 (fastest under
+autocast, not exact); compiled (fastest through inductor, with --compile: a minute or more a network to compile on two cores).
+Then all eleven members, as inference runs them, on 150 frames of one face.
+
+The floor is arithmetic: GFLOP over the rate at which the same machine multiplies 2048x2048 float32 matrices, measured here. The
+eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven) `fastest` reached a third of the matrix rate on
+EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on Xception, and all of it on
+ResNet-34 (Winograd convolutions do fewer operations than are counted).
+
+    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--members-only]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from inference.fold import fastest, memory_format
+from inference.members import BRANCHES, MEMBERS
+from inference.predict import Scorer
+from inference.scoring import image_frames
+
+FRAMES = 150
+TRAINING = {"slowfast50": (2, 3, 32, 224, 224), "resnet34": (8, 3, 224, 224)}  # a training batch; others (8, 3, 299, 299)
+
+
+def timed(work: Callable[[], object], repeat: int, device: str) -> float:
+    """Median seconds of a call, after one to warm up."""
+    work()
+    seconds = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def matmul_rate(device: str) -> float:
+    """GFLOP/s of a 2048x2048 float32 matrix product."""
+    matrix = torch.randn(2048, 2048, device=device)
+    return 2 * 2048**3 / timed(lambda: matrix @ matrix, 9, device) / 1e9
+
+
+def forward_row(branch: str, arch: str, size: int, options: argparse.Namespace, rate: float) -> str:
+    """Milliseconds an image (or a clip of 150 frames) in each form."""
+    shape = (1, 3, FRAMES, size, size) if branch == "video" else (10, 3, size, size)
+    images = torch.randn(shape, device=options.device)
+    last = images.contiguous(memory_format=memory_format(images))
+    small = torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
+
+    def build() -> nn.Module:
+        return BRANCHES[branch](arch).eval()
+
+    fast = fastest(build(), small).to(options.device)
+    forms = {
+        "eager": (build().to(options.device), images),
+        "channels_last": (build().to(options.device, memory_format=memory_format(images)), last),
+        "folded": (fastest(build(), small).to(options.device, memory_format=torch.contiguous_format), images),
+        "fastest": (fast, last),
+    }
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            forms["eager"][0](images)
+        gflop = counter.get_total_flops() / 1e9 / len(images)
+        row = {name: timed(lambda f=form: f[0](f[1]), options.repeat, options.device) for name, form in forms.items()}
+        with torch.autocast(options.device, torch.bfloat16):
+            row["bf16"] = timed(lambda: fast(last), options.repeat, options.device)
+        if options.compile:
+            compiled = torch.compile(fast)
+            row["compiled"] = timed(lambda: compiled(last), options.repeat, options.device)
+    items = {name: 1000 * seconds / len(images) for name, seconds in row.items()}
+    share = gflop / (items["fastest"] / 1000) / rate
+    cells = "".join(f"{milliseconds:>15.1f}" for milliseconds in items.values())
+    return f"{arch:<16}{size:>5}{gflop:>9.2f}{cells}{share:>10.0%}"
+
+
+def training_row(branch: str, arch: str, options: argparse.Namespace) -> str:
+    """Milliseconds of a training step, an item, eager and channels_last."""
+    images = torch.randn(TRAINING.get(arch, (8, 3, 299, 299)), device=options.device)
+    cells = ""
+    for layout in (torch.contiguous_format, memory_format(images)):
+        model = BRANCHES[branch](arch).to(options.device, memory_format=layout)
+        inputs = images.contiguous(memory_format=layout)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
+        seconds = timed(lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device)
+        cells += f"{1000 * seconds / len(images):>15.1f}"
+    return f"{arch:<16}{tuple(images.shape)!s:>24}{cells}"
+
+
+def training_step(model: nn.Module, images: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Forward, backward, step."""
+    optimizer.zero_grad(set_to_none=True)
+    model(images).square().mean().backward()
+    optimizer.step()
+
+
+def all_members(device: str) -> float:
+    """Seconds of all eleven members, random weights, on 150 crops of one face, as inference runs them."""
+    crops = list(np.random.RandomState(0).randint(0, 256, (FRAMES, 300, 300, 3), dtype=np.uint8))
+    members = {}
+    for name, member in MEMBERS.items():
+        small = torch.zeros(1, 3, 4, 64, 64) if member.branch == "video" else torch.zeros(1, 3, 96, 96)
+        members[name] = (member, fastest(BRANCHES[member.branch](member.arch), small).to(device))
+    scorer = Scorer(None, members, device)
+    began = time.perf_counter()
+    for member, network in members.values():
+        if member.branch == "video":
+            scorer.clip_logits(member, network, crops)
+        else:
+            scorer.image_logits(member, network, [crops[at] for at in image_frames(FRAMES)])
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--members-only", action="store_true")
+    options = parser.parse_args()
+    rate = matmul_rate(options.device)
+    print(f"{options.device}, {torch.get_num_threads()} threads, matrix products at {rate:.0f} GFLOP/s")
+    networks = sorted({(member.branch, member.arch, member.size) for member in MEMBERS.values()})
+    if not options.members_only:
+        forms = ["eager", "channels_last", "folded", "fastest", "bf16", *(["compiled"] if options.compile else [])]
+        print(f"\nforward, ms an image (SlowFast: a clip of {FRAMES} frames)")
+        print(f"{'network':<16}{'px':>5}{'GFLOP':>9}{''.join(f'{form:>15}' for form in forms)}{'of floor':>10}")
+        for network in networks:
+            print(forward_row(*network, options, rate), flush=True)
+        print(f"\ntraining step, ms an item\n{'network':<16}{'batch':>24}{'eager':>15}{'channels_last':>15}")
+        for branch, arch, _ in networks:
+            print(training_row(branch, arch, options), flush=True)
+    seconds = [all_members(options.device) for _ in range(options.repeat)]
+    print(
+        f"\nall eleven members on {FRAMES} frames of one face: {statistics.median(seconds):.1f} s (reference on two cores: 134 s)"
+    )
+
+
+if __name__ == "__main__":
+    main()
