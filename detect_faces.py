@@ -49,9 +49,8 @@ def main() -> int:
     parser.add_argument("--batch", type=positive, default=8, metavar="N", help="frames a detector call (default: 8)")
     options = parser.parse_args()
     weights = options.weights or default_weights()
-    if not weights.is_file():
-        raise FileNotFoundError(f"no detector weights at {weights}")
     device = pick_device(options.device)
+    FaceDetector(weights)  # a file that does not load is one error here, not one for every video
     jobs = {
         name: (folder, options.boxes / name, weights, device, options.batch)
         for name, folder in part_folders(options.frames).items()

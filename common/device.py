@@ -2,13 +2,15 @@
 
 import torch
 
+from common.errors import BadInputError
+
 CHOICES = ("auto", "cpu", "cuda")
 
 
 def pick_device(choice: str) -> str:
-    """`auto` is the GPU where there is one. Raises RuntimeError when `cuda` is asked for and absent."""
+    """`auto` is the GPU where there is one. Raises BadInputError when `cuda` is asked for and absent."""
     if choice == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if choice == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("--device cuda: torch sees no GPU here")
+        raise BadInputError("--device cuda: torch sees no GPU here")
     return choice

@@ -18,6 +18,8 @@ from retinaface.prior_box import priorbox
 from torch import Tensor, nn
 from torchvision.ops import nms
 
+from common.weights import CheckpointError, load_dict
+
 SHORT_SIDE, LONGEST_SIDE = 400, 2150
 MEAN_BGR = (104.0, 117.0, 123.0)
 MIN_SIZES, STEPS, VARIANCES = [[16, 32], [64, 128], [256, 512]], [8, 16, 32], [0.1, 0.2]
@@ -97,10 +99,13 @@ class FaceDetector:
     """RetinaFace with weights, on a device; `detect` takes frames and returns boxes in their own pixels."""
 
     def __init__(self, weights: Path, device: str | torch.device = "cpu") -> None:
-        """Load `weights` strictly: a state dict without prefix. Raises RuntimeError listing what does not match."""
+        """Load `weights` strictly: a state dict without prefix. Raises CheckpointError listing what does not match."""
         self.device = torch.device(device)
         self.network = RetinaFace()
-        self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        try:
+            self.network.load_state_dict(load_dict(weights))
+        except RuntimeError as error:
+            raise CheckpointError(f"{weights}: {error}") from error
         self.network.eval().to(self.device)
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -19,10 +19,11 @@ import image_based.models
 import video_based.models
 from common.errors import BadInputError
 from common.stage import run_script
+from common.weights import load_dict
 from image_based.transforms import to_input
 from inference.fold import fastest
 from inference.scoring import BRANCH_SHARES
-from training.checkpoint import load_weights, read_checkpoint, read_weights
+from training.checkpoint import load_weights, read_weights
 
 MODELS = Path("inference/submit_models")
 BRANCHES = {"image": image_based.models.build_model, "video": video_based.models.build_model}
@@ -147,7 +148,7 @@ def describe(name: str, models: Path, check: bool) -> str:
     if not path.is_file():
         return f"{line}absent"
     try:
-        step = read_checkpoint(path).get("step", "none")
+        step = load_dict(path).get("step", "none")
     except BadInputError as error:
         return f"{line}FAILED {error}"
     line += f"step {step}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"

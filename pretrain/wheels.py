@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.atomic import atomic_file, write_text
+from common.errors import BadInputError
 
 CACHE = Path(".cache/wheels")
 
@@ -26,7 +27,7 @@ class Wheel:
     sha256: str
 
 
-class FetchError(RuntimeError):
+class FetchError(BadInputError):
     """The registry cannot be reached or served something else; the message says what to do."""
 
 

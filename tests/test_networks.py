@@ -8,6 +8,7 @@ from torch import nn
 
 import image_based.models
 import video_based.models
+from common.errors import BadInputError
 from inference.fold import fastest, memory_format
 from tests.functional import FORWARD
 from training.checkpoint import bare_name
@@ -65,9 +66,9 @@ def test_parameters(arch):
 
 
 def test_unknown_arch_lists_the_known():
-    with pytest.raises(ValueError, match="efficientnet-b0, efficientnet-b1, efficientnet-b3, resnet34, xception"):
+    with pytest.raises(BadInputError, match="efficientnet-b0, efficientnet-b1, efficientnet-b3, resnet34, xception"):
         image_based.models.build_model("slowfast50")
-    with pytest.raises(ValueError, match="known are slowfast50"):
+    with pytest.raises(BadInputError, match="known are slowfast50"):
         video_based.models.build_model("xception")
 
 

@@ -81,6 +81,7 @@ def test_log_losses_by_hand():
         }
     )
     assert log_loss([VideoScore(1, 0.0)]) == pytest.approx(-math.log(1e-15))
+    assert math.isnan(summarise({"a": VideoScore(1, math.nan), "b": VideoScore(0, 0.1)})["video_logloss_balanced"])
     assert summarise({"a": VideoScore(1, 0.5)})["video_logloss_balanced"] == pytest.approx(math.log(2))
 
 
@@ -124,6 +125,11 @@ def test_b0_config_is_the_contracts():
         ("batch_size=many", "batch_size: 'many' is not int"),
         ("batch_size", "is not key=value"),
         ("nesterov=1", "nesterov: 1 is not bool"),
+        ("color=BGR", "color: 'BGR' is neither 'rgb' nor 'bgr'"),
+        ("lr_scheduler.lr_mults=[0.5]", "lr_steps and lr_mults differ in length"),
+        ("mean=[1]", "mean and std need three values each"),
+        ("val_lists={a: null}", "val_lists: a: None is not a path"),
+        ("print_freq=0", "print_freq: 0 is not positive"),
         ("mean=[a]", "mean: 'a' is not float"),
     ],
 )

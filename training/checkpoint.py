@@ -3,32 +3,17 @@
 Written atomically, read with `weights_only=True`, loaded strictly.
 """
 
-import pickle
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from common.atomic import atomic_file
-from common.errors import BadInputError
-
-# What a number such as best_loss is pickled as when it came from numpy, by the names of numpy 1 and 2: data, not code.
-_SCALAR = np.float64(0).__reduce__()[0]
-NUMPY_SCALAR = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float64", "float32", "int64")),
-]
-
-
-class CheckpointError(BadInputError):
-    """A checkpoint is no checkpoint, or does not fit the network; the message lists every entry that does not."""
+from common.weights import CheckpointError, load_dict
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -53,29 +38,19 @@ def save_checkpoint(path: Path, content: dict[str, Any], best: bool) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU. Raises CheckpointError if it is not one, FileNotFoundError if it is absent."""
-    content = _read(path)
+    content = load_dict(path)
     if "state_dict" not in content:
         raise CheckpointError(f"{path} has no state_dict: its keys are {list(content)[:5]}")
     return content
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        with torch.serialization.safe_globals(NUMPY_SCALAR):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dict")
-    return dict(content)
-
-
 def read_weights(path: Path) -> Mapping[str, Tensor]:
     """The weights of a file that is a state dict itself or a dict with one. Raises CheckpointError, FileNotFoundError."""
-    content = _read(path)
-    return content.get("state_dict", content)
+    content = load_dict(path)
+    weights = content.get("state_dict", content)
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: its state_dict is not a map of names to tensors")
+    return weights
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, fresh: str | None = None) -> None:

@@ -20,6 +20,12 @@ class ConfigError(BadInputError):
     """A config or an override is wrong; the message names the key."""
 
 
+def require(holds: bool, complaint: str) -> None:
+    """Raise ConfigError with the complaint unless it holds."""
+    if not holds:
+        raise ConfigError(complaint)
+
+
 @dataclass(frozen=True)
 class LRScheduler:
     """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on."""
@@ -30,6 +36,11 @@ class LRScheduler:
     lr_steps: list[int]
     lr_mults: list[float]
     max_iter: int
+
+    def __post_init__(self) -> None:
+        require(len(self.lr_steps) == len(self.lr_mults), "lr_scheduler: lr_steps and lr_mults differ in length")
+        require(self.lr_steps == sorted(self.lr_steps), "lr_scheduler: lr_steps are not in order")
+        require(self.max_iter > 0 and self.warmup_steps >= 0, "lr_scheduler: max_iter must be positive, warmup_steps not negative")
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,14 @@ class TrainingConfig:
     print_freq: int  # steps
     val_freq: int  # steps between validations and checkpoints
     seed: int
+
+    def __post_init__(self) -> None:
+        require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
+        require(len(self.mean) == len(self.std) == 3, "mean and std need three values each")
+        for name in ("num_classes", "input_size", "batch_size", "reference_world_size", "print_freq", "val_freq"):
+            require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} is not positive")
+        for name, path in self.val_lists.items():
+            require(isinstance(path, str), f"val_lists: {name}: {path!r} is not a path")
 
 
 def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:

@@ -14,7 +14,7 @@ from training.schedule import lr_at
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the weights of this step were not written anywhere."""
+    """A loss or a validation score became NaN or infinite; no checkpoint is written of weights that do that."""
 
 
 @dataclass
@@ -102,10 +102,15 @@ def set_lr(optimizer: Optimizer, lr: float) -> float:
 
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[int, float]]:
-    """Yield (index of the sample, probability of FAKE) for batches of images [B, 3, H, W] and indices [B]."""
+    """Yield (index of the sample, probability of FAKE) for batches of images [B, 3, H, W] and indices [B].
+
+    Raises NonFiniteLossError for a probability that is not finite.
+    """
     model.eval()
     for images, indices in batches:
         if not len(indices):
             continue
         probabilities = model(images.to(device, non_blocking=True)).float().softmax(dim=1)[:, 1]
+        if not probabilities.isfinite().all():
+            raise NonFiniteLossError("a validation score is not finite: the weights are lost, and no checkpoint is made of them")
         yield from zip(indices.tolist(), probabilities.tolist(), strict=True)

@@ -38,7 +38,8 @@ def summarise(scores: Mapping[str, VideoScore]) -> dict[str, float]:
     """Log loss over all videos, over REAL, over FAKE, and balanced: the mean of the latter two, or the one there is."""
     real = log_loss(score for score in scores.values() if score.label == 0)
     fake = log_loss(score for score in scores.values() if score.label == 1)
-    present = [loss for loss in (real, fake) if not math.isnan(loss)]
+    labels = {score.label for score in scores.values()}
+    present = [loss for label, loss in ((0, real), (1, fake)) if label in labels]
     balanced = sum(present) / len(present) if present else math.nan
     return {
         "video_logloss": log_loss(scores.values()),

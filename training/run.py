@@ -67,8 +67,6 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
 def run_training(options: argparse.Namespace, config: TrainingConfig, parts: Parts) -> int:
     """Train as the options say; returns 0. Raises what a user can mend as BadInputError, ConfigError, CheckpointError."""
     folder = run_folder(options.experiments / config.save_path, options.datetime, options.recover)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", dump_config(config))
     with process_group(pick_device(options.device), options.distributed_path) as world:
         Run(config, folder, world, parts).go()
     return 0
@@ -77,7 +75,7 @@ def run_training(options: argparse.Namespace, config: TrainingConfig, parts: Par
 def run_folder(runs: Path, name: str | None, recover: bool) -> Path:
     """The folder of a new run, or with `recover` the newest one that exists. Raises FileExistsError rather than mix two runs."""
     if recover and name is None and runs.is_dir():
-        name = max((run.name for run in runs.iterdir() if run.is_dir()), default=None)
+        name = max((run.name for run in runs.iterdir() if run.is_dir() and newest_checkpoint(run)), default=None)
     folder = runs / (name or datetime.now().strftime("%Y%m%d_%H%M%S"))
     if not recover and newest_checkpoint(folder):
         raise FileExistsError(f"{folder} holds a run; go on with --recover or choose another --datetime")
@@ -102,6 +100,8 @@ class Run:
         self.model = DistributedDataParallel(network)  # its `module.` is the prefix of the published names
         self.optimizer = make_optimizer(config, self.model)
         self.best = math.inf
+        folder.mkdir(parents=True, exist_ok=True)  # only now that all inputs are good
+        write_text(folder / "config.yaml", dump_config(config))
         self.start = self.recover()
         self.writer = SummaryWriter(folder, purge_step=self.start)
 

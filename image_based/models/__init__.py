@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 from torchvision.models import resnet34
 
+from common.errors import BadInputError
 from image_based.models.efficientnet import efficientnet
 from image_based.models.xception import Xception
 
@@ -28,8 +29,8 @@ LAST_LAYERS = {
 def build_model(arch: str, num_classes: int = 2) -> nn.Module:
     """A network of that name with random weights: images [B, 3, H, W] -> logits [B, num_classes].
 
-    Raises ValueError listing the known names for an unknown one.
+    Raises BadInputError listing the known names for an unknown one.
     """
     if arch not in ARCHS:
-        raise ValueError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")
+        raise BadInputError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")
     return ARCHS[arch](num_classes)

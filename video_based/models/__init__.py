@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from common.errors import BadInputError
 from video_based.models.slowfast import SlowFast50
 
 ARCHS = {"slowfast50": SlowFast50}
@@ -11,8 +12,8 @@ LAST_LAYERS = {"slowfast50": "fc"}
 def build_model(arch: str, num_classes: int = 2) -> nn.Module:
     """A network of that name with random weights: clips [B, 3, T, H, W] -> logits [B, num_classes].
 
-    Raises ValueError listing the known names for an unknown one.
+    Raises BadInputError listing the known names for an unknown one.
     """
     if arch not in ARCHS:
-        raise ValueError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")
+        raise BadInputError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")
     return ARCHS[arch](num_classes)
