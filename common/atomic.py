@@ -1,7 +1,9 @@
 """Writes that a kill cannot leave half done: everything goes to a temporary name and is renamed at the end."""
 
+import errno
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,34 +41,55 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         raise FileExistsError(f"{path} is there, but not as this stage leaves it; remove it to have it made anew")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
-    temporary.chmod(0o777 & ~_umask())
-    with _locked(temporary):
+    with _guard(path.parent):
+        _remove_leftovers(path)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+        temporary.chmod(0o777 & ~_umask())
+        lock = _lock(temporary)
+    try:
+        yield temporary
         try:
-            yield temporary
-            if not path.exists():
-                temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(folder: Path, wait: bool = False) -> int:
+    """Lock a folder; closing the descriptor returned, or the death of this process, releases it.
+
+    Raises BlockingIOError if a living process holds it and we do not `wait`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which its death releases; raises BlockingIOError if a living process holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _guard(folder: Path) -> Iterator[None]:
+    """One process at a time makes and removes temporary folders here: none is seen before it is locked."""
+    descriptor = _lock(folder, wait=True)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
 
 
 def _remove_leftovers(path: Path) -> None:
+    pattern = re.compile(re.escape(f".{path.name}.") + r"[^.]+" + re.escape(PARTIAL))
     for entry in path.parent.iterdir():
-        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(PARTIAL):
-            with suppress(BlockingIOError), _locked(entry):
+        if pattern.fullmatch(entry.name):
+            with suppress(BlockingIOError, FileNotFoundError):
+                lock = _lock(entry)
                 shutil.rmtree(entry, ignore_errors=True)
+                os.close(lock)
 
 
 def _umask() -> int:

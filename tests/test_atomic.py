@@ -80,3 +80,26 @@ def test_frames_come_in_order_of_their_number(tmp_path):
     for stray in ("frame01.png", "frame1.txt", "xframe1.png", "frame.png", "Thumbs.db"):
         (tmp_path / stray).touch()
     assert [path.name for path in numbered_frames(tmp_path, ".png")] == [f"frame{number}.png" for number in range(1, 12)]
+
+
+def test_processes_on_the_same_folders_do_not_trip_over_each_other(tmp_path):
+    """Two processes make and replace the same two folders, one of whose names begins with the other's, as fast as they can."""
+    script = f"""
+import shutil
+from pathlib import Path
+from common.atomic import atomic_folder
+for number in range(300):
+    for name in ("a", "a.b"):
+        path = Path({str(tmp_path)!r}) / name
+        try:
+            with atomic_folder(path) as folder:
+                (folder / "x").touch()
+        except FileExistsError:
+            pass
+        if number < 299:
+            shutil.rmtree(path, ignore_errors=True)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    both = [subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in both] == [b"", b""]
+    assert not list(tmp_path.glob(".*"))
