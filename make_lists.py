@@ -6,14 +6,15 @@ Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>
 
     val_30-39_train_alignedface_png    every part but 30-39                stride 30, ceil(n/30)
     val_30-39_val_alignedface_png      parts 30-39, at most 2 faces        stride 30, ceil(n/30)
-    trainval_alignedface_png           all but the public validation       stride 30, ceil(n/30)
+    trainval_alignedface_png           all parts                           stride 30, ceil(n/30)
     trainval_alignedface_jpg           the same                            stride 1, n
     publicval_alignedface_png          the public-validation videos        stride 30, n//30
     publicval_sf_alignedface_jpg       the same                            stride 1, n
     all_videos_train_alignedface_jpg   originals not drawn for validation, at most 3 faces   stride 1, n
     all_videos_val_sf_alignedface_jpg  originals drawn for validation, at most 3 faces       stride 1, n
 
-The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever part they lie.
+The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever folder below --videos
+they lie with their metadata.json; they are in no list but publicval. trainval also leaves out what shares an original with them.
 The all_videos split draws originals: every fake follows its original. An original with k fakes is drawn with probability
 .65, .44, .21, .10, .04 for k up to 1, 2, 3, 4, 5, then .02 and .01, and never above 7, by a hash of its name and the seed, so
 that adding parts moves no video from one side to the other.
@@ -79,22 +80,28 @@ def drawn_for_validation(original: str, fakes: int, seed: int) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < VAL_PROBABILITY[fakes]
 
 
-def list_rules(videos: Iterable[Video], public: set[str], seed: int) -> list[ListRule]:
-    """The eight lists as rows, for these videos and these public-validation names."""
-    fakes: dict[str, int] = {}
-    for video in videos:
-        fakes[video.original] = fakes.get(video.original, 0) + video.label
+def list_rules(videos: Iterable[Video], fakes: dict[str, int], public: set[str], seed: int) -> list[ListRule]:
+    """The eight lists as rows, for these videos, the number of fakes of each original, and the public-validation names."""
+    public_originals = {video.original for video in videos if video.name in public}
     drawn = {original for original, count in fakes.items() if drawn_for_validation(original, count, seed)}
-
-    def in_30_39(video: Video) -> bool:
-        number = part_number(video.part)
-        return number is not None and 30 <= number <= 39
 
     def is_public(video: Video) -> bool:
         return video.name in public
 
+    def apart_from_public(video: Video) -> bool:
+        return video.original not in public_originals
+
+    def in_30_39(video: Video) -> bool:
+        return not is_public(video) and 30 <= (part_number(video.part) or 0) <= 39
+
+    def not_in_30_39(video: Video) -> bool:
+        return not is_public(video) and not in_30_39(video)
+
     def is_val(video: Video) -> bool:
-        return video.original in drawn
+        return not is_public(video) and video.original in drawn
+
+    def is_train(video: Video) -> bool:
+        return not is_public(video) and video.original not in drawn
 
     def all_frames(n: int) -> int:
         return n
@@ -105,17 +112,14 @@ def list_rules(videos: Iterable[Video], public: set[str], seed: int) -> list[Lis
     def whole_30s(n: int) -> int:
         return n // 30
 
-    def no(test: Callable[[Video], bool]) -> Callable[[Video], bool]:
-        return lambda video: not test(video)
-
     return [
-        ListRule("val_30-39_train_alignedface_png", no(in_30_39), "png", 30, every_30th),
+        ListRule("val_30-39_train_alignedface_png", not_in_30_39, "png", 30, every_30th),
         ListRule("val_30-39_val_alignedface_png", in_30_39, "png", 30, every_30th, max_faces=2),
-        ListRule("trainval_alignedface_png", no(is_public), "png", 30, every_30th),
-        ListRule("trainval_alignedface_jpg", no(is_public), "jpg", 1, all_frames),
+        ListRule("trainval_alignedface_png", apart_from_public, "png", 30, every_30th),
+        ListRule("trainval_alignedface_jpg", apart_from_public, "jpg", 1, all_frames),
         ListRule("publicval_alignedface_png", is_public, "png", 30, whole_30s),
         ListRule("publicval_sf_alignedface_jpg", is_public, "jpg", 1, all_frames),
-        ListRule("all_videos_train_alignedface_jpg", no(is_val), "jpg", 1, all_frames, max_faces=3),
+        ListRule("all_videos_train_alignedface_jpg", is_train, "jpg", 1, all_frames, max_faces=3),
         ListRule("all_videos_val_sf_alignedface_jpg", is_val, "jpg", 1, all_frames, max_faces=3),
     ]
 
@@ -148,9 +152,11 @@ def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
     return lines
 
 
-def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, str]]:
-    """All labelled videos with their faces, in order, and `<part>/<video>` to reason for those that cannot be used."""
-    found, failed = [], {}
+def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int], dict[str, str]]:
+    """All labelled videos with their faces, in order; the number of fakes of each original by metadata.json, cut or not; and
+    `<part>/<video>` to reason for videos that cannot be used.
+    """
+    found, fakes, failed = [], {}, {}
     for part in subfolders(videos):
         if not (part / "metadata.json").is_file():
             continue
@@ -158,6 +164,7 @@ def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, str]]
             name = Path(file).stem
             try:
                 label, original = LABELS[entry["label"]], Path(entry.get("original") or file).stem
+                fakes[original] = fakes.get(original, 0) + label
                 frames, tracks = read_info(faces / part.name / name / "info.json")
             except KeyError as error:
                 failed[f"{part.name}/{name}"] = f"{part / 'metadata.json'}: label is {error}, not one of {', '.join(LABELS)}"
@@ -165,7 +172,7 @@ def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, str]]
                 failed[f"{part.name}/{name}"] = str(error)
             else:
                 found.append(Video(part.name, name, label, original, frames, tracks))
-    return found, failed
+    return found, fakes, failed
 
 
 def read_metadata(path: Path) -> dict[str, dict]:
@@ -195,7 +202,7 @@ def read_info(path: Path) -> tuple[int, int]:
 
 def read_public(path: Path) -> set[str]:
     """The names (no suffix) in the `filename` column of a CSV; raises BadInputError if it has none."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if "filename" not in (rows.fieldnames or ()):
             raise BadInputError(f"{path} has no column 'filename'")
@@ -211,10 +218,10 @@ def main() -> int:
     options = parser.parse_args()
     if not options.videos.is_dir():
         raise FileNotFoundError(f"{options.videos} is not a folder; it should hold one folder with metadata.json per part")
-    videos, failed = read_videos(options.videos, options.faces)
+    videos, fakes, failed = read_videos(options.videos, options.faces)
     if not videos and not failed:
         raise FileNotFoundError(f"no <part>/metadata.json in {options.videos}")
-    rules = list_rules(videos, read_public(options.public_val), options.seed)
+    rules = list_rules(videos, fakes, read_public(options.public_val), options.seed)
     check_sides(videos, rules)
     for rule in rules:
         lines = list_lines(videos, rule, options.seed)

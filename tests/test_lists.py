@@ -52,9 +52,7 @@ def test_the_eight_lists(run, tree):
 
     p0, p35 = "dfdc_train_part_0", "dfdc_train_part_35"
     assert sorted(lines(tree, "val_30-39_train_alignedface_png")) == sorted(
-        [track(p0, "real", face, "30 11 0") for face in (1, 2, 3, 4)]
-        + [track(p0, "fake", 1, "30 10 1")]
-        + [track("test", "hidden", face, "30 10 1") for face in (1, 2)]
+        [track(p0, "real", face, "30 11 0") for face in (1, 2, 3, 4)] + [track(p0, "fake", 1, "30 10 1")]
     )
     # At most two faces for validation.
     assert sorted(lines(tree, "val_30-39_val_alignedface_png")) == [track(p35, "other", face, "30 10 0") for face in (1, 2)]
@@ -70,7 +68,6 @@ def test_the_eight_lists(run, tree):
         [track(p0, "real", face, "1 301 0", "jpg") for face in (1, 2, 3)]
         + [track(p0, "fake", 1, "1 299 1", "jpg")]
         + [track(p35, "other", face, "1 300 0", "jpg") for face in (1, 2, 3)]
-        + [track("test", "hidden", face, "1 299 1", "jpg") for face in (1, 2)]
     )
 
 
@@ -92,6 +89,14 @@ def test_an_original_on_both_sides_is_refused_by_name(run, tmp_path):
     assert done.returncode == 2
     assert "val_30-39_val_alignedface_png share 1 originals: source" in done.stderr
     assert not (tmp_path / "lists").exists()
+
+
+def test_a_public_video_takes_its_original_out_of_trainval(run, tree):
+    add(tree, "dfdc_train_part_0", "sibling", "FAKE", "hidden")
+    (tree / "public.csv").write_text("\ufefffilename,label\nhidden.mp4,0.5\n", encoding="utf-8")  # as Excel writes it
+    run(*arguments(tree, "--public-val", tree / "public.csv"))
+    assert not any("sibling" in line or "hidden" in line for line in lines(tree, "trainval_alignedface_jpg"))
+    assert any("sibling" in line for line in lines(tree, "val_30-39_train_alignedface_png"))
 
 
 def test_a_missing_or_malformed_info_is_named_and_the_rest_is_listed(run, tree):
