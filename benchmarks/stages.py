@@ -22,6 +22,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import pretrain.retinaface  # noqa: E402
 from common.images import read_image  # noqa: E402
 from demo.clips import clip  # noqa: E402
 from faces.retinaface import FaceDetector, default_weights  # noqa: E402
@@ -41,7 +42,7 @@ def run_stage(name: str, root: Path, folders: tuple[str, ...]) -> float:
     """Seconds of a stage's real command, starting Python included."""
     arguments = [word for folder in folders for word in (f"--{folder}", str(root / folder))]
     command = [sys.executable, f"{name}.py", *arguments]
-    return seconds(lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True))
+    return seconds(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL))
 
 
 def size(folder: Path) -> int:
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
+    pretrain.retinaface.main()
     rounds = [measure(options.video or clip("single_face.mp4")) for _ in range(options.repeat)]
     medians = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
     frames = medians.pop("frames")

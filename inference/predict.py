@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_scor
 
 MAX_FACES = 2
 BATCH = 8  # frames a detector call, images a network call
+Face = dict[int, np.ndarray]  # a face's RGB crops, one per sampled frame, at each size in use: size -> uint8 [N, size, size, 3]
 FAILED = ("decode_error", "missing", "unsupported")
 
 
@@ -61,7 +63,7 @@ class Scorer:
             return self.row("unsupported", f"{path.suffix or 'no suffix'} is no video format that is read here")
         try:
             frames, faces = self.crops(path)
-        except DecodeError as error:
+        except (DecodeError, OSError, cv2.error) as error:
             return self.row("decode_error", str(error))
         if not faces:
             return self.row("no_face", "most sampled frames show no face", frames=frames)
@@ -87,8 +89,8 @@ class Scorer:
         facts = {"label": label, "status": status, "reason": reason, "frames": frames, "faces": faces}
         return facts | {"members": members, "image": None, "video": None}
 
-    def crops(self, path: Path) -> tuple[int, list[list[np.ndarray]]]:
-        """The number of sampled frames, and per face its square BGR crops at native size, one per sampled frame.
+    def crops(self, path: Path) -> tuple[int, list[Face]]:
+        """The number of sampled frames, and the faces.
 
         The video is decoded twice, once to detect and once to cut, so that no more than a batch of frames is ever held.
         """
@@ -100,38 +102,40 @@ class Scorer:
             height, width = frames[0].shape[:2]
         _, tracks = track_faces(detections, MAX_FACES)
         squares, crops = plan_crops(tracks, len(detections), width, height)
-        faces = [[np.empty(0)] * len(detections) for _ in squares]
+        sizes = {member.size for member, _ in self.members.values()}
+        faces = [{size: np.empty((len(detections), size, size, 3), np.uint8) for size in sizes} for _ in squares]
         for number, frame in enumerate(read_frames(path, interval) if faces else ()):
             for crop in crops.get(number, ()):
-                faces[crop.face][crop.frame] = cut(frame, crop.square).copy()
+                for size, images in faces[crop.face].items():
+                    images[crop.frame] = resize(cut(frame, crop.square), size)
         return len(detections), faces
 
-    def member_score(self, name: str, faces: list[list[np.ndarray]]) -> float | None:
-        """A member's score of the faces' crops; raises FloatingPointError rather than return a non-finite one."""
+    def member_score(self, name: str, faces: list[Face]) -> float | None:
+        """A member's score of the faces; raises BadInputError rather than return a non-finite one."""
         member, network = self.members[name]
+        crops = [face[member.size] for face in faces]
         if member.branch == "video":
-            score = video_score([self.clip_logits(member, network, crops) for crops in faces]).value
+            score = video_score([self.clip_logits(member, network, images) for images in crops]).value
         else:
-            chosen = [[crops[at] for at in image_frames(len(crops))] for crops in faces]
-            score = image_score([self.image_logits(member, network, crops) for crops in chosen], member.squeeze).value
+            chosen = [images[image_frames(len(images))] for images in crops]
+            score = image_score([self.image_logits(member, network, images) for images in chosen], member.squeeze).value
         if score is not None and not np.isfinite(score):
-            raise FloatingPointError(f"member {name} ({member.file}) gives {score}")
+            raise BadInputError(f"member {name} ({member.file}) gives {score}: its checkpoint is unusable")
         return score
 
-    def inputs(self, member: Member, crops: list[np.ndarray]) -> Tensor:
-        """BGR crops of any size -> the member's input [N, 3, size, size]."""
-        images = np.stack([resize(crop, member.size) for crop in crops])
+    def inputs(self, member: Member, images: np.ndarray) -> Tensor:
+        """RGB crops [N, size, size, 3] -> the member's input [N, 3, size, size]."""
         tensor = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)
         return to_input(tensor, member.color, *member.normalisation)
 
     @torch.inference_mode()
-    def clip_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
+    def clip_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> np.ndarray:
         """A face's crops, all as one clip -> logits [2]."""
         clip = self.inputs(member, crops).transpose(0, 1)[None]
         return network(clip.contiguous(memory_format=memory_format(clip)))[0].float().cpu().numpy()
 
     @torch.inference_mode()
-    def image_logits(self, member: Member, network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
+    def image_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> np.ndarray:
         """Crops -> logits [N, 2], averaged with those of the mirrored images where the member flips."""
         outputs = [np.empty((0, 2), np.float32)]
         for start in range(0, len(crops), BATCH):
@@ -169,7 +173,7 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dic
         else:
             paths.append((entry.name, entry))
     if list_file is not None:
-        with list_file.open(newline="", encoding="utf-8") as file:
+        with list_file.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if "filename" not in (rows.fieldnames or ()):
                 raise BadInputError(f"{list_file} has no column 'filename'")
@@ -216,11 +220,14 @@ def main() -> int:
     members = {name: (member, load_member(member, options.models, device)) for name, member in chosen.items()}
     scorer = Scorer(detector, members, device)
     rows = []
-    for name, path in tqdm(videos.items(), desc="predict", unit="video"):
-        rows.append({"filename": name} | scorer.score(path))
-        if rows[-1]["status"] in FAILED:
-            tqdm.write(f"predict: {name}: {rows[-1]['status']}: {rows[-1]['reason']}", file=sys.stderr)
-    write_submission(options.output, rows)
+    try:
+        for name, path in tqdm(videos.items(), desc="predict", unit="video"):
+            rows.append({"filename": name} | scorer.score(path))
+            if rows[-1]["status"] in FAILED:
+                tqdm.write(f"predict: {name}: {rows[-1]['status']}: {rows[-1]['reason']}", file=sys.stderr)
+    finally:  # whatever ends the loop, what is scored is not lost
+        if rows:
+            write_submission(options.output, rows)
     statuses = Counter(row["status"] for row in rows)
     print(f"predict: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
     return 1 if any(statuses[status] for status in FAILED) else 0

@@ -145,6 +145,17 @@ def test_bad_lists_are_refused(run, models, tmp_path, content, complaint):
     assert complaint in done.stderr
 
 
+def test_a_member_that_gives_nan_ends_the_run_but_loses_no_row(run, videos, models, tmp_path):
+    content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
+    content["state_dict"]["module._fc.bias"] += float("nan")
+    torch.save(content, tmp_path / MEMBERS["b0"].file)
+    arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", tmp_path, "--members", "b0")
+    done = run("-m", "inference.predict", *arguments, "--output", tmp_path / "s.csv", check=False)
+    assert done.returncode == 2
+    assert "member b0 (b0_rgb_58000.pth.tar) gives nan" in done.stderr
+    assert (tmp_path / "s.csv").read_text() == "filename,label\nsky.MP4,0.50000000\n"
+
+
 def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):
     content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
     del content["state_dict"]["module._fc.bias"]
