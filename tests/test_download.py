@@ -9,6 +9,8 @@ import torch
 
 import pretrain.download
 from pretrain.download import FILES, Weights
+from pretrain.layouts import load_pretrained
+from tests.test_checkpoints import ARCHS, LAST, pretrained_content
 from tests.test_networks import build
 
 
@@ -29,8 +31,10 @@ def server(tmp_path):
                 return
             content = path.read_bytes()
             start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-            if start > len(content):
-                self.send_error(416)
+            if start >= len(content):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(content)}")
+                self.end_headers()
                 return
             self.send_response(206 if asked else 200)
             self.send_header("Content-Length", str(len(content) - start))
@@ -112,6 +116,31 @@ def test_a_longer_leftover_is_dropped(small, download):
     (download.folder / f".{small.name}.part").write_bytes(bytes(small.stat().st_size + 1))
     assert download()[0] == 0
     assert (download.folder / small.name).read_bytes() == small.read_bytes()
+
+
+def test_a_whole_leftover_is_used(small, download, server):
+    download.folder.mkdir()
+    (download.folder / f".{small.name}.part").write_bytes(small.read_bytes())
+    assert download()[0] == 0
+    assert (download.folder / small.name).read_bytes() == small.read_bytes()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("network", ["b0", "b1", "b3", "r34", "xcp"])
+def test_published_layouts_arrive_and_load(server, download, published, monkeypatch, network):
+    """A file with a published file's names, shapes and nesting, fetched over a connection that is cut, starts our network."""
+    weights, content = pretrained_content(network, published[network]["shapes"])
+    torch.save(content, server.folder / "file.pth")
+    digest = hashlib.sha256((server.folder / "file.pth").read_bytes()).hexdigest()[:8]
+    (server.folder / "file.pth").rename(server.folder / f"{network}-{digest}.pth")
+    monkeypatch.setattr(pretrain.download, "FILES", {network: Weights(f"{network}-{digest}.pth", digest, None)})
+    server.cuts = 1
+    assert download(network)[0] == 0
+    model = build(ARCHS[network])
+    load_pretrained(model, download.folder / f"{network}-{digest}.pth", LAST[network])
+    name = next(name for name in weights if name.endswith("pointwise.weight") or "layer4" in name or "_conv_head" in name)
+    prefix = "model." if network == "xcp" else ""
+    assert torch.equal(model.state_dict()[prefix + name], weights[name])
 
 
 @pytest.mark.parametrize(
