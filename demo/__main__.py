@@ -93,10 +93,14 @@ def train() -> Path:
 
 def predict(run: Path) -> Path:
     """Score the held-out videos with the training's last checkpoint in the place of the member b0."""
+    output = ROOT / "submission.csv"
+    checkpoint = newest_checkpoint(run)
+    if output.is_file() and output.stat().st_mtime > checkpoint.stat().st_mtime:
+        print(f"\n{output} is newer than {checkpoint}: scored already")
+        return output
     models = ROOT / "submit_models"
     with atomic_file(models / MEMBERS["b0"].file) as temporary:
-        shutil.copyfile(newest_checkpoint(run), temporary)
-    output = ROOT / "submission.csv"
+        shutil.copyfile(checkpoint, temporary)
     command(
         "-m", "inference.predict", "--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST,
         "--models", models, "--members", "b0", "--output", output,
