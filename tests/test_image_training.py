@@ -1,0 +1,238 @@
+"""Image training: its data, its step by hand, and real b0 trainings through the command."""
+
+import csv
+import math
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from common.errors import BadInputError
+from image_based.config import ImageConfig
+from image_based.dataset import TrainingCrops, ValidationCrops
+from image_based.models import build_model
+from image_based.transforms import MotionBlur, to_input
+from tests.conftest import ROOT
+from training.checkpoint import read_checkpoint
+from training.config import load_config
+from training.engine import NonFiniteLossError, make_optimizer, train
+from training.metrics import VideoScore, summarise
+
+CONFIG = ROOT / "image_based/configs/b0/config.yaml"
+
+
+# Data
+
+
+@pytest.fixture
+def crops(tmp_path, frames):
+    """Four videos of one track each, two real and two fake (the fakes tinted), and their lists."""
+    lines = []
+    for number in range(4):
+        label = number % 2
+        folder = tmp_path / f"faces/part_0/v{number}"
+        folder.mkdir(parents=True)
+        for frame in (1, 31, 61):
+            crop = frames[(number + frame) % 12][60:300, 200:440].copy()
+            crop[..., 2] = np.maximum(crop[..., 2], 200 * label)
+            cv2.imwrite(str(folder / f"frame{frame}_face1.png"), crop)
+        lines.append(f"part_0/v{number}/frame%d_face1.png 1 30 3 {label}")
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def overrides(crops, **more):
+    values = {
+        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "train.txt",
+        "val_lists": f"{{held_out: {crops / 'val.txt'}}}", "input_size": 64, "batch_size": 4, "positive_weight": 0.5,
+        "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3, "workers": 0,
+    } | more  # fmt: skip
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def config(crops, **more):
+    return load_config(CONFIG, ImageConfig, overrides(crops, **more))
+
+
+def test_samples_are_every_frame_of_every_track(crops):
+    data = ValidationCrops(config(crops), crops / "val.txt")
+    assert len(data) == 12
+    assert [data.video_and_label(index) for index in (0, 2, 3, 11)] == [
+        ("part_0/v0", 0), ("part_0/v0", 0), ("part_0/v1", 1), ("part_0/v3", 1),
+    ]  # fmt: skip
+    image, index = data[4]
+    crop = cv2.imread(str(crops / "faces/part_0/v1/frame31_face1.png"))
+    expected = cv2.resize(crop, (64, 64))[..., ::-1].astype(np.float32) / 255
+    expected = (expected - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    assert index == 4
+
+
+def test_bgr_networks_see_blue_first():
+    image = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    image[0] = 255  # red
+    assert to_input(image, "bgr", [0.5] * 3, [0.5] * 3)[:, 0, 0].tolist() == [-1, -1, 1]
+
+
+def test_augmentation_depends_on_the_position_alone(crops):
+    data = TrainingCrops(config(crops))
+    torch.manual_seed(1)
+    first, label, replaced = data[7, 4]
+    state = torch.random.get_rng_state()
+    again, *_ = data[7, 4]
+    torch.testing.assert_close(first, again)
+    assert not torch.equal(first, data[8, 4][0])
+    assert torch.equal(torch.random.get_rng_state(), state), "the data set must leave dropout's random numbers alone"
+    assert (first.shape, label, replaced) == ((3, 64, 64), 1, 0)
+
+
+def test_motion_blur_kernels_are_lines_of_sum_1():
+    kernel = MotionBlur.line(5, 0, 24)
+    np.testing.assert_allclose(kernel, np.eye(5) / 5)
+    image = torch.full((3, 20, 20), 100, dtype=torch.uint8)
+    torch.manual_seed(0)
+    assert all(torch.equal(MotionBlur()(image), image) for _ in range(20))
+
+
+def test_an_unreadable_training_crop_is_replaced_by_the_next(crops, caplog):
+    (crops / "faces/part_0/v1/frame31_face1.png").unlink()
+    (crops / "faces/part_0/v1/frame61_face1.png").write_bytes(b"no image")
+    _, label, replaced = TrainingCrops(config(crops))[0, 4]
+    assert (label, replaced) == (0, 1)  # the next readable one belongs to a real video, and so does its label
+    assert "v1/frame31_face1.png is missing" in caplog.text
+    assert "v1/frame61_face1.png is not an image" in caplog.text
+
+
+def test_a_wrong_root_ends_the_training(crops):
+    with pytest.raises(BadInputError, match="10 crops in a row are unreadable"):
+        TrainingCrops(config(crops, train_root=crops / "nowhere"))[0, 0]
+
+
+# The engine
+
+
+class OneNumber(torch.nn.Module):
+    """Logits [0, w * mean of the image]: gradients by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images):
+        means = images.mean(dim=(1, 2, 3))
+        return torch.stack([torch.zeros_like(means), self.w * means], dim=1)
+
+
+def batch(value=2.0, label=0):
+    return torch.full((1, 3, 2, 2), value), torch.tensor([label]), torch.tensor([0])
+
+
+def engine(crops, batches, **more):
+    settings = config(crops, **({"lr_scheduler.max_iter": len(batches)} | more))
+    model = OneNumber()
+    saved, reports = [], []
+    train(
+        settings, model, make_optimizer(settings, model), batches, torch.device("cpu"), 0,
+        lambda step, means: reports.append((step, means)), saved.append,
+    )  # fmt: skip
+    return model, saved, reports
+
+
+def test_a_step_divides_the_gradient_by_the_reference_world_size_but_not_weight_decay(crops):
+    model, _, ((_, means),) = engine(crops, [batch()], **{"lr_scheduler.base_lr": 0.5})
+    probability = 1 / (1 + math.exp(-2.0))
+    gradient = 2 * probability / 8 + 1e-4 * 1.0
+    assert model.w.item() == pytest.approx(1 - 0.5 * (1 + 0.9) * gradient, abs=1e-6)  # nesterov's first step
+    assert means["loss"] == pytest.approx(-math.log(1 - probability), abs=1e-6)
+    assert means["acc1"] == 0
+
+
+def test_checkpoints_fall_on_multiples_of_val_freq_and_the_last_step(crops):
+    assert engine(crops, [batch()] * 8)[1] == [3, 6, 7]
+    assert engine(crops, [batch()] * 7)[1] == [3, 6]
+
+
+def test_a_non_finite_loss_stops_the_run(crops):
+    with pytest.raises(NonFiniteLossError, match="loss of step 1 is nan"):
+        engine(crops, [batch(), batch(math.nan), batch()])
+
+
+# The command
+
+
+def train_b0(run, crops, *more, check=True, **values):
+    sets = [word for override in overrides(crops, **values) for word in ("--set", override)]
+    base = ("-m", "image_based.main", "--config", CONFIG, "--experiments", crops / "runs", "--device", "cpu")
+    return run(*base, "--datetime", "now", *sets, *more, check=check)
+
+
+def test_b0_trains_validates_writes_and_recovers(run, crops):
+    (crops / "faces/part_0/v3/frame31_face1.png").unlink()
+    done = train_b0(run, crops, **{"lr_scheduler.max_iter": 4, "workers": 1})
+    folder = crops / "runs/b0_aug_rgb_299/now"
+    assert "done: 4 steps" in done.stdout
+    assert "held_out: 1 of 12 samples are unreadable and left out" in done.stdout
+
+    recorded = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (recorded["lr_scheduler"]["max_iter"], recorded["batch_size"], recorded["pretrained"]) == (4, 4, None)
+    content = read_checkpoint(folder / "ckpt_iter_3.pth.tar")
+    assert content.keys() == {"step", "arch", "state_dict", "best_loss", "optimizer"}
+    assert (content["step"], content["arch"]) == (3, "efficientnet-b0")
+    assert all(name.startswith("module._") for name in content["state_dict"])
+    best = read_checkpoint(folder / "ckpt_best.pth.tar")
+    assert torch.equal(best["state_dict"]["module._fc.weight"], content["state_dict"]["module._fc.weight"])
+
+    rows = list(csv.DictReader((folder / "ckpt_iter_3_held_out.csv").open()))
+    assert [(row["video"], row["label"]) for row in rows] == [(f"part_0/v{n}", str(n % 2)) for n in range(4)]
+    balanced = summarise({row["video"]: VideoScore(int(row["label"]), float(row["probability"])) for row in rows})
+    assert content["best_loss"] == pytest.approx(balanced["video_logloss_balanced"], abs=1e-4)
+
+    events = EventAccumulator(str(folder)).Reload()
+    assert set(events.Tags()["scalars"]) == {
+        "loss", "acc1", "lr", "held_out/video_logloss", "held_out/video_logloss_REAL", "held_out/video_logloss_FAKE",
+        "held_out/video_logloss_balanced",
+    }  # fmt: skip
+    assert [event.step for event in events.Scalars("lr")] == [0, 2, 3]
+
+    refused = train_b0(run, crops, check=False)
+    assert refused.returncode == 2
+    assert "holds a run; go on with --recover" in refused.stderr
+
+    shutil.copy(folder / "ckpt_iter_3.pth.tar", crops / "third.pth.tar")
+    resumed = train_b0(run, crops, "--recover")
+    assert "going on after" in resumed.stdout
+    assert "steps 4 to 5" in resumed.stdout
+    assert (folder / "ckpt_iter_3.pth.tar").read_bytes() == (crops / "third.pth.tar").read_bytes()
+    assert read_checkpoint(folder / "ckpt_iter_5.pth.tar")["step"] == 5
+
+
+def test_pretrained_weights_are_loaded_or_missed_loudly(run, crops):
+    state = build_model("efficientnet-b0", num_classes=1000).state_dict()
+    torch.save(state, crops / "b0.pth")
+    frozen = {"lr_scheduler.base_lr": 0.0, "lr_scheduler.warmup_lr": 0.0, "lr_scheduler.max_iter": 1}
+    done = train_b0(run, crops, pretrained=crops / "b0.pth", **frozen)
+    assert "_fc.weight (1000, 1280) does not fit (2, 1280), starts at random" in done.stdout
+    trained = read_checkpoint(crops / "runs/b0_aug_rgb_299/now/ckpt_iter_0.pth.tar")["state_dict"]
+    torch.testing.assert_close(trained["module._conv_head.weight"], state["_conv_head.weight"])
+    missing = train_b0(run, crops, "--datetime", "later", check=False, pretrained=crops / "absent.pth")
+    assert missing.returncode == 2
+    assert "absent.pth is missing" in missing.stderr
+
+
+def test_loss_falls_on_a_real_training(run, crops):
+    """Sixty steps on twelve crops whose fakes are tinted red: the loss must halve."""
+    settings = {"batch_size": 12, "lr_scheduler.max_iter": 60, "lr_scheduler.warmup_steps": 10, "lr_scheduler.warmup_lr": 0.1}
+    done = train_b0(run, crops, "--datetime", "longer", print_freq=10, val_freq=100, **settings)
+    losses = [float(loss) for loss in re.findall(r"^step .* loss ([\d.e+-]+)", done.stdout, re.MULTILINE)]
+    assert losses[-1] < 0.5 * losses[1], done.stdout
+
+
+def test_run_folder_log_matches_what_was_printed(run, crops):
+    done = train_b0(run, crops, **{"lr_scheduler.max_iter": 1})
+    assert (crops / "runs/b0_aug_rgb_299/now/log.txt").read_text() == done.stdout
