@@ -24,7 +24,6 @@ Any number of parts will do. A video of metadata.json without info.json is left 
     python make_lists.py --videos DFDC-Kaggle --faces DFDC-Kaggle_Alignedface --lists DFDC-Kaggle_list
 """
 
-import csv
 import hashlib
 import json
 import math
@@ -37,7 +36,7 @@ from typing import NamedTuple
 
 from common.atomic import write_text
 from common.errors import BadInputError
-from common.layout import safe_relative, subfolders
+from common.layout import read_filenames, safe_relative, subfolders
 from common.stage import folder_parser, record_failures, run_script
 
 VAL_PROBABILITY = (0.65, 0.65, 0.44, 0.21, 0.10, 0.04, 0.02, 0.01)  # of an original with 0, 1, ... 7 fakes
@@ -200,15 +199,6 @@ def read_info(path: Path) -> tuple[int, int]:
         raise BadInputError(f"{path}: malformed ({error!r})") from error
 
 
-def read_public(path: Path) -> set[str]:
-    """The names (no suffix) in the `filename` column of a CSV; raises BadInputError if it has none."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if "filename" not in (rows.fieldnames or ()):
-            raise BadInputError(f"{path} has no column 'filename'")
-        return {Path(safe_relative(row["filename"])).stem for row in rows}
-
-
 def main() -> int:
     """Write the eight lists; 1 if a labelled video is missing from them."""
     parser = folder_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
@@ -221,7 +211,8 @@ def main() -> int:
     videos, fakes, failed = read_videos(options.videos, options.faces)
     if not videos and not failed:
         raise FileNotFoundError(f"no <part>/metadata.json in {options.videos}")
-    rules = list_rules(videos, fakes, read_public(options.public_val), options.seed)
+    public = {Path(name).stem for name in read_filenames(options.public_val)}
+    rules = list_rules(videos, fakes, public, options.seed)
     check_sides(videos, rules)
     for rule in rules:
         lines = list_lines(videos, rule, options.seed)

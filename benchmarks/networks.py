@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from inference.fold import fastest, memory_format
-from inference.members import BRANCHES, MEMBERS
+from inference.members import BRANCHES, MEMBERS, small_input
 from inference.predict import Scorer
 from inference.scoring import image_frames
 
@@ -59,7 +59,7 @@ def forward_row(branch: str, arch: str, size: int, options: argparse.Namespace, 
     shape = (1, 3, FRAMES, size, size) if branch == "video" else (10, 3, size, size)
     images = torch.randn(shape, device=options.device)
     last = images.contiguous(memory_format=memory_format(images))
-    small = torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
+    small = small_input(branch)
 
     def build() -> nn.Module:
         return BRANCHES[branch](arch).eval()
@@ -113,8 +113,8 @@ def all_members(device: str) -> float:
     crops = {size: noise.randint(0, 256, (FRAMES, size, size, 3), dtype=np.uint8) for size in (256, 299)}
     members = {}
     for name, member in MEMBERS.items():
-        small = torch.zeros(1, 3, 4, 64, 64) if member.branch == "video" else torch.zeros(1, 3, 96, 96)
-        members[name] = (member, fastest(BRANCHES[member.branch](member.arch), small).to(device))
+        network = fastest(BRANCHES[member.branch](member.arch), small_input(member.branch))
+        members[name] = (member, network.to(device))
     scorer = Scorer(None, members, device)
     began = time.perf_counter()
     for member, network in members.values():

@@ -1,5 +1,6 @@
 """The contract's folders (section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -90,6 +91,18 @@ def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
         match = _FRAME_NUMBER.fullmatch(path.stem)
         if match and path.suffix == suffix:
             yield int(match[1]), path
+
+
+def read_filenames(path: Path) -> list[str]:
+    """The column `filename` of a CSV such as Kaggle's sample_submission.csv, in order.
+
+    Raises BadInputError if there is no such column or a name leaves its folder.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if "filename" not in (rows.fieldnames or ()):
+            raise BadInputError(f"{path} has no column 'filename'")
+        return [safe_relative(row["filename"]) for row in rows]
 
 
 def safe_relative(name: str) -> str:

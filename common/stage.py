@@ -47,7 +47,7 @@ def positive(text: str) -> int:
     return number
 
 
-def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: Path | str, workers: int) -> int:
+def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int) -> int:
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
     `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done when

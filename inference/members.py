@@ -102,8 +102,12 @@ def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
     path = models / member.file
     network = BRANCHES[member.branch](member.arch)
     load_weights(network, read_weights(path), str(path))
-    example = torch.zeros(1, 3, 4, 64, 64) if member.branch == "video" else torch.zeros(1, 3, 96, 96)
-    return fastest(network, example).to(torch.device(device))
+    return fastest(network, small_input(member.branch)).to(torch.device(device))
+
+
+def small_input(branch: str) -> Tensor:
+    """The smallest input worth running a branch's networks on: a clip [1, 3, 4, 64, 64] or an image [1, 3, 96, 96]."""
+    return torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
 
 
 def share(member: Member) -> float:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from common.atomic import write_text
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
-from common.layout import is_video, safe_relative
+from common.layout import is_video, read_filenames
 from common.stage import run_script
 from faces.crops import cut, plan_crops
 from faces.retinaface import FaceDetector, default_weights
@@ -173,11 +173,7 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dic
         else:
             paths.append((entry.name, entry))
     if list_file is not None:
-        with list_file.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if "filename" not in (rows.fieldnames or ()):
-                raise BadInputError(f"{list_file} has no column 'filename'")
-            paths += [(row["filename"], videos / safe_relative(row["filename"])) for row in rows]
+        paths += [(name, videos / name) for name in read_filenames(list_file)]
     repeated = [name for name, count in Counter(name for name, _ in paths).items() if count > 1]
     if repeated:
         raise BadInputError(f"more than one video is called {repeated[0]}; score them apart")
