@@ -1,8 +1,9 @@
 """Seconds, frames a second and bytes of stages 1-3 on one video, beside their floors in the same run.
 
-The floors: decoding alone (stage 1 cannot be faster), the detector alone on frames in memory on one thread (stage 2: 1.38
-GFLOP a 400x711 frame by torch's counter, so 16 ms at the 86 GFLOP/s at which one core multiplies matrices; 44 ms were measured,
-the rest being memory traffic of the thin layers), and reading every frame's PNG (stages 2 and 3 both do, which is what preprocessing in one pass will save).
+The floors: decoding alone (stage 1 cannot be faster); the detector alone on frames in memory on one thread (stage 2: 1.38 GFLOP a
+400x711 frame by torch's counter, so 16 ms at the 86 GFLOP/s at which one core multiplies matrices; 44 ms were measured, the rest
+being memory traffic of the thin layers); and reading every frame's PNG (stages 2 and 3 both do, which is what preprocessing in one
+pass will save).
 
     python benchmarks/stages.py [VIDEO] [--repeat 3]
 """
