@@ -10,32 +10,30 @@ Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, t
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from common.atomic import atomic_folder
 from common.device import CHOICES, pick_device
 from common.images import read_image, read_same_size
 from common.layout import frame_folder, part_folders
-from common.stage import positive, run_script, run_stage, stage_parser
+from common.stage import run_script, run_stage, stage_parser
 from faces.boxes import format_boxes
-from faces.retinaface import FaceDetector, default_weights
+from faces.detector import FaceDetector, default_weights
 
 
 @lru_cache(maxsize=1)
 def detector(weights: Path, device: str) -> FaceDetector:
-    """This process's detector, loaded once, on one thread: the processes are the parallelism."""
-    torch.set_num_threads(1)
+    """This process's detector, loaded once."""
     return FaceDetector(weights, device)
 
 
-def detect(frames: Path, output: Path, weights: Path, device: str, batch: int) -> int:
+def detect(frames: Path, output: Path, weights: Path, device: str) -> int:
     """Write the box files of one video's frame folder; return the number of frames."""
     paths, _ = frame_folder(frames)
     shape = read_image(paths[0]).shape
+    faces = detector(weights, device)
     with atomic_folder(output) as folder:
-        for start in range(0, len(paths), batch):
-            chunk = paths[start : start + batch]
-            boxes = detector(weights, device).detect([read_same_size(path, shape) for path in chunk])
+        for start in range(0, len(paths), faces.batch):
+            chunk = paths[start : start + faces.batch]
+            boxes = faces.detect([read_same_size(path, shape) for path in chunk])
             for path, detections in zip(chunk, boxes, strict=True):
                 (folder / f"{path.stem}.txt").write_text(format_boxes(detections))
     return len(paths)
@@ -46,15 +44,11 @@ def main() -> int:
     parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the one in inference/face_detect_ckpt")
     parser.add_argument("--device", choices=CHOICES, default="auto")
-    parser.add_argument("--batch", type=positive, default=8, metavar="N", help="frames a detector call (default: 8)")
     options = parser.parse_args()
     weights = options.weights or default_weights()
     device = pick_device(options.device)
     FaceDetector(weights)  # a file that does not load is one error here, not one for every video
-    jobs = {
-        name: (folder, options.boxes / name, weights, device, options.batch)
-        for name, folder in part_folders(options.frames).items()
-    }
+    jobs = {name: (folder, options.boxes / name, weights, device) for name, folder in part_folders(options.frames).items()}
     return run_stage("detect_faces", detect, jobs, options.boxes, done="", workers=options.workers)
 
 

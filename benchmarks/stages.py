@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import pretrain.retinaface  # noqa: E402
 from common.images import read_image  # noqa: E402
 from demo.clips import clip  # noqa: E402
-from faces.retinaface import FaceDetector, default_weights  # noqa: E402
+from faces.detector import FaceDetector, default_weights  # noqa: E402
 from faces.video import read_frames  # noqa: E402
 
 DETECTED = 64  # frames for the detector's floor

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common.atomic import atomic_file
 from demo.tree import TEST, make_tree
-from faces.retinaface import FaceDetector, default_weights
+from faces.detector import FaceDetector, default_weights
 from inference.members import MEMBERS
 from training.checkpoint import newest_checkpoint
 from training.metrics import VideoScore, log_loss

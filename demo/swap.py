@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from faces.retinaface import FaceDetector
+from faces.detector import FaceDetector
 
 SMOOTHING = 2.0  # frames, standard deviation: keeps the pasted face steady over time
 

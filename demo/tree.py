@@ -19,7 +19,7 @@ from common.atomic import atomic_file, write_text
 from common.images import read_image
 from demo.clips import clip
 from demo.swap import swap_clip
-from faces.retinaface import FaceDetector
+from faces.detector import FaceDetector
 from faces.video import probe, read_frames
 
 

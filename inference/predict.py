@@ -33,7 +33,7 @@ from common.errors import BadInputError
 from common.layout import is_video, read_filenames
 from common.stage import run_script
 from faces.crops import cut, plan_crops
-from faces.retinaface import FaceDetector, default_weights
+from faces.detector import FaceDetector, default_weights
 from faces.tracking import track_faces
 from faces.video import DecodeError, probe, read_frames
 from image_based.transforms import resize, to_input

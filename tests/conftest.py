@@ -14,7 +14,7 @@ import pytest
 import demo.clips
 import pretrain.retinaface
 from demo.tree import write_video
-from faces.retinaface import FaceDetector
+from faces.detector import FaceDetector
 from faces.video import read_frames
 
 ROOT = Path(__file__).parents[1]
