@@ -1,89 +1,221 @@
-"""Decoding by OpenCV, whose pixels equal ffmpeg's and PyAV's on DFDC's H.264 (contract, section 0). Never holds a whole video."""
+"""Decoding by PyAV (ffmpeg's libraries), whose pixels equal OpenCV's on DFDC's H.264 (contract, section 0), a frame at a time.
 
-import os
-from collections.abc import Iterator
+Not by OpenCV itself: its version 5 shows interlaced video as black frames without a word, and ends at a damaged packet as if the
+video ended there.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
+import av
 import numpy as np
+from av.stream import Disposition
 
 from common.errors import BadInputError
 
 # A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo);
-# a stream that yields fewer than that broke off.
+# a stream that yields fewer than that broke off, unless its last frame is at the end: then the lost ones are in the middle.
 HIDDEN_FRAMES = 5
+# What a file may be, whatever its name says: no playlists, which name other files.
+OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,asf", "protocol_whitelist": "file"}
+MP4_SUFFIXES = (".mp4", ".mov", ".m4v")
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
+
+OnDamage = Callable[[], None]
 
 
 class DecodeError(BadInputError):
-    """The file is not a video, is cut off, or stops decoding midway."""
+    """The file is cut off, stops decoding midway or cannot be read. `frames` is how many frames could be decoded."""
+
+    def __init__(self, message: str, frames: int = 0) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+class UnsupportedError(BadInputError):
+    """The file is no video, or one whose size changes midway."""
 
 
 class VideoInfo(NamedTuple):
-    """What the container declares: number of frames, height and width in pixels, frames per second."""
+    """Number of frames as the container declares it, upright height and width in pixels, frames per second.
+
+    `rotation` is by how many degrees, counterclockwise, the stored frames were turned to stand upright.
+    """
 
     frames: int
     height: int
     width: int
     fps: float
+    rotation: int
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read what the container declares; where it declares no frame count (some streams), count by decoding.
+    """What the container declares, and what the first frame shows.
 
-    Raises DecodeError.
+    Raises UnsupportedError, DecodeError, FileNotFoundError.
     """
-    capture = _open(path)
-    frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    height, width = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-    fps = float(capture.get(cv2.CAP_PROP_FPS))
-    if frames <= 0:
-        frames = 0
-        while capture.grab():
-            frames += 1
-    capture.release()
-    return VideoInfo(frames, height, width, fps)
+    with _open(path) as container:
+        stream = _video_stream(path, container)
+        declared, fps = _declared_frames(path, stream), _rate(stream)
+        for frame in _decode(path, container, lambda: None):
+            height, width = upright(frame).shape[:2]
+            return VideoInfo(declared, height, width, fps, frame.rotation % 360)
+    raise DecodeError(f"{path}: no frame can be decoded")
 
 
-def read_frames(path: Path, interval: int = 1) -> Iterator[np.ndarray]:
-    """Yield frames 0, interval, 2*interval, ... as BGR uint8 arrays of shape [height, width, 3].
+def read_frames(path: Path, interval: int = 1, on_damage: OnDamage = lambda: None) -> Iterator[np.ndarray]:
+    """Yield frames 0, interval, 2*interval, ... as upright BGR uint8 arrays of shape [height, width, 3].
 
-    Raises DecodeError before the first frame if the file is cut off or no video, and after the last one if the stream ended
-    early: whoever wrote frames by then must discard them.
+    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. Raises
+    UnsupportedError, DecodeError or FileNotFoundError before the first frame if the file is no video or cut off, and after the
+    last one if the stream ended early or changed its size: whoever wrote frames by then must discard them.
     """
-    capture = _open(path)
-    declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    with _open(path) as container:
+        for number, frame in enumerate(_decode_all(path, container, on_damage)):
+            if number % interval == 0:
+                yield upright(frame)
+
+
+def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the frames of these numbers, counted from 0, with their number, in order; errors as `read_frames` does."""
+    if not numbers:
+        return
+    last = max(numbers)
+    with _open(path) as container:
+        for number, frame in enumerate(_decode_all(path, container, lambda: None)):
+            if number in numbers:
+                yield number, upright(frame)
+            if number == last:
+                return
+
+
+def upright(frame: av.VideoFrame) -> np.ndarray:
+    """A decoded frame as BGR uint8 [height, width, 3], turned as its metadata asks."""
+    converted = frame.reformat(format="bgr24", threads=1)
+    plane = converted.planes[0]
+    image = np.ndarray((converted.height, converted.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90 % 4)) if frame.rotation else image
+
+
+def _decode_all(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
+    """Every frame; raises DecodeError at the end if there should be more, UnsupportedError where the size changes."""
+    stream = _video_stream(path, container)
+    declared = _declared_frames(path, stream)
+    number, size, last = 0, None, None
+    for number, frame in enumerate(_decode(path, container, on_damage), start=1):
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            raise UnsupportedError(
+                f"{path}: the size changes from {size[0]}x{size[1]} to {frame.width}x{frame.height} at frame {number}"
+            )
+        last = frame.time
+        yield frame
+    if number == 0:
+        raise DecodeError(f"{path}: no frame can be decoded")
+    if number < declared - HIDDEN_FRAMES and not _at_end(stream, last, declared):
+        raise DecodeError(f"{path}: decoding stopped after {number} of {declared} frames", number)
+
+
+def _decode(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
+    """Decode packet by packet on one thread, so that what damage does to a video is always the same."""
+    stream = _video_stream(path, container)
+    stream.codec_context.thread_count = 1
     decoded = 0
     try:
-        while capture.grab():
-            if decoded % interval == 0:
-                ok, frame = capture.retrieve()
-                if not ok:
-                    raise DecodeError(f"{path}: frame {decoded + 1} cannot be decoded")
-                yield frame
-            decoded += 1
-    finally:
-        capture.release()
-    if decoded == 0:
-        raise DecodeError(f"{path}: no frame can be decoded")
-    if decoded < declared - HIDDEN_FRAMES:
-        raise DecodeError(f"{path}: decoding stopped after {decoded} of {declared} frames")
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                on_damage()
+                continue
+            decoded += len(frames)
+            yield from frames
+    except av.error.FFmpegError as error:
+        raise DecodeError(f"{path}: reading stopped after {decoded} frames: {error.strerror}", decoded) from error
 
 
-def _open(path: Path) -> cv2.VideoCapture:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "8")  # fatal only: what is wrong is said by our errors
-    if path.stat().st_size == 0:
-        raise DecodeError(f"{path}: the file is empty")
-    if path.suffix.lower() in (".mp4", ".mov", ".m4v"):
-        _check_whole(path)
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise DecodeError(f"{path}: not a video that ffmpeg can open")
-    return capture
+@contextmanager
+def _open(path: Path) -> Iterator[av.container.InputContainer]:
+    """The file, opened; raises DecodeError, with the number of frames that are there, if it is cut off."""
+    complaint = None
+    try:
+        if path.stat().st_size == 0:
+            raise DecodeError(f"{path}: the file is empty")
+        complaint = _mp4_complaint(path) if path.suffix.lower() in MP4_SUFFIXES else None
+        container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
+    except FileNotFoundError:
+        raise
+    except av.error.FFmpegError as error:
+        if complaint or _is_container(path):
+            raise DecodeError(complaint or f"{path}: cut off or damaged, nothing in it can be read") from error
+        raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
+    except OSError as error:
+        raise DecodeError(f"{path}: {error.strerror}") from error
+    with container:
+        if complaint:
+            raise DecodeError(complaint, _count_decodable(path, container))
+        yield container
 
 
-def _check_whole(path: Path) -> None:
-    """Walk the top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12); raise DecodeError if one ends past the file."""
+def _is_container(path: Path) -> bool:
+    """Whether the file begins as MP4, QuickTime, AVI or Matroska do."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return head[4:] in FIRST_BOXES or head[:4] in (b"RIFF", b"\x1aE\xdf\xa3")
+
+
+def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:  # a cover is no video
+            return stream
+    raise UnsupportedError(f"{path}: has no video stream")
+
+
+def _count_decodable(path: Path, container: av.container.InputContainer) -> int:
+    try:
+        return sum(1 for _ in _decode(path, container, lambda: None))
+    except DecodeError as error:
+        return error.frames
+
+
+def _rate(stream: av.VideoStream) -> float:
+    return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def _declared_frames(path: Path, stream: av.VideoStream) -> int:
+    """The number of frames that the container declares, in itself or by its duration; where it does neither, of its packets."""
+    duration = _duration(stream)
+    if stream.frames:
+        return stream.frames
+    if duration and _rate(stream):
+        return round(duration * _rate(stream))
+    with av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace") as container:
+        return sum(1 for packet in container.demux(_video_stream(path, container)) if packet.size)
+
+
+def _duration(stream: av.VideoStream) -> float | None:
+    """Seconds: the stream's own, or its Matroska tag, or the whole container's."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if "DURATION" in stream.metadata:
+        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    return stream.container.duration / av.time_base if stream.container.duration else None
+
+
+def _at_end(stream: av.VideoStream, last: float | None, declared: int) -> bool:
+    """Whether the last frame's time, in seconds, is that of the video's end."""
+    rate = _rate(stream)
+    if last is None or not rate:
+        return False
+    start = float((stream.start_time or 0) * stream.time_base)
+    return start + declared / rate - last <= (HIDDEN_FRAMES + 1) / rate
+
+
+def _mp4_complaint(path: Path) -> str | None:
+    """Walk the top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12); say so if one ends past the file."""
     size = path.stat().st_size
     position = 0
     with path.open("rb") as file:
@@ -91,11 +223,13 @@ def _check_whole(path: Path) -> None:
             file.seek(position)
             header = file.read(16)
             length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if position == 0 and kind not in FIRST_BOXES:
+                return None  # something else under this name
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
             if length < 8:  # 0: to the end of the file; 2-7: not a box, left to the decoder
-                return
+                return None
             position += length
             if position > size:
-                name = kind.decode("latin-1") if kind.isalnum() else "first"
-                raise DecodeError(f"{path}: cut off, its {name!r} box ends at byte {position} of {size}")
+                return f"{path}: cut off, its {kind.decode('latin-1')!r} box ends at byte {position} of {size}"
+    return None

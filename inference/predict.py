@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ from common.stage import run_script
 from faces.crops import cut, plan_crops
 from faces.detector import FaceDetector, default_weights
 from faces.tracking import track_faces
-from faces.video import DecodeError, probe, read_frames
+from faces.video import DecodeError, UnsupportedError, probe, read_frames
 from image_based.transforms import resize, to_input
 from inference.fold import memory_format
 from inference.members import MODELS, Member, choose_members, load_member
@@ -63,7 +62,9 @@ class Scorer:
             return self.row("unsupported", f"{path.suffix or 'no suffix'} is no video format that is read here")
         try:
             frames, faces = self.crops(path)
-        except (DecodeError, OSError, cv2.error) as error:
+        except UnsupportedError as error:
+            return self.row("unsupported", str(error))
+        except (DecodeError, OSError) as error:
             return self.row("decode_error", str(error))
         if not faces:
             return self.row("no_face", "most sampled frames show no face", frames=frames)

@@ -1,4 +1,4 @@
-"""Decoding: every way a file can be wrong is a DecodeError that says so."""
+"""Decoding: pixels, and every way a file can be wrong. `test_preprocess.py` has more strange videos."""
 
 from itertools import islice
 
@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.video import DecodeError, probe, read_frames
+from faces.video import DecodeError, UnsupportedError, probe, read_frames, read_some
+from tests.strange import change_size, corrupt_packet, encode, rotate_by_metadata
 
 
 def test_probe(clip):
-    assert probe(clip("single_face.mp4")) == (72, 360, 640, 30.0)
+    assert probe(clip("single_face.mp4")) == (72, 360, 640, 30.0, 0)
 
 
 def test_interval_skips_frames_without_changing_them(clip):
@@ -64,9 +65,95 @@ def test_other_containers_may_lack_a_few_frames_only(frames, tmp_path, suffix):
         list(read_frames(path))
 
 
-@pytest.mark.parametrize(("content", "complaint"), [(b"", "empty"), (b"this is no video at all" * 99, "cut off|not a video")])
-def test_no_video(tmp_path, content, complaint):
+@pytest.mark.parametrize(
+    ("content", "error", "complaint"),
+    [
+        (b"", DecodeError, "empty"),
+        (b"this is no video at all" * 99, UnsupportedError, "not a video"),
+        (b"ffconcat version 1.0\nfile 'other.mp4'\n", UnsupportedError, "not a video"),
+    ],
+)
+def test_no_video(tmp_path, content, error, complaint):
     path = tmp_path / "x.mp4"
     path.write_bytes(content)
-    with pytest.raises(DecodeError, match=complaint):
+    encode(tmp_path / "other.mp4", [np.zeros((64, 64, 3), np.uint8)])
+    with pytest.raises(error, match=complaint):
         probe(path)
+
+
+def test_pixels_are_opencvs(clip):
+    """On H.264 4:2:0, what DFDC is, the reference's decoder and ours agree to the bit."""
+    capture = cv2.VideoCapture(str(clip("single_face.mp4")))
+    for frame in read_frames(clip("single_face.mp4")):
+        np.testing.assert_array_equal(frame, capture.read()[1])
+    assert not capture.read()[0]
+
+
+def test_pixels_of_every_real_clip_are_opencvs(shared):
+    for path in sorted(shared("clips").glob("*/*.mp4")):
+        capture = cv2.VideoCapture(str(path))
+        for number, frame in enumerate(read_frames(path)):
+            ok, expected = capture.read()
+            if number % 10 == 0:
+                np.testing.assert_array_equal(frame, expected)
+        assert ok
+        assert not capture.read()[0]
+
+
+def test_some_frames(clip):
+    everything = list(islice(read_frames(clip("single_face.mp4")), 12))
+    some = dict(read_some(clip("single_face.mp4"), {2, 11}))
+    assert some.keys() == {2, 11}
+    for number, frame in some.items():
+        np.testing.assert_array_equal(frame, everything[number])
+    assert dict(read_some(clip("single_face.mp4"), set())) == {}
+
+
+def test_rotated_video_stands_upright(frames, tmp_path):
+    path = encode(tmp_path / "turned.mp4", frames)
+    stored = list(read_frames(path))
+    rotate_by_metadata(path)
+    assert probe(path)[1:] == (640, 360, 30.0, 270)
+    for turned, frame in zip(read_frames(path), stored, strict=True):
+        np.testing.assert_array_equal(turned, np.rot90(frame, 3))
+
+
+def test_interlaced_video_is_not_black(frames, tmp_path):
+    path = encode(tmp_path / "x.mp4", frames, options={"x264-params": "interlaced=1"})
+    for shown, frame in zip(read_frames(path), frames, strict=True):
+        assert np.abs(shown.astype(int) - frame).mean() < 3
+
+
+def test_frames_before_and_after_a_damaged_packet_are_read(frames, tmp_path):
+    path = encode(tmp_path / "x.mp4", frames, options={"g": "4", "bf": "0"})
+    whole = list(read_frames(path))
+    corrupt_packet(path, 5)
+    damage = []
+    rest = list(read_frames(path, on_damage=lambda: damage.append(1)))
+    assert (len(rest), len(damage)) == (11, 1)
+    for frame, expected in zip(rest[:5] + rest[7:], whole[:5] + whole[8:], strict=True):
+        np.testing.assert_array_equal(frame, expected)
+
+
+def test_a_hole_larger_than_the_hidden_frames_is_no_end(frames, tmp_path):
+    path = encode(tmp_path / "x.avi", frames * 3, codec="mjpeg", pixels="yuvj420p")
+    for number in range(8, 16):
+        corrupt_packet(path, number)
+    damage = []
+    assert sum(1 for _ in read_frames(path, on_damage=lambda: damage.append(1))) == 36 - 8
+    assert len(damage) == 8
+
+
+def test_a_size_that_changes_is_unsupported(frames, tmp_path):
+    change_size(tmp_path / "x.mkv", [frames[:5], [cv2.resize(frame, (320, 180)) for frame in frames[5:]]])
+    with pytest.raises(UnsupportedError, match="the size changes from 640x360 to 320x180 at frame 6"):
+        list(read_frames(tmp_path / "x.mkv"))
+
+
+def test_how_many_frames_there_were_before_the_end(frames, tmp_path):
+    path = encode(tmp_path / "x.mp4", frames, faststart=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(0.9 * len(whole))])
+    with pytest.raises(DecodeError, match="cut off") as error:
+        next(read_frames(path))
+    assert 0 < error.value.frames < 12
