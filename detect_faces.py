@@ -7,7 +7,6 @@ Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, t
     python detect_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 from common.atomic import atomic_folder
@@ -16,20 +15,14 @@ from common.images import read_image, read_same_size
 from common.layout import frame_folder, part_folders
 from common.stage import run_script, run_stage, stage_parser
 from faces.boxes import format_boxes
-from faces.detector import FaceDetector, default_weights
-
-
-@lru_cache(maxsize=1)
-def detector(weights: Path, device: str) -> FaceDetector:
-    """This process's detector, loaded once."""
-    return FaceDetector(weights, device)
+from faces.detector import FaceDetector, default_weights, load_detector
 
 
 def detect(frames: Path, output: Path, weights: Path, device: str) -> int:
     """Write the box files of one video's frame folder; return the number of frames."""
     paths, _ = frame_folder(frames)
     shape = read_image(paths[0]).shape
-    faces = detector(weights, device)
+    faces = load_detector(weights, device)
     with atomic_folder(output) as folder:
         for start in range(0, len(paths), faces.batch):
             chunk = paths[start : start + faces.batch]

@@ -2,25 +2,26 @@
 
 Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png, DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jpg (video models, quality 95) at native
-       size, and info.json: frames, height, width, fps, voted_faces, and per face its detections and its square in every frame.
-       A video's folder appears when it is complete, info.json last; running again skips it. No face: info.json alone.
+       size, and info.json: frames, height, width, fps, voted_faces, voted_frames (how many showed that many faces), and per face
+       its detections and its square in every frame. A video's folder appears when it is complete; running again skips it.
+       No face: info.json alone.
 
     python save_aligned_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface --faces DFDC-Kaggle_Alignedface
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from common.atomic import atomic_folder
 from common.errors import BadInputError
-from common.images import read_image, read_same_size, write_image
+from common.images import read_image, read_same_size
 from common.layout import frame_folder, part_folders
 from common.stage import run_script, run_stage, stage_parser
+from faces.aligned import describe, face_files
 from faces.boxes import parse_boxes
-from faces.crops import Crop, Square, cut, plan_crops
-from faces.tracking import Track, track_faces
+from faces.crops import Crop, cut, plan_crops
+from faces.tracking import track_faces
 
 
 def save_faces(frames: Path, boxes: Path, output: Path) -> int:
@@ -28,11 +29,11 @@ def save_faces(frames: Path, boxes: Path, output: Path) -> int:
     images, video = frame_folder(frames)
     detections = read_boxes(boxes, len(images))
     shape = height, width, _ = read_image(images[0]).shape
-    voted, tracks = track_faces(detections)
-    squares, crops = plan_crops(tracks, len(images), width, height)
+    tracking = track_faces(detections)
+    squares, crops = plan_crops(tracking.tracks, len(images), width, height)
     with atomic_folder(output) as folder:
         write_crops(images, shape, crops, folder)
-        facts = describe(len(images), height, width, video.get("fps"), voted, tracks, squares)
+        facts = describe(len(images), height, width, video.get("fps"), tracking, squares)
         (folder / "info.json").write_text(facts, encoding="utf-8")
     return len(images)
 
@@ -59,30 +60,8 @@ def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, lis
     """Write both files of every face in every frame, reading each frame's image once."""
     for source in sorted(crops):
         image = read_same_size(images[source], shape)
-        for face, frame, square in crops[source]:
-            for suffix in (".png", ".jpg"):
-                write_image(folder / f"frame{frame + 1}_face{face + 1}{suffix}", cut(image, square))
-
-
-def describe(
-    frames: int,
-    height: int,
-    width: int,
-    fps: float | None,
-    voted: int,
-    tracks: list[Track],
-    squares: list[list[Square]],
-) -> str:
-    """`info.json` as text. Frames are numbered from 1 as the files are; boxes are corners, squares x, y, size."""
-    faces = [
-        {
-            "detections": [[found.frame + 1, list(found.box), float(str(np.float32(found.score)))] for found in track],
-            "squares": [list(square) for square in track_squares],
-        }
-        for track, track_squares in zip(tracks, squares, strict=True)
-    ]
-    facts = {"frames": frames, "height": height, "width": width, "fps": fps, "voted_faces": voted, "tracks": faces}
-    return json.dumps(facts) + "\n"
+        for name, content in face_files((crop, cut(image, crop.square)) for crop in crops[source]):
+            (folder / name).write_bytes(content)
 
 
 def main() -> int:

@@ -4,10 +4,13 @@ import argparse
 import json
 import multiprocessing
 import os
+import queue
+import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -16,6 +19,7 @@ from tqdm import tqdm
 from common.atomic import write_text
 from common.errors import BadInputError
 
+Result = TypeVar("Result")
 Job = tuple  # the picklable arguments of a stage's work function
 
 
@@ -47,45 +51,88 @@ def positive(text: str) -> int:
     return number
 
 
+# What may go wrong with one video. Anything else that a worker raises is a defect of ours and ends the run.
+FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
+
+
 def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int) -> int:
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
     `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done when
-    `output/<part>/<video>/<done>` exists. A job that raises BadInputError, OSError or cv2.error, or whose process dies, fails
-    alone: its reason is printed and recorded in `output/failed.json`, which holds the failures of the latest run only.
+    `output/<part>/<video>/<done>` exists. A job that fails (FAILURES) fails alone: its reason is printed and recorded in
+    `output/failed.json`, which holds the failures of the latest run only.
     """
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
-    frames, failed = _run_jobs(stage, work, todo, workers) if todo else (0, {})
+    failed: dict[str, str] = {}
+    frames = 0
+    with Workers(min(workers, len(todo))) as pool, tqdm(total=len(todo), desc=stage, unit="video", disable=not todo) as bar:
+        for name, outcome in pool.run(work, todo):
+            if isinstance(outcome, Exception):
+                failed[name] = str(outcome) or type(outcome).__name__
+                bar.write(f"{stage}: {name}: {failed[name]}", file=sys.stderr)
+            else:
+                frames += outcome
+            bar.update()
+            bar.set_postfix(frames=frames, refresh=False)
     record_failures(output, failed)
     counts = f"{len(todo) - len(failed)} done, {len(jobs) - len(todo)} skipped, {len(failed)} failed"
     print(f"{stage}: {counts}; {frames} frames; {output}")
     return 1 if failed else 0
 
 
-def _run_jobs(stage: str, work: Callable[..., int], todo: dict[str, Job], workers: int) -> tuple[int, dict[str, str]]:
-    """Run all jobs in worker processes; return the number of frames and the reasons of those that failed."""
-    failed: dict[str, str] = {}
-    frames = 0
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPool(min(workers, len(todo)), initializer=_one_thread, context=context) as pool,
-        tqdm(total=len(todo), desc=stage, unit="video") as bar,
-    ):
-        futures = {pool.schedule(work, args=job): name for name, job in todo.items()}
-        try:
-            for future in as_completed(futures):
-                name = futures[future]
-                try:
-                    frames += future.result()
-                except (BadInputError, OSError, cv2.error, ProcessExpired) as error:
-                    failed[name] = str(error) or type(error).__name__
-                    bar.write(f"{stage}: {name}: {failed[name]}", file=sys.stderr)
-                bar.update()
-                bar.set_postfix(frames=frames, refresh=False)
-        except BaseException:
-            pool.stop()
-            raise
-    return frames, failed
+class Workers:
+    """Processes that each run one job at a time on one thread, and may die without taking others along."""
+
+    def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
+        """`initializer(*arguments)` runs in each process first."""
+        context = multiprocessing.get_context("spawn")
+        self.pool = ProcessPool(max(count, 1), initializer=_start, initargs=(initializer, *arguments), context=context)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            self.pool.stop()
+        else:
+            self.pool.close()
+        self.pool.join()
+
+    def run(
+        self,
+        work: Callable[..., Result],
+        jobs: dict[str, Job],
+        seconds: dict[str, float] | None = None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> Iterator[tuple[str, Result | Exception]]:
+        """Yield each job's name and what `work(*job)` returned, or its FAILURES, as they finish.
+
+        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a second.
+        Any other exception is raised.
+        """
+        finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        for name, job in jobs.items():
+            future = self.pool.schedule(work, args=job, timeout=(seconds or {}).get(name))
+            future.add_done_callback(lambda future, name=name: finished.put((name, future)))
+        left = len(jobs)
+        while left:
+            on_tick()
+            try:
+                name, future = finished.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            left -= 1
+            error = future.exception()
+            if error is not None and not isinstance(error, FAILURES):
+                raise error
+            yield name, error or future.result()
+
+
+def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
+    """One thread per worker, so that workers do not fight for cores and results do not depend on their number."""
+    cv2.setNumThreads(1)
+    if initializer:
+        initializer(*arguments)
 
 
 def record_failures(output: Path, failed: dict[str, str]) -> None:
@@ -97,7 +144,11 @@ def record_failures(output: Path, failed: dict[str, str]) -> None:
 
 
 def run_script(main: Callable[[], int]) -> None:
-    """Call a script's `main`, end with its status; a missing or unusable input is one line on stderr and status 2."""
+    """Call a script's `main`, end with its status; a missing or unusable input is one line on stderr and status 2.
+
+    SIGTERM (scancel, preemption, `kill`) ends it as Ctrl-C does, workers included, with status 143.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except (BadInputError, FileNotFoundError, FileExistsError) as error:
@@ -106,8 +157,3 @@ def run_script(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
         sys.exit(130)
-
-
-def _one_thread() -> None:
-    """One thread per worker, so that workers do not fight for cores and results do not depend on their number."""
-    cv2.setNumThreads(1)

@@ -60,6 +60,12 @@ class FaceDetector:
         return found
 
 
+@lru_cache(maxsize=1)
+def load_detector(weights: Path, device: str) -> FaceDetector:
+    """This process's detector, loaded once."""
+    return FaceDetector(weights, device)
+
+
 def resize_ratio(height: int, width: int) -> float:
     """The factor that brings the shorter side to 400, or the longer one to 2150 where that would exceed it."""
     ratio = SHORT_SIDE / min(height, width)

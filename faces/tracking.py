@@ -22,6 +22,14 @@ class Detection(NamedTuple):
 Track = list[Detection]
 
 
+class Tracking(NamedTuple):
+    """The voted number of faces, in how many frames that many were seen, and the tracks kept, longest first."""
+
+    voted_faces: int
+    voted_frames: int
+    tracks: list[Track]
+
+
 def voted_faces(counts: Sequence[int]) -> int:
     """The most frequent number of faces per frame; of equally frequent ones the one seen first. 0 for no frames."""
     return Counter(counts).most_common(1)[0][0] if counts else 0
@@ -49,16 +57,17 @@ def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
     return tracks
 
 
-def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> tuple[int, list[Track]]:
-    """The voted number of faces, and the longest tracks, as many as were voted (or as there are), longest first.
+def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> Tracking:
+    """Vote on the number of faces and keep the longest tracks, as many as were voted (or as there are).
 
     `detections` holds one [N, 5] array per frame, best score first, as the detector returns them; `max_faces` (inference: 2)
     limits the tracks kept. Of equally long tracks the earlier comes first.
     """
     boxes = [tracking_boxes(frame) for frame in detections]
-    faces = voted_faces([len(frame) for frame in boxes])
+    counts = [len(frame) for frame in boxes]
+    faces = voted_faces(counts)
     tracks = sorted(link_tracks(boxes), key=len, reverse=True)[:faces]
-    return faces, tracks[:max_faces]
+    return Tracking(faces, counts.count(faces), tracks[:max_faces])
 
 
 def fill_track(track: Track, frames: int) -> Track:

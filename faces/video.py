@@ -91,6 +91,18 @@ def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.nd
                 return
 
 
+def in_batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Lists of up to `size` frames."""
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame as BGR uint8 [height, width, 3], turned as its metadata asks."""
     converted = frame.reformat(format="bgr24", threads=1)

@@ -16,7 +16,6 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from common.stage import run_script
 from faces.crops import cut, plan_crops
 from faces.detector import FaceDetector, default_weights
 from faces.tracking import track_faces
-from faces.video import DecodeError, UnsupportedError, probe, read_frames
+from faces.video import DecodeError, UnsupportedError, in_batches, probe, read_frames
 from image_based.transforms import resize, to_input
 from inference.fold import memory_format
 from inference.members import MODELS, Member, choose_members, load_member
@@ -98,10 +97,10 @@ class Scorer:
         interval = sampling_interval(probe(path).frames)
         detections: list[np.ndarray] = []
         height = width = 0
-        for frames in in_batches(read_frames(path, interval)):
+        for frames in in_batches(read_frames(path, interval), BATCH):
             detections += self.detector.detect(frames)
             height, width = frames[0].shape[:2]
-        _, tracks = track_faces(detections, MAX_FACES)
+        tracks = track_faces(detections, MAX_FACES).tracks
         squares, crops = plan_crops(tracks, len(detections), width, height)
         sizes = {member.size for member, _ in self.members.values()}
         faces = [{size: np.empty((len(detections), size, size, 3), np.uint8) for size in sizes} for _ in squares]
@@ -147,18 +146,6 @@ class Scorer:
                 output = (output + network(images.flip(-1))) / 2
             outputs.append(output.float().cpu().numpy())
         return np.concatenate(outputs)
-
-
-def in_batches(frames: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Lists of up to BATCH frames."""
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dict[str, Path]:

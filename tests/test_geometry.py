@@ -62,7 +62,7 @@ def test_aligned_square(values):
 def test_tracking(values):
     for case in values["tracking"]:
         detections = [np.array(frame, dtype=np.float64).reshape(-1, 5) for frame in case["dets"]]
-        _, tracks = track_faces(detections, max_faces=2)
+        tracks = track_faces(detections, max_faces=2).tracks
         if case["flag"] == -1:
             assert tracks == []
             continue
@@ -92,8 +92,8 @@ def box(x, score=0.9):
 def test_fewer_tracks_than_voted_faces_keeps_what_there_is():
     # Two boxes a frame that both claim one track: the second is dropped, so one track stands for two votes.
     detections = [np.array([box(0)]), *[np.array([box(0), box(10, 0.85)])] * 3]
-    voted, tracks = track_faces(detections)
-    assert (voted, [len(track) for track in tracks]) == (2, [4])
+    voted, agreed, tracks = track_faces(detections)
+    assert (voted, agreed, [len(track) for track in tracks]) == (2, 3, [4])
 
 
 def test_a_box_too_far_from_all_tracks_founds_one_and_tracks_never_expire():
@@ -104,7 +104,7 @@ def test_a_box_too_far_from_all_tracks_founds_one_and_tracks_never_expire():
 
 
 def test_equally_long_tracks_stay_in_order_of_appearance():
-    _, tracks = track_faces([np.array([box(300), box(0)])] * 2)
+    tracks = track_faces([np.array([box(300), box(0)])] * 2).tracks
     assert [track[0].box[0] for track in tracks] == [300, 0]
 
 

@@ -88,7 +88,7 @@ def test_the_score_is_the_contracts_arithmetic(run, videos, models, detector, tm
     assert abs(score - 0.5) > 0.01, "weights too tame for the comparison to mean anything"
 
     decoded = list(read_frames(videos / "äußerst.mp4"))
-    _, tracks = track_faces([detector.detect([frame])[0] for frame in decoded], max_faces=2)
+    tracks = track_faces([detector.detect([frame])[0] for frame in decoded], max_faces=2).tracks
     _, crops = plan_crops(tracks, len(decoded), 640, 360)
     squares = {crop.frame: cut(decoded[source], crop.square) for source in crops for crop in crops[source]}
     network = build_model("efficientnet-b0").eval()

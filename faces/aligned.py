@@ -1,0 +1,36 @@
+"""What stage 3 and `preprocess.py` write for a video: the crops as files, and `info.json`."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from common.images import encode_image
+from faces.crops import Crop, Square
+from faces.tracking import Tracking
+
+SUFFIXES = (".png", ".jpg")  # image models, video models
+
+
+def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the files of crops, given with their pixels, BGR uint8, that are all cut from one frame."""
+    encoded: dict[Square, list[bytes]] = {}  # frames without a detection repeat their nearest one's crop
+    for crop, pixels in crops:
+        if crop.square not in encoded:
+            encoded[crop.square] = [encode_image(pixels, suffix) for suffix in SUFFIXES]
+        for suffix, content in zip(SUFFIXES, encoded[crop.square], strict=True):
+            yield f"frame{crop.frame + 1}_face{crop.face + 1}{suffix}", content
+
+
+def describe(frames: int, height: int, width: int, fps: float | None, tracking: Tracking, squares: list[list[Square]]) -> str:
+    """`info.json` as text. Frames are numbered from 1 as the files are; boxes are corners, squares x, y, size."""
+    faces = [
+        {
+            "detections": [[found.frame + 1, list(found.box), float(str(np.float32(found.score)))] for found in track],
+            "squares": [list(square) for square in track_squares],
+        }
+        for track, track_squares in zip(tracking.tracks, squares, strict=True)
+    ]
+    facts = {"frames": frames, "height": height, "width": width, "fps": fps}
+    facts |= {"voted_faces": tracking.voted_faces, "voted_frames": tracking.voted_frames, "tracks": faces}
+    return json.dumps(facts) + "\n"
