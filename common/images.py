@@ -23,7 +23,12 @@ def read_image(path: Path) -> np.ndarray:
     """A BGR uint8 image [H, W, 3]; raises BadInputError if the file is missing or no image."""
     if not path.is_file():
         raise BadInputError(f"{path} is missing")
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    return decode_image(np.fromfile(path, np.uint8), path)
+
+
+def decode_image(content: np.ndarray, path: Path) -> np.ndarray:
+    """The BGR uint8 image [H, W, 3] in a file's bytes; raises BadInputError naming `path` if there is none."""
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image is None:
         raise BadInputError(f"{path} is not an image")
     return image

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import BadInputError
-from common.images import read_image
+from common.pack import read_face
 from image_based.config import ImageConfig
 from image_based.transforms import augmentation, resize, to_input
 from training.frame_lists import FaceTrack, read_list
@@ -40,7 +40,7 @@ class FaceCrops:
 
     def read(self, index: int) -> np.ndarray:
         """A sample's crop, BGR uint8 [h, w, 3]; raises BadInputError if it cannot be read."""
-        return read_image(self.root / self.locate(index)[1])
+        return read_face(self.root / self.locate(index)[1])
 
 
 class TrainingCrops(Dataset[tuple[Tensor, int, int]]):
