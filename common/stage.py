@@ -24,8 +24,9 @@ Job = tuple  # the picklable arguments of a stage's work function
 
 
 def cores() -> int:
-    """The number of cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    """The number of cores this process may use; under Slurm, which need not bind tasks to cores, those of its task."""
+    allowed = len(os.sched_getaffinity(0))
+    return min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)))
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:

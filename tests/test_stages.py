@@ -261,41 +261,21 @@ def test_two_videos_that_would_share_a_folder(run, tmp_path):
     assert "would share the folder part_0/a" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("script", "option"),
-    [("extract_frames", "--videos"), ("detect_faces", "--frames"), ("save_aligned_faces", "--frames"), ("make_lists", "--videos")],
-)
-def test_a_missing_input_folder_is_one_line(run, tmp_path, script, option):
+@pytest.mark.parametrize("script", ["extract_frames", "detect_faces", "save_aligned_faces", "preprocess", "make_lists"])
+def test_a_missing_input_folder_is_one_line(run, tmp_path, script):
+    option = "--frames" if script in ("detect_faces", "save_aligned_faces") else "--videos"
     done = run(f"{script}.py", option, tmp_path / "absent", check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "absent is not a folder" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["extract_frames", "detect_faces", "save_aligned_faces", "make_lists"])
+@pytest.mark.parametrize("script", ["extract_frames", "detect_faces", "save_aligned_faces", "preprocess", "make_lists"])
 def test_help_names_the_folders(run, script):
     text = run(f"{script}.py", "--help").stdout
     assert "Reads" in text
     assert "Writes" in text
     assert "default: DFDC-Kaggle" in text
-
-
-def test_a_worker_that_dies_costs_its_video_only(run, videos, tmp_path):
-    """A stage of our own whose work function is killed on one of three videos."""
-    script = tmp_path / "stage.py"
-    script.write_text(
-        "import os, signal, sys\nfrom pathlib import Path\nfrom common.stage import run_stage\n"
-        "def work(name):\n"
-        "    if name == 'bad':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return 1\n"
-        "if __name__ == '__main__':\n"
-        "    jobs = {f'p/{n}': (n,) for n in ('a', 'bad', 'c')}\n"
-        f"    sys.exit(run_stage('killed', work, jobs, Path({str(tmp_path)!r}), done='', workers=1))\n"
-    )
-    done = run(script, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 1
-    assert "killed: 2 done, 0 skipped, 1 failed; 2 frames" in done.stdout
-    assert list(json.loads((tmp_path / "failed.json").read_text())) == ["p/bad"]
 
 
 def test_real_clips_keep_the_contract(shared, run, tmp_path):

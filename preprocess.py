@@ -1,0 +1,139 @@
+"""Stages 1 to 3 in one pass: from videos to aligned faces, no full frame on disk.
+
+Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.{png,jpg} and info.json, byte for byte as stages 1-3 do;
+       with --boxes DIR also stage 2's DIR/<part>/<video>/frame%d.txt; with --pack one faces.zip instead of the images;
+       DFDC-Kaggle_Alignedface/preprocess-<i>-of-<n>.jsonl, a line a video: status, reason, frames, tracks, seconds.
+
+status: ok, no_face; decode_error, missing, unsupported, crashed (its worker died or hung), write_error. A video's folder appears
+when it is complete; running again skips it and tries the failed ones again.
+
+    python preprocess.py                        every video, on all cores
+    python preprocess.py --shard 0/100          the first of a hundred parts; in a Slurm array the task's own
+    sh preprocess.sh PARTITION 100              the array
+    python preprocess.py --status               what is done, failed, missing and doubtful, over all shards
+    python preprocess.py --preview VIDEO        a contact sheet: frames, boxes, tracks, squares, crops
+"""
+
+import argparse
+import multiprocessing
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from common.device import CHOICES, pick_device
+from common.errors import BadInputError
+from common.layout import part_videos
+from common.stage import Workers, run_script, stage_parser
+from faces.detector import default_weights, load_detector
+from faces.video import VideoInfo, probe
+from preprocessing.log import DONE, NO_PLACE, Log, Row, failure
+from preprocessing.one_video import count_frames_in, preprocess
+from preprocessing.preview import contact_sheet
+from preprocessing.shard import parse_shard, shard_of_array
+from preprocessing.status import report, table
+
+PATIENCE = 60, 1.0  # a video may take so many seconds, and so many more a frame, before its worker counts as stuck
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = stage_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface")
+    parser.add_argument("--boxes", type=Path, metavar="DIR", help="write box files too (default: none)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
+    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
+    parser.add_argument("--pack", action="store_true", help="one faces.zip a video; the trainers read both")
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--status", action="store_true", help="report over all shards and write FACES/status.json")
+    task.add_argument("--preview", type=Path, metavar="VIDEO", help="write one contact sheet")
+    parser.add_argument("--output", type=Path, metavar="PNG", help="of --preview (default: <video>_preview.png)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Do what is asked; 1 if a video failed or, with --status, is not done."""
+    options = parse_arguments()
+    if options.status:
+        return show_status(options)
+    weights, device = options.weights or default_weights(), pick_device(options.device)
+    detector = load_detector(weights, device)  # a file that does not load is one error here, not one for every video
+    if options.preview:
+        output = options.output or Path(f"{options.preview.stem}_preview.png")
+        print(f"preprocess: {contact_sheet(options.preview, detector, output, options.workers)}; {output}")
+        return 0
+    shard = options.shard or shard_of_array()
+    videos = shard.of(part_videos(options.videos))
+    todo = {name: video for name, video in videos.items() if not is_done(options, name)}
+    rows = run(options, todo, weights, device, Log(options.faces, *shard)) if todo else {}
+    statuses = Counter(row["status"] for row in rows.values())
+    done = sum(statuses[status] for status in DONE)
+    failed = ", ".join(f"{count} {status}" for status, count in statuses.items() if status not in DONE)
+    frames = sum(row["frames"] for row in rows.values())
+    counts = f"{done} done, {len(videos) - len(todo)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
+    print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}")
+    return 1 if failed else 0
+
+
+def is_done(options: argparse.Namespace, name: str) -> bool:
+    """Whether a video's faces, and its boxes if they are asked for, are there."""
+    return (options.faces / name / "info.json").exists() and (options.boxes is None or (options.boxes / name).exists())
+
+
+def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, device: str, log: Log) -> dict[str, Row]:
+    """Preprocess the videos in worker processes, longest first; return their rows.
+
+    Raises BadInputError where nothing can be written any more.
+    """
+    rows: dict[str, Row] = {}
+    counter = multiprocessing.get_context("spawn").Value("q", 0)
+    processes = min(options.workers, len(todo))
+
+    def record(name: str, row: Row) -> None:
+        rows[name] = row
+        if row["status"] not in DONE:
+            tqdm.write(f"preprocess: {name}: {row['status']}: {row['reason']}", file=sys.stderr)
+        log.append(name, row)
+
+    with Workers(processes, count_frames_in, counter) as workers, tqdm(desc="preprocess", unit="frame") as bar:
+        lengths: dict[str, int] = {}
+        for name, outcome in workers.run(probe, {name: (video,) for name, video in todo.items()}, dict.fromkeys(todo, PATIENCE[0])):
+            if isinstance(outcome, VideoInfo):
+                lengths[name] = outcome.frames
+            else:
+                record(name, failure(outcome))
+        bar.reset(total=sum(lengths.values()))
+
+        def refresh() -> None:
+            bar.set_postfix(videos=f"{len(rows)}/{len(todo)}", refresh=False)
+            bar.update(counter.value - bar.n)
+
+        jobs = {
+            name: (
+                *(todo[name], options.faces / name, options.boxes / name if options.boxes else None),
+                *(weights, device, options.workers // processes, options.pack),
+            )
+            for name in sorted(lengths, key=lambda name: -lengths[name])
+        }
+        seconds = {name: PATIENCE[0] + PATIENCE[1] * frames for name, frames in lengths.items()}
+        for name, outcome in workers.run(preprocess, jobs, seconds, refresh):
+            if isinstance(outcome, OSError) and outcome.errno in NO_PLACE:
+                raise BadInputError(f"{name}: {outcome}: cannot write; what is finished stays, and running it again goes on")
+            if isinstance(outcome, FileExistsError) and is_done(options, name):
+                continue  # another process on the same folder was faster
+            record(name, failure(outcome) if isinstance(outcome, Exception) else outcome)
+        refresh()
+    return rows
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Print the table over all shards and write `status.json`; 0 if every video is done."""
+    found = report(part_videos(options.videos), options.faces)
+    print(table(found))
+    return 0 if found["done"] == found["videos"] else 1
+
+
+if __name__ == "__main__":
+    run_script(main)

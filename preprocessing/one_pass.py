@@ -1,0 +1,121 @@
+"""Stages 1 to 3 on one video without a frame on disk: decode, detect, track, cut.
+
+Held at any time: a few frames under way, the detections, and up to KEPT_BYTES of pixels around them. Crops outside those pixels
+(a face that comes close, a long video) are cut in a second decoding.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faces.aligned import face_files
+from faces.crops import Crop, Square, cut, plan_crops
+from faces.detector import FaceDetector
+from faces.tracking import Tracking, track_faces
+from faces.video import in_batches, read_frames, read_some
+from preprocessing.regions import Regions
+
+KEPT_BYTES = 512 << 20
+
+OnFrames = Callable[[int], None]
+Submit = Callable[..., Future]
+
+
+@dataclass
+class Faces:
+    """What one pass found: per frame its detections [N, 5], the tracks, their squares, and what to cut from each frame."""
+
+    video: Path
+    height: int
+    width: int
+    detections: list[np.ndarray]
+    damaged: int  # packets that could not be decoded
+    tracking: Tracking
+    squares: list[list[Square]]
+    crops: dict[int, list[Crop]]
+    regions: Regions
+
+    @property
+    def frames(self) -> int:
+        return len(self.detections)
+
+
+def find_faces(
+    video: Path, detector: FaceDetector, submit: Submit, ahead: int, on_frames: OnFrames, keep: int = KEPT_BYTES
+) -> Faces:
+    """Decode once, detect and track; `submit` runs a detector call, up to `ahead` of them at a time.
+
+    Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
+    """
+    damage: list[None] = []
+    detections: list[np.ndarray] = []
+    regions = Regions(keep)
+    shape = (0, 0)
+    under_way: deque[tuple[list[np.ndarray], Future]] = deque()
+
+    def take() -> None:
+        frames, future = under_way.popleft()
+        for frame, boxes in zip(frames, future.result(), strict=True):
+            regions.keep(len(detections), frame, boxes)
+            detections.append(boxes)
+        on_frames(len(frames))
+
+    for frames in in_batches(read_frames(video, on_damage=lambda: damage.append(None)), detector.batch):
+        shape = frames[0].shape[:2]
+        under_way.append((frames, submit(detector.detect, frames)))
+        if len(under_way) >= ahead:
+            take()
+    while under_way:
+        take()
+    tracking = track_faces(detections)
+    squares, crops = plan_crops(tracking.tracks, len(detections), shape[1], shape[0])
+    return Faces(video, *shape, detections, len(damage), tracking, squares, crops, regions)
+
+
+def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every crop's files; `submit` encodes them, up to `ahead` frames at a time."""
+    under_way: deque[Future] = deque()
+    for pixels in crop_pixels(faces):
+        under_way.append(submit(lambda pixels=pixels: list(face_files(pixels))))
+        if len(under_way) >= ahead:
+            yield from under_way.popleft().result()
+    for future in under_way:
+        yield from future.result()
+
+
+def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
+    """For each frame that crops come from, the crops and their pixels: first those in memory, then those decoded again."""
+    again: dict[int, list[Crop]] = {}
+    for number in sorted(faces.crops):
+        pixels = [(crop, faces.regions.cut(number, crop.square)) for crop in faces.crops[number]]
+        if any(image is None for _, image in pixels):
+            again[number] = faces.crops[number]
+        else:
+            yield pixels
+    for number, frame in read_some(faces.video, again.keys()):
+        yield [(crop, cut(frame, crop.square)) for crop in again[number]]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[tuple[Submit, int]]:
+    """How to run calls on `count` threads beside this one, and how many at a time; one thread is this one."""
+    if count == 1:
+        yield run_now, 1
+        return
+    with ThreadPoolExecutor(count) as pool:
+        yield pool.submit, 2 * count
+
+
+def run_now(work: Callable, *arguments: object) -> Future:
+    """The call's result, or its exception, as a future that is done."""
+    future: Future = Future()
+    try:
+        future.set_result(work(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future

@@ -1,0 +1,86 @@
+"""What a worker of `preprocess.py` does with one video."""
+
+import time
+from collections.abc import Iterator
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from common.atomic import atomic_folder
+from common.pack import PACK, write_pack
+from faces.aligned import describe
+from faces.boxes import format_boxes
+from faces.detector import load_detector
+from faces.video import VideoInfo, probe
+from preprocessing.log import Row
+from preprocessing.one_pass import Faces, crop_files, find_faces, threads
+
+_frames_done: "Synchronized[int] | None" = None
+
+
+def count_frames_in(counter: "Synchronized[int]") -> None:
+    """Initialise a worker: it adds the frames it has seen to this counter, for the progress bar."""
+    global _frames_done
+    _frames_done = counter
+
+
+def preprocess(video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool) -> Row:
+    """Find and write the faces of one video, and its box files where asked; return its row of the log.
+
+    Raises what `common.stage.FAILURES` names. A folder appears when it is complete; `output` comes last.
+    """
+    began = time.perf_counter()
+    info = probe(video)
+    with threads(cores) as (submit, ahead):
+        faces = find_faces(video, load_detector(weights, device), submit, ahead, _count)
+        if boxes and not boxes.exists():
+            write_boxes(faces, boxes)
+        if not (output / "info.json").exists():
+            with atomic_folder(output) as folder:
+                write_faces(faces, folder, crop_files(faces, submit, ahead), info.fps, pack)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    return row(info, faces) | {"bytes": size, "seconds": round(time.perf_counter() - began, 2)}
+
+
+def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], fps: float, pack: bool) -> None:
+    """The crops, as files or in one, and `info.json`."""
+    if pack:
+        write_pack(folder / PACK, files)
+    else:
+        for name, content in files:
+            (folder / name).write_bytes(content)
+    facts = describe(faces.frames, faces.height, faces.width, fps, faces.tracking, faces.squares)
+    (folder / "info.json").write_text(facts, encoding="utf-8")
+
+
+def write_boxes(faces: Faces, output: Path) -> None:
+    """The box files that stage 2 writes."""
+    with atomic_folder(output) as folder:
+        for number, detections in enumerate(faces.detections, start=1):
+            (folder / f"frame{number}.txt").write_text(format_boxes(detections))
+
+
+def row(info: VideoInfo, faces: Faces) -> Row:
+    """What the log says of a video that is done."""
+    tracks = faces.tracking.tracks
+    reason = None if tracks else "most frames show no face"
+    if info.rotation:
+        reason = f"turned upright by {info.rotation} degrees" + (f"; {reason}" if reason else "")
+    return {
+        "status": "ok" if tracks else "no_face",
+        "reason": reason,
+        "frames": faces.frames,
+        "declared_frames": info.frames,
+        "damaged_packets": faces.damaged,
+        "height": faces.height,
+        "width": faces.width,
+        "rotation": info.rotation,
+        "voted_faces": faces.tracking.voted_faces,
+        "voted_frames": faces.tracking.voted_frames,
+        "track_lengths": [len(track) for track in tracks],
+    }
+
+
+def _count(frames: int) -> None:
+    if _frames_done is not None:
+        with _frames_done.get_lock():
+            _frames_done.value += frames

@@ -1,0 +1,118 @@
+"""A contact sheet of one video: what a person checks before spending a week of cluster time."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from common.atomic import atomic_file
+from common.images import write_image
+from faces.crops import Crop, cut
+from faces.detector import FaceDetector
+from faces.tracking import Track
+from faces.video import read_some
+from preprocessing.one_pass import Faces, find_faces, threads
+
+COLUMNS, ROWS = 5, 2  # frames shown
+CELL, FACE, GAP, LINE = 300, 146, 8, 22  # pixels: longest side of a frame, side of a crop, space between, height of a line of text
+SHOWN_FACES = 4
+COLOURS = ((80, 200, 60), (255, 140, 30), (60, 120, 255), (220, 80, 220))  # BGR, of the tracks; below the tracking score: GREY
+GREY, WHITE, BACKGROUND = (150, 150, 150), (240, 240, 240), 32
+
+
+def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int) -> str:
+    """Write the sheet as PNG; return what its first line says.
+
+    Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
+    """
+    with threads(cores) as (submit, ahead):
+        faces = find_faces(video, detector, submit, ahead, lambda count: None, keep=0)
+    shown = sorted({int(at) for at in np.linspace(0, faces.frames - 1, COLUMNS * ROWS)})
+    crops = {
+        (crop.frame, crop.face): (source, crop) for source, found in faces.crops.items() for crop in found if crop.frame in shown
+    }
+    pixels = dict(read_some(video, {*shown, *(source for source, _ in crops.values())}))
+    cells = [cell(faces, number, pixels, crops) for number in shown]
+    heading = headline(faces)
+    rows = [beside(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
+    width = max(row.shape[1] for row in rows)
+    sheet = below([text(heading, width), *timelines(faces, width), *rows])
+    framed = cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=(BACKGROUND,) * 3)
+    with atomic_file(output) as temporary:
+        write_image(temporary, framed)
+    return heading
+
+
+def headline(faces: Faces) -> str:
+    """The video in one line."""
+    voted, agreed, tracks = faces.tracking
+    sides = [squares[0].size for squares in faces.squares]
+    found = f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
+    return f"{faces.video.name}: {faces.frames} frames of {faces.width}x{faces.height}; {found}; crop sides: {sides}"
+
+
+def cell(faces: Faces, number: int, pixels: dict[int, np.ndarray], crops: dict[tuple[int, int], tuple[int, Crop]]) -> np.ndarray:
+    """One frame with its boxes and squares, and its crops below it."""
+    frame = pixels[number]
+    scale = CELL / max(frame.shape[:2])
+    image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    for x1, y1, x2, y2, _ in faces.detections[number]:
+        rectangle(image, (x1, y1, x2, y2), scale, GREY, 1)
+    thumbnails = []
+    for face, track in enumerate(faces.tracking.tracks[:SHOWN_FACES]):
+        source, crop = crops[number, face]
+        x, y, size = crop.square
+        rectangle(image, (x, y, x + size, y + size), scale, COLOURS[face], 1)
+        if box := box_in(track, number):
+            rectangle(image, box, scale, COLOURS[face], 2)
+        thumbnail = cv2.resize(cut(pixels[source], crop.square), (FACE, FACE), interpolation=cv2.INTER_AREA)
+        thumbnails.append(cv2.copyMakeBorder(thumbnail[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=COLOURS[face]))
+    label = text(f"frame {number + 1}", CELL)
+    pairs = [beside(thumbnails[start : start + 2]) for start in range(0, len(thumbnails), 2)]
+    return below([label, image, *pairs])
+
+
+def box_in(track: Track, number: int) -> tuple[int, int, int, int] | None:
+    """The track's box in a frame, if it was detected there."""
+    return next((found.box for found in track if found.frame == number), None)
+
+
+def timelines(faces: Faces, width: int) -> list[np.ndarray]:
+    """A strip per track over the whole video: coloured where it was detected, dark where its nearest detection stands in."""
+    strips = []
+    for face, track in enumerate(faces.tracking.tracks[:SHOWN_FACES]):
+        strip = np.full((1, faces.frames, 3), BACKGROUND + 30, np.uint8)
+        strip[0, [found.frame for found in track]] = COLOURS[face]
+        strips.append(cv2.resize(strip, (width, LINE // 2), interpolation=cv2.INTER_NEAREST))
+    return strips
+
+
+def rectangle(image: np.ndarray, box: tuple[float, ...], scale: float, colour: tuple[int, int, int], thickness: int) -> None:
+    """Draw a box of the full frame into its small image."""
+    x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
+    cv2.rectangle(image, (x1, y1), (x2, y2), colour, thickness)
+
+
+def text(line: str, width: int) -> np.ndarray:
+    """A line of text; OpenCV's font has ASCII only."""
+    image = np.full((LINE, width, 3), BACKGROUND, np.uint8)
+    readable = line.encode("ascii", "replace").decode()
+    cv2.putText(image, readable, (0, LINE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
+    return image
+
+
+def beside(images: list[np.ndarray]) -> np.ndarray:
+    """Images in a row, aligned at the top."""
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] + GAP for image in images) - GAP
+    row = np.full((height, width, 3), BACKGROUND, np.uint8)
+    left = 0
+    for image in images:
+        row[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + GAP
+    return row
+
+
+def below(images: list[np.ndarray]) -> np.ndarray:
+    """Images in a column, aligned on the left."""
+    return beside([image.swapaxes(0, 1) for image in images]).swapaxes(0, 1)

@@ -1,0 +1,181 @@
+"""Every strange video has a status: one run of `preprocess.py` over all of them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+from tests.strange import audio_only, change_size, corrupt_packet, encode, rotate_by_metadata
+
+PART = "part_0"
+
+
+def cut_off(path, share):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+
+
+def make(folder: Path, frames: list[np.ndarray]) -> None:
+    """Twelve frames of a real face, as many kinds of file."""
+    small = [cv2.resize(frame[:, 140:500], (64, 64)) for frame in frames]
+    (folder / "zero bytes.mp4").touch()
+    (folder / "text.mp4").write_text("no video, whatever it is called\n" * 50)
+    audio_only(folder / "audio.mp4")
+    for number, share in enumerate((0.05, 0.3, 0.6, 0.9, 0.99)):
+        cut_off(encode(folder / f"cut{number}.mp4", frames, faststart=True), share)
+    cut_off(encode(folder / "cut.mkv", frames, options={"g": "2"}), 0.4)
+    encode(folder / "one frame.mp4", frames[:1])
+    encode(folder / "seven.mp4", frames[:7])
+    encode(folder / "ten bit.mp4", frames, pixels="yuv420p10le")
+    encode(folder / "full chroma.mp4", frames, pixels="yuv444p")
+    encode(folder / "gray.mp4", frames, pixels="gray")
+    encode(folder / "variable rate.mp4", frames, times=[number * number for number in range(12)])
+    encode(folder / "variable rate too.mkv", frames, times=[number * number for number in range(12)])
+    rotate_by_metadata(encode(folder / "turned.mp4", [np.rot90(frame) for frame in frames]))
+    encode(folder / "odd size.mp4", [frame[:359, :639] for frame in frames], pixels="yuv444p")
+    encode(folder / "tiny.mp4", small)
+    encode(folder / "4096x2160.mp4", [cv2.resize(frames[0], (4096, 2160))] * 2)
+    encode(folder / "interlaced.mp4", frames, options={"x264-params": "interlaced=1"})
+    corrupt_packet(encode(folder / "corrupt packet.avi", frames, codec="mjpeg", pixels="yuvj420p"), 5)
+    change_size(folder / "size changes.mkv", [frames[:5], [cv2.resize(frame, (320, 180)) for frame in frames[5:]]])
+    encode(folder / "für dich 日本 .mp4", frames)
+    for suffix, codec in (("MP4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx")):
+        encode(folder / f"as {suffix}.{suffix}", frames, codec=codec)
+    (folder / "link.mp4").symlink_to(folder / "seven.mp4")
+    (folder / "broken link.mp4").symlink_to(folder / "nowhere.mp4")
+    (folder / "folder.mp4").mkdir()
+    encode(folder / "unreadable.mp4", frames).chmod(0)
+
+
+WHOLE = {"status": "ok", "frames": 12, "damaged_packets": 0, "voted_faces": 1, "rotation": 0}
+EXPECTED = {
+    "zero bytes": {"status": "decode_error", "frames": 0, "reason": "the file is empty"},
+    "text": {"status": "unsupported", "reason": "not a video"},
+    "audio": {"status": "unsupported", "reason": "has no video stream"},
+    "cut0": {"status": "decode_error", "frames": 0, "reason": "cut off"},
+    "cut1": {"status": "decode_error", "reason": "cut off"},
+    "cut2": {"status": "decode_error", "reason": "cut off"},
+    "cut3": {"status": "decode_error", "reason": "cut off"},
+    "cut4": {"status": "decode_error", "reason": "cut off"},
+    "cut": {"status": "decode_error", "reason": "decoding stopped after"},
+    "one frame": WHOLE | {"frames": 1},
+    "seven": WHOLE | {"frames": 7},
+    "ten bit": WHOLE,
+    "full chroma": WHOLE,
+    "gray": WHOLE,
+    "variable rate": WHOLE,
+    "variable rate too": WHOLE,
+    "turned": WHOLE | {"rotation": 270, "height": 360, "width": 640, "reason": "turned upright by 270 degrees"},
+    "odd size": WHOLE | {"height": 359, "width": 639},
+    "tiny": WHOLE | {"height": 64, "width": 64},
+    "4096x2160": WHOLE | {"frames": 2, "height": 2160, "width": 4096},
+    "interlaced": WHOLE,
+    "corrupt packet": WHOLE | {"frames": 11, "damaged_packets": 1, "declared_frames": 12},
+    "size changes": {"status": "unsupported", "reason": "the size changes from 640x360 to 320x180 at frame 6"},
+    "für dich 日本 ": WHOLE,
+    **{f"as {suffix}": WHOLE for suffix in ("MP4", "mov", "mkv", "avi", "webm")},
+    "link": WHOLE | {"frames": 7},
+    "broken link": {"status": "missing", "frames": 0, "reason": "does not exist"},
+    "folder": {"status": "decode_error", "reason": "Is a directory"},
+    "unreadable": {"status": "decode_error", "frames": 0, "reason": "Permission denied"},
+}
+# A run that may read and write as any user would: root passes over permissions.
+AS_A_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
+
+
+def preprocess(*options, prefix=()):
+    command = [*prefix, sys.executable, "preprocess.py", *map(str, options)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, frames, weights):
+    root = tmp_path_factory.mktemp("strange")
+    (root / "videos" / PART).mkdir(parents=True)
+    make(root / "videos" / PART, frames)
+    return root, preprocess("--videos", root / "videos", "--faces", root / "faces", prefix=AS_A_USER)
+
+
+@pytest.fixture(scope="module")
+def rows(ran):
+    lines = (ran[0] / "faces/preprocess-0-of-1.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["video"].removeprefix(f"{PART}/"): row for row in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_status(ran, rows, name):
+    row, expected = rows[name], dict(EXPECTED[name])
+    assert expected.pop("reason", "") in (row["reason"] or "")
+    assert {key: row.get(key) for key in expected} == expected, row["reason"]
+    done = (ran[0] / "faces" / PART / name / "info.json").exists()
+    assert done == (row["status"] == "ok")
+
+
+def test_the_run(ran, rows):
+    done = ran[1]
+    assert done.returncode == 1
+    assert rows.keys() == EXPECTED.keys()
+    good = sum(row["status"] == "ok" for row in rows.values())
+    assert f"{good} done, 0 skipped, {len(EXPECTED) - good} failed (" in done.stdout
+    assert "Traceback" not in done.stderr
+    for name, row in rows.items():
+        if row["status"] != "ok":
+            assert f"preprocess: {PART}/{name}: {row['status']}: {row['reason']}" in done.stderr
+
+
+def test_frames_before_the_end_are_counted(rows):
+    counts = [rows[f"cut{number}"]["frames"] for number in range(5)]
+    assert counts == sorted(counts)
+    assert 0 < counts[2] < counts[4] <= 12
+    assert 0 < rows["cut"]["frames"] < 7
+
+
+def test_turned_faces_stand_upright(ran):
+    faces = ran[0] / "faces" / PART
+    sizes = [json.loads((faces / name / "info.json").read_text())["tracks"][0]["squares"][0] for name in ("turned", "as mov")]
+    assert np.abs(np.subtract(*sizes)).max() <= 6
+
+
+def test_status_counts_them_all(ran, rows):
+    root, _ = ran
+    done = preprocess("--videos", root / "videos", "--faces", root / "faces", "--status")
+    found = json.loads((root / "faces/status.json").read_text(encoding="utf-8"))
+    assert done.returncode == 1
+    statuses = [row["status"] for row in rows.values()]
+    assert found["statuses"] == {status: statuses.count(status) for status in set(statuses)}
+    assert found["videos"] == len(EXPECTED)
+    assert found["frames"] == sum(row["frames"] for row in rows.values() if row["status"] == "ok")
+    assert found["damaged_packets"] == 1
+    assert found["failed"].keys() == {f"{PART}/{name}" for name, row in rows.items() if row["status"] != "ok"}
+    for status in set(statuses):
+        assert f"{status:<14}{statuses.count(status):>9}" in done.stdout
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path, frames, weights):
+    """In a file system of 3 MB, mounted for this run alone."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    (tmp_path / "videos" / PART).mkdir(parents=True)
+    for number in range(4):
+        encode(tmp_path / "videos" / PART / f"{number}.mp4", frames)
+    faces, copy = tmp_path / "faces", tmp_path / "copy"
+    faces.mkdir()
+    run = f"{sys.executable} preprocess.py --workers 1 --videos {tmp_path}/videos --faces {faces}"
+    script = f"mount -t tmpfs -o size=3m none {faces} && {{ {run}; code=$?; cp -a {faces} {copy}; exit $code; }}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "No space left on device: cannot write; what is finished stays" in done.stderr
+    assert "Traceback" not in done.stderr
+    kept = sorted(path.name for path in (copy / PART).iterdir())
+    assert 1 <= len(kept) < 4
+    shutil.copytree(copy, faces, dirs_exist_ok=True)
+    again = preprocess("--videos", tmp_path / "videos", "--faces", faces)
+    assert f"{4 - len(kept)} done, {len(kept)} skipped, 0 failed" in again.stdout
+    assert len(list((faces / PART).glob("*/frame12_face1.png"))) == 4
