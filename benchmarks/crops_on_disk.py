@@ -1,0 +1,103 @@
+"""Aligned faces as files and packed: crops and clips that one core reads a second, and what listing and removing cost.
+
+The same crops of a real video, copied to 40 videos in both forms. A crop is one PNG at random (image models), a clip 32 JPGs of one
+video (video models); both are decoded, which is the floor: reading is the rest. Cold: after the page cache was dropped (root only).
+
+    python benchmarks/crops_on_disk.py [VIDEO] [--folder DIR]
+"""
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import pretrain.retinaface  # noqa: E402
+from common.pack import PACK, read_face, write_pack  # noqa: E402
+from demo.clips import clip  # noqa: E402
+from faces.detector import FaceDetector, default_weights  # noqa: E402
+from preprocessing.one_pass import crop_files, find_faces, threads  # noqa: E402
+
+VIDEOS, CROPS, CLIPS, CLIP_FRAMES = 40, 400, 40, 32
+DROP = Path("/proc/sys/vm/drop_caches")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def drop_caches() -> None:
+    """Forget what is in the page cache."""
+    os.sync()
+    DROP.write_text("3")
+
+
+def write(root: Path, files: list[tuple[str, bytes]], pack: bool) -> None:
+    """The same crops for each of the videos, in one form."""
+    for number in range(VIDEOS):
+        folder = root / f"v{number}"
+        folder.mkdir(parents=True)
+        if pack:
+            write_pack(folder / PACK, files)
+        else:
+            for name, content in files:
+                (folder / name).write_bytes(content)
+
+
+def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
+    """Crops and clips a second, and the seconds of a walk over all names."""
+    choose = random.Random(0)
+    frames = len(names)
+    crops = [root / f"v{choose.randrange(VIDEOS)}" / f"{choose.choice(names)}.png" for _ in range(CROPS)]
+    clips = [[root / f"v{video}" / f"{names[at % frames]}.jpg" for at in range(0, 4 * CLIP_FRAMES, 4)] for video in range(CLIPS)]
+    row = {}
+    for label, count, work in (
+        ("crops/s", CROPS, lambda: [read_face(path) for path in crops]),
+        ("clips/s", CLIPS, lambda: [[read_face(path) for path in paths] for paths in clips]),
+        ("lists/s", 1, lambda: list(root.rglob("*"))),
+    ):
+        if cold:
+            drop_caches()
+        row[label] = count / seconds(work)
+    return row
+
+
+def main() -> None:
+    """Print both forms, warm and cold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
+    parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")
+    options = parser.parse_args()
+    pretrain.retinaface.main()
+    cv2.setNumThreads(1)
+    with threads(2) as (submit, ahead):
+        video = options.video or clip("single_face.mp4")
+        faces = find_faces(video, FaceDetector(default_weights()), submit, ahead, lambda count: None)
+        files = list(crop_files(faces, submit, ahead))
+    names = sorted({Path(name).stem for name, _ in files if "_face1." in name})
+    print(f"{len(names)} crops of {faces.squares[0][0].size} px a video, {VIDEOS} videos")
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for form in ("files", "packs"):
+            root = Path(folder) / form
+            write(root, files, pack=form == "packs")
+            for state in ("warm", *(["cold"] if os.access(DROP, os.W_OK) else [])):
+                row = measure(root, names, cold=state == "cold")
+                print(f"{form} {state}: " + ", ".join(f"{value:.1f} {name}" for name, value in row.items()))
+            entries = sum(1 for _ in root.rglob("*"))
+            print(f"{form}: {entries} entries, removed in {seconds(lambda root=root: shutil.rmtree(root)):.2f} s")
+
+
+if __name__ == "__main__":
+    main()

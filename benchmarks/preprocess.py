@@ -1,0 +1,192 @@
+"""Stages 1-3 against `preprocess.py` on the same video, by their real commands, in one run: seconds, bytes on disk, memory.
+
+The floors: decoding alone, and the detector alone on frames in memory (1.38 GFLOP a 400x711 frame by torch's counter: 16 ms at the
+86 GFLOP/s at which one core of the machine this was written on multiplies matrices). One pass must do both, and its time over
+their sum, spread over the cores, says how far from the floor it is: 1.2 there, for Python's start, the crops and the resizing.
+
+Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory on a
+ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
+
+    python benchmarks/preprocess.py [VIDEO] [--weights FILE] [--repeat 3] [--long]
+"""
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import av
+import cv2
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import pretrain.retinaface  # noqa: E402
+from common.device import pick_device  # noqa: E402
+from common.stage import cores  # noqa: E402
+from demo.clips import clip  # noqa: E402
+from faces.detector import FaceDetector, default_weights  # noqa: E402
+from faces.video import read_frames  # noqa: E402
+
+DETECTED = 100  # frames for the detector's floor
+LONG_SECONDS = 600
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def run(script: str, *options: object) -> tuple[float, float]:
+    """Seconds of a real command, starting Python included, and the peak megabytes of its largest process, looked at every .1 s."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, f"{script}.py", *map(str, options)],
+        **{"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True},
+    )
+    peak = 0.0
+    while process.poll() is None:
+        time.sleep(0.1)
+        peak = max(peak, *(memory(stat) for stat in Path("/proc").glob("[0-9]*/stat") if in_session(stat, process.pid)), 0.0)
+    if process.returncode:
+        raise RuntimeError(f"{script}.py {options} failed")
+    return time.perf_counter() - began, peak
+
+
+def in_session(stat: Path, session: int) -> bool:
+    """Whether a process belongs to a session."""
+    with suppress(OSError):
+        return int(stat.read_text().rpartition(")")[2].split()[3]) == session
+    return False
+
+
+def memory(stat: Path) -> float:
+    """The peak resident megabytes of a process."""
+    with suppress(OSError):
+        for line in (stat.parent / "status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def size(folder: Path) -> float:
+    """Megabytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def part(root: Path, videos: list[Path]) -> Path:
+    """A DFDC-Kaggle folder with one part of these videos, as links."""
+    (root / "part_0").mkdir(parents=True)
+    for number, video in enumerate(videos):
+        (root / f"part_0/v{number}{video.suffix}").symlink_to(video.resolve())
+    return root
+
+
+def lengthen(video: Path, output: Path) -> Path:
+    """The video's packets again and again, for ten minutes."""
+    with av.open(str(video)) as source, av.open(str(output), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.size]
+        length = max(packet.pts + packet.duration for packet in packets)
+        for lap in range(round(LONG_SECONDS / float(length * stream.time_base))):
+            for packet in packets:
+                again = av.Packet(bytes(packet))
+                again.pts, again.dts = packet.pts + lap * length, packet.dts + lap * length
+                again.time_base, again.is_keyframe, again.stream = packet.time_base, packet.is_keyframe, copy
+                target.mux(again)
+    return output
+
+
+def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
+    """One round of stages 1-3."""
+    frames, boxes, faces = root / "frames", root / "boxes", root / "faces"
+    commands = {
+        "extract_frames": ("--videos", videos, "--frames", frames),
+        "detect_faces": ("--frames", frames, "--boxes", boxes, "--weights", weights),
+        "save_aligned_faces": ("--frames", frames, "--boxes", boxes, "--faces", faces),
+    }
+    row = {f"{name}, s": run(name, *options)[0] for name, options in commands.items()}
+    row["stages 1-3, s"] = sum(row.values())
+    return row | {"stages 1-3, MB on disk": size(frames) + size(boxes) + size(faces)}
+
+
+def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
+    """One round of `preprocess.py`: one video on all cores, two on one and on two workers, and on a GPU."""
+    one, two = part(root / "one", [video]), part(root / "two", [video, video])
+    options = ("--weights", weights, "--device", "cpu")
+    row: dict[str, float] = {}
+    row["preprocess, s"], row["preprocess, MB of memory"] = run("preprocess", "--videos", one, "--faces", root / "p", *options)
+    row["preprocess, MB on disk"] = size(root / "p")
+    for workers in (1, 2):
+        name = f"two videos, {workers} worker{'s' * (workers - 1)}, s"
+        row[name], _ = run("preprocess", "--videos", two, "--faces", root / f"p{workers}", "--workers", workers, *options)
+    row["two workers over one"] = row["two videos, 1 worker, s"] / row["two videos, 2 workers, s"]
+    if pick_device("auto") == "cuda":
+        row["preprocess on the GPU, s"], _ = run("preprocess", "--videos", one, "--faces", root / "g", "--weights", weights)
+    return row
+
+
+def floors(video: Path, weights: Path) -> dict[str, float]:
+    """Decoding alone and the detector alone, on one thread."""
+    cv2.setNumThreads(1)
+    row = {"floor: decode, s on one core": seconds(lambda: sum(1 for _ in read_frames(video)))}
+    detector = FaceDetector(weights)
+    frames = list(islice(read_frames(video), DETECTED))
+    detector.detect(frames[:8])
+    total = sum(1 for _ in read_frames(video, 1))
+    row["floor: detect, s on one core"] = seconds(lambda: detector.detect(frames)) / len(frames) * total
+    return row
+
+
+def measure(video: Path, weights: Path) -> dict[str, float]:
+    """One round of everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        row = three_stages(root, part(root / "videos", [video]), weights)
+        for name in ("frames", "boxes", "faces"):
+            shutil.rmtree(root / name)
+        row |= one_pass(root, video, weights)
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # so that frames in memory slow nothing else
+        row |= apart.submit(floors, video, weights).result()
+    row["stages 1-3 over preprocess"] = row["stages 1-3, s"] / row["preprocess, s"]
+    floor = (row["floor: decode, s on one core"] + row["floor: detect, s on one core"]) / cores()
+    return row | {"preprocess over the floor": row["preprocess, s"] / floor}
+
+
+def main() -> None:
+    """Print medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
+    options = parser.parse_args()
+    pretrain.retinaface.main()
+    video = (options.video or clip("single_face.mp4")).resolve()
+    weights = (options.weights or default_weights()).resolve()
+    FaceDetector(weights)  # converted, if this is its first use
+    rounds = [measure(video, weights) for _ in range(options.repeat)]
+    print(f"{video.name}: medians of {options.repeat} on {cores()} cores")
+    for name in rounds[0]:
+        print(f"{name:<32}{statistics.median(row[name] for row in rounds):9.2f}")
+    if options.long:
+        with tempfile.TemporaryDirectory() as folder:
+            long = part(Path(folder) / "videos", [lengthen(video, Path(folder) / "long.mp4")])
+            took, memory = run("preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--weights", weights)
+            print(f"{'ten minutes, s':<32}{took:9.2f}\n{'ten minutes, MB of memory':<32}{memory:9.2f}")
+
+
+if __name__ == "__main__":
+    main()
