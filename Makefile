@@ -1,11 +1,12 @@
 # make demo   the whole road on sample clips        make test   ruff and pytest
 # make bench  measurements                          make lint   ruff alone
+# make slurm-install   Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
 # Each sets up .venv when it is absent and installs only when the requirements changed. PYTHON=python3.12 chooses another.
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: demo test bench lint
+.PHONY: demo test bench lint slurm-install
 demo: $(INSTALLED)
 	$(VENV) -m demo
 
@@ -18,6 +19,10 @@ bench: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+
+slurm-install:
+	apt-get update --quiet=2
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends munge slurmctld slurmd slurm-client
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	test -x $(VENV) || $(PYTHON) -m venv .venv

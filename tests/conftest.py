@@ -1,8 +1,13 @@
 """Fixtures: recorded values, the detector, short real clips. Files of `../shared` are optional: tests that need them skip."""
 
+import contextlib
 import json
+import os
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -82,6 +87,43 @@ def shared() -> Callable[[str], Path]:
     return find
 
 
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[dict[str, str]]:
+    """The environment of a real Slurm of its own, two nodes, stopped at the end; skips without the packages.
+
+    With REQUIRE_SLURM=1, which .ci/run sets, it fails instead.
+    """
+    missing = [
+        tool
+        for tool in ("munged", "slurmctld", "slurmd", "sbatch")
+        if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
+    ]
+    if missing and os.environ.get("REQUIRE_SLURM") != "1":
+        pytest.skip(f"no Slurm here ({missing[0]} is missing): make slurm-install")
+    lab = f"/tmp/slurm-test-{os.getpid()}"  # not pytest's folder, which other users may not enter
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
+    environment = outside | {"SLURM_LAB": lab, "SLURM_LAB_PORT": str(three_free_ports()), "SLURM_CONF": f"{lab}/slurm.conf"}
+
+    def cluster(task: str) -> None:
+        subprocess.run(["sh", "slurm/cluster.sh", task], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    try:
+        cluster("up")
+        yield environment
+    finally:
+        cluster("purge")
+
+
+def three_free_ports() -> int:
+    """The first of three ports in a row that nobody listens on."""
+    for first in range(17000 + os.getpid() % 1000 * 3, 30000, 3):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + 3):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    raise RuntimeError("no three free ports in a row")
+
+
 def still_video(path: Path, image: np.ndarray, frames: int, width: int, height: int) -> Path:
     """A video of one image in the middle of a black frame of a given size, `frames` times."""
     canvas = np.zeros((height, width, 3), np.uint8)
@@ -96,6 +138,21 @@ def still_video(path: Path, image: np.ndarray, frames: int, width: int, height: 
 def tree_bytes(root: Path) -> dict[str, bytes]:
     """Every file below a folder, by relative path."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def faces_of(root: Path) -> dict[str, bytes]:
+    """The files of preprocessed faces, without the logs and reports beside the parts."""
+    return {name: content for name, content in tree_bytes(root).items() if "/" in name}
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> object:
+    """What the condition gives as soon as it is true; an AssertionError if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from demo.tree import write_video
 from faces.detector import load_detector
 from faces.video import read_frames
 from preprocessing.one_pass import crop_files, find_faces, threads
-from tests.conftest import ROOT, still_video, tree_bytes
+from tests.conftest import ROOT, faces_of, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
 
@@ -65,11 +64,6 @@ def three_stages(videos, root, *weights):
         subprocess.run(command(script, *folders), cwd=ROOT, check=True, capture_output=True)
 
 
-def faces_bytes(root):
-    """The faces' files, without the logs and reports beside the parts."""
-    return {name: content for name, content in tree_bytes(root).items() if "/" in name}
-
-
 @pytest.fixture(scope="module")
 def staged(videos, tmp_path_factory, weights):
     root = tmp_path_factory.mktemp("staged")
@@ -85,7 +79,7 @@ def rows(faces):
 def test_faces_and_boxes_are_those_of_the_three_stages(videos, staged, tmp_path):
     done = preprocess(videos, tmp_path / "faces", "--boxes", tmp_path / "boxes")
     assert "preprocess: 6 done, 0 skipped, 0 failed; 58 frames; shard 0/1" in done.stdout
-    assert faces_bytes(tmp_path / "faces") == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path / "faces") == faces_of(staged / "faces")
     assert tree_bytes(tmp_path / "boxes") == tree_bytes(staged / "boxes")
     infos = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "faces").glob("*/*/info.json")}
     assert {name: info["voted_faces"] for name, info in infos.items()} == {
@@ -103,7 +97,7 @@ def test_faces_of_real_clips_are_those_of_the_three_stages(shared, tmp_path):
     three_stages(tmp_path / "videos", tmp_path / "staged", *weights)
     preprocess(tmp_path / "videos", tmp_path / "faces", *weights)
     assert len(list((tmp_path / "faces").glob("*/*/frame10_face1.png"))) >= 4
-    assert faces_bytes(tmp_path / "faces") == faces_bytes(tmp_path / "staged/faces")
+    assert faces_of(tmp_path / "faces") == faces_of(tmp_path / "staged/faces")
 
 
 def test_the_log_says_what_was_found(videos, tmp_path):
@@ -145,7 +139,7 @@ def test_running_again_skips_what_is_done_and_makes_what_is_not(videos, staged, 
     removed.rmdir()
     assert "1 done, 5 skipped, 0 failed" in preprocess(videos, tmp_path / "faces").stdout
     assert "0 done, 6 skipped, 0 failed" in preprocess(videos, tmp_path / "faces").stdout
-    assert faces_bytes(tmp_path / "faces") == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path / "faces") == faces_of(staged / "faces")
     assert (tmp_path / "faces" / PART / "plain/info.json").stat().st_mtime_ns == kept
     assert "6 done" in preprocess(videos, tmp_path / "faces", "--boxes", tmp_path / "boxes").stdout
     assert tree_bytes(tmp_path / "boxes") == tree_bytes(staged / "boxes")
@@ -154,15 +148,6 @@ def test_running_again_skips_what_is_done_and_makes_what_is_not(videos, staged, 
 def start(videos, faces, *options):
     arguments = command("preprocess", "--videos", videos, "--faces", faces, *options)
     return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
 
 
 def first_done(faces):
@@ -183,7 +168,7 @@ def test_kill_midway_then_again_gives_the_same_bytes(videos, staged, tmp_path, k
     assert process.returncode == (-9 if kill == signal.SIGKILL else 143)
     wait_for(lambda: not members(process.pid))
     preprocess(videos, tmp_path)
-    assert faces_bytes(tmp_path) == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path) == faces_of(staged / "faces")
 
 
 def members(group):
@@ -214,7 +199,7 @@ def test_a_worker_that_is_killed_costs_its_video_only(videos, staged, tmp_path):
     assert f"{lost}: crashed: its worker died" in errors
     assert "5 done, 0 skipped, 1 failed (1 crashed)" in output
     assert "1 done, 5 skipped, 0 failed" in preprocess(videos, tmp_path).stdout
-    assert faces_bytes(tmp_path) == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path) == faces_of(staged / "faces")
 
 
 def test_shards_together_are_one_run(videos, staged, tmp_path):
@@ -224,7 +209,7 @@ def test_shards_together_are_one_run(videos, staged, tmp_path):
     array = {f"SLURM_ARRAY_TASK_{name}": value for name, value in (("MIN", "1"), ("MAX", "3"), ("STEP", "1"), ("COUNT", "3"))}
     for task in ("2", "3"):
         assert f"shard {int(task) - 1}/3" in preprocess(videos, tmp_path, **array, SLURM_ARRAY_TASK_ID=task).stdout
-    assert faces_bytes(tmp_path) == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path) == faces_of(staged / "faces")
     names = [row["video"] for row in rows(tmp_path)]
     assert len(first) == 2
     assert len(names) == len(set(names)) == 6
@@ -246,4 +231,4 @@ def test_two_runs_on_one_folder_at_once(videos, staged, tmp_path):
     for process in both:
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-    assert faces_bytes(tmp_path) == faces_bytes(staged / "faces")
+    assert faces_of(tmp_path) == faces_of(staged / "faces")

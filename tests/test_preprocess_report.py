@@ -17,7 +17,7 @@ from image_based.dataset import ValidationCrops
 from preprocessing.log import Log, read_rows
 from preprocessing.preview import COLOURS
 from preprocessing.status import doubts, report
-from tests.conftest import ROOT, tree_bytes
+from tests.conftest import ROOT, faces_of, tree_bytes, wait_for
 from tests.strange import encode
 from training.config import load_config
 
@@ -198,9 +198,7 @@ def test_the_array_does_every_video_once(videos, plain, tmp_path, sbatch):
         "--partition=debug", "--job-name=faces", "--array=0-1", "--requeue", "--open-mode=append", "--ntasks=1",
         "--cpus-per-task=5", "--output=logs/faces-%A_%a.out", "--wrap",
     ]  # fmt: skip
-    assert {name: content for name, content in tree_bytes(faces).items() if "/" in name} == {
-        name: content for name, content in tree_bytes(plain).items() if "/" in name
-    }
+    assert faces_of(faces) == faces_of(plain)
     assert len(read_rows(faces)) == 3
     assert sorted(path.name for path in faces.glob("*.jsonl")) == ["preprocess-0-of-2.jsonl", "preprocess-1-of-2.jsonl"]
 
@@ -210,6 +208,35 @@ def test_the_array_takes_its_numbers_from_the_environment(videos, tmp_path, sbat
     submit("debug", 1, "faces", "--videos", videos, "--faces", tmp_path / "faces", environment=more)
     submitted = json.loads((tmp_path / "submitted.json").read_text())
     assert submitted[6:10] == ["--cpus-per-task=2", "--output=logs/faces-%A_%a.out", "--time=1:00:00", "--mem=4G"]
+
+
+@pytest.mark.slurm
+def test_the_array_on_a_real_slurm_with_a_task_queued_again(videos, plain, tmp_path, slurm):
+    """One of two tasks is sent back to the queue while it runs, as preemption does; it goes on."""
+    environment = slurm | {
+        "PYTHON": sys.executable,
+        "CPUS_PER_TASK": "1",
+        "SBATCH_ARGS": f"--chdir={ROOT} --output={tmp_path}/%a.out",
+    }
+    done = submit("debug", 2, "faces", "--videos", videos, "--faces", tmp_path / "faces", environment=environment)
+    assert done.returncode == 0, done.stderr
+    job = done.stdout.split()[-1]
+
+    def slurm_says(*command):
+        return subprocess.run(command, env=slurm, capture_output=True, text=True, check=True).stdout
+
+    def queue():
+        return slurm_says("squeue", "--noheader", "--array", "--format=%i %T %r", f"--job={job}")
+
+    wait_for(lambda: f"{job}_0 RUNNING" in queue())
+    slurm_says("scontrol", "requeue", f"{job}_0")
+    wait_for(lambda: not queue().strip(), 120)
+    logs = {number: (tmp_path / f"{number}.out").read_text() for number in (0, 1)}
+    assert "shard 0/2" in logs[0], logs
+    assert "shard 1/2" in logs[1], logs
+    assert faces_of(tmp_path / "faces") == faces_of(plain)
+    restarts = (tmp_path / "0.out").read_text().count("CANCELLED")
+    assert restarts == 1, logs[0]
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), [((), "usage:"), (("debug", "many"), "SHARDS must be a positive number")])
