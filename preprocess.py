@@ -26,7 +26,7 @@ from tqdm import tqdm
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.layout import part_videos
-from common.stage import Workers, run_script, stage_parser
+from common.stage import Workers, progress, run_script, stage_parser
 from faces.detector import default_weights, load_detector
 from faces.video import VideoInfo, probe
 from preprocessing.log import DONE, NO_PLACE, Log, Row, failure
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
             tqdm.write(f"preprocess: {name}: {row['status']}: {row['reason']}", file=sys.stderr)
         log.append(name, row)
 
-    with Workers(processes, count_frames_in, counter) as workers, tqdm(desc="preprocess", unit="frame") as bar:
+    with Workers(processes, count_frames_in, counter) as workers, progress(desc="preprocess", unit="frame") as bar:
         lengths: dict[str, int] = {}
         for name, outcome in workers.run(probe, {name: (video,) for name, video in todo.items()}, dict.fromkeys(todo, PATIENCE[0])):
             if isinstance(outcome, VideoInfo):

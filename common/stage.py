@@ -56,6 +56,11 @@ def positive(text: str) -> int:
 FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
 
 
+def progress(**options: object) -> tqdm:
+    """A progress bar on stderr; where that is no terminal but a log, a line every half minute."""
+    return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
+
+
 def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int) -> int:
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
@@ -66,7 +71,7 @@ def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
     frames = 0
-    with Workers(min(workers, len(todo))) as pool, tqdm(total=len(todo), desc=stage, unit="video", disable=not todo) as bar:
+    with Workers(min(workers, len(todo))) as pool, progress(total=len(todo), desc=stage, unit="video", disable=not todo) as bar:
         for name, outcome in pool.run(work, todo):
             if isinstance(outcome, Exception):
                 failed[name] = str(outcome) or type(outcome).__name__
