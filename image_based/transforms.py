@@ -1,9 +1,9 @@
-"""Image augmentation of the contract (section 5), and the one way from a crop to a network's input.
+"""Image augmentation of the contract (section 5).
 
 Random choices come from torch's generator, which the data set seeds per sample.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from image_based.config import ImageConfig
+from training.inputs import to_input
 
 
 class MotionBlur(nn.Module):
@@ -43,15 +44,3 @@ def augmentation(config: ImageConfig) -> Callable[[Tensor], Tensor]:
             lambda image: to_input(image, config.color, config.mean, config.std),
         ]
     )
-
-
-def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """RGB uint8 [..., 3, H, W] -> float32, /255, in RGB or BGR order, minus mean, over std (given in that order)."""
-    if color == "bgr":
-        images = images.flip(-3)
-    return v2.functional.normalize(images.float() / 255, list(mean), list(std))
-
-
-def resize(crop: np.ndarray, size: int) -> np.ndarray:
-    """A BGR crop [h, w, 3] -> RGB [size, size, 3], bilinear as at inference."""
-    return cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)

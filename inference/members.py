@@ -20,10 +20,10 @@ import video_based.models
 from common.errors import BadInputError
 from common.stage import run_script
 from common.weights import load_dict
-from image_based.transforms import to_input
 from inference.fold import fastest
 from inference.scoring import BRANCH_SHARES
 from training.checkpoint import load_weights, read_weights
+from training.inputs import to_input
 
 MODELS = Path("inference/submit_models")
 BRANCHES = {"image": image_based.models.build_model, "video": video_based.models.build_model}

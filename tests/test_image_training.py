@@ -16,11 +16,12 @@ from common.errors import BadInputError
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import build_model
-from image_based.transforms import MotionBlur, to_input
+from image_based.transforms import MotionBlur
 from tests.conftest import ROOT
 from training.checkpoint import read_checkpoint
 from training.config import load_config
 from training.engine import NonFiniteLossError, make_optimizer, train
+from training.inputs import to_input
 from training.metrics import VideoScore, summarise
 
 CONFIG = ROOT / "image_based/configs/b0/config.yaml"
@@ -83,13 +84,13 @@ def test_bgr_networks_see_blue_first():
 def test_augmentation_depends_on_the_position_alone(crops):
     data = TrainingCrops(config(crops))
     torch.manual_seed(1)
-    first, label, replaced = data[7, 4]
+    first, label, bad = data[7, 4]
     state = torch.random.get_rng_state()
     again, *_ = data[7, 4]
     torch.testing.assert_close(first, again)
     assert not torch.equal(first, data[8, 4][0])
     assert torch.equal(torch.random.get_rng_state(), state), "the data set must leave dropout's random numbers alone"
-    assert (first.shape, label, replaced) == ((3, 64, 64), 1, 0)
+    assert (first.shape, label, bad) == ((3, 64, 64), 1, [])
 
 
 def test_motion_blur_kernels_are_lines_of_sum_1():
@@ -100,18 +101,28 @@ def test_motion_blur_kernels_are_lines_of_sum_1():
     assert all(torch.equal(MotionBlur()(image), image) for _ in range(20))
 
 
-def test_an_unreadable_training_crop_is_replaced_by_the_next(crops, caplog):
+def test_an_unreadable_training_crop_is_replaced_from_its_track(crops, caplog):
+    data = TrainingCrops(config(crops))
     (crops / "faces/part_0/v1/frame31_face1.png").unlink()
-    (crops / "faces/part_0/v1/frame61_face1.png").write_bytes(b"no image")
-    _, label, replaced = TrainingCrops(config(crops))[0, 4]
-    assert (label, replaced) == (0, 1)  # the next readable one belongs to a real video, and so does its label
+    (crops / "faces/part_0/v1/frame1_face1.png").write_bytes(b"no image")
+    image, label, bad = data[0, 4]
+    assert (label, bad) == (1, ["part_0/v1/frame31_face1.png", "part_0/v1/frame1_face1.png"])
+    assert f"{crops / 'train.txt'}:2: " in caplog.text
     assert "v1/frame31_face1.png is missing" in caplog.text
-    assert "v1/frame61_face1.png is not an image" in caplog.text
+    assert "v1/frame1_face1.png is not an image" in caplog.text
+    torch.testing.assert_close(image, data[0, 5][0])
 
 
-def test_a_wrong_root_ends_the_training(crops):
-    with pytest.raises(BadInputError, match="10 crops in a row are unreadable"):
+def test_a_track_without_a_readable_crop_ends_the_training(crops):
+    with pytest.raises(BadInputError, match=r"train\.txt:1: none of 3 crops is readable, from part_0/v0/frame1_face1\.png on"):
         TrainingCrops(config(crops, train_root=crops / "nowhere"))[0, 0]
+
+
+def test_too_many_unreadable_crops_end_the_training_with_a_list(crops):
+    images, labels, _ = batch()
+    with pytest.raises(BadInputError, match=r"(?s)2 of 3 crops were unreadable, too many to go on:\n  a\.png\n  b\.png$"):
+        engine(crops, [batch(), (images, labels, ["a.png"]), (images, labels, ["b.png"]), batch()])
+    assert len(engine(crops, [(images, labels, ["a.png"])] * 3, max_bad_fraction=0.004)[2]) > 0
 
 
 # The engine
@@ -130,7 +141,7 @@ class OneNumber(torch.nn.Module):
 
 
 def batch(value=2.0, label=0):
-    return torch.full((1, 3, 2, 2), value), torch.tensor([label]), torch.tensor([0])
+    return torch.full((1, 3, 2, 2), value), torch.tensor([label]), []
 
 
 def engine(crops, batches, **more):
@@ -174,7 +185,7 @@ def train_b0(run, crops, *more, check=True, **values):
 
 def test_b0_trains_validates_writes_and_recovers(run, crops):
     (crops / "faces/part_0/v3/frame31_face1.png").unlink()
-    done = train_b0(run, crops, **{"lr_scheduler.max_iter": 4, "workers": 1})
+    done = train_b0(run, crops, max_bad_fraction=1.0, **{"lr_scheduler.max_iter": 4, "workers": 1})
     folder = crops / "runs/b0_aug_rgb_299/now"
     assert "done: 4 steps" in done.stdout
     assert "held_out: 1 of 12 samples are unreadable and left out" in done.stdout
@@ -205,7 +216,7 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
     assert "holds a run; go on with --recover" in refused.stderr
 
     shutil.copy(folder / "ckpt_iter_3.pth.tar", crops / "third.pth.tar")
-    resumed = train_b0(run, crops, "--recover")
+    resumed = train_b0(run, crops, "--recover", max_bad_fraction=1.0)
     assert "going on after" in resumed.stdout
     assert "steps 4 to 5" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").read_bytes() == (crops / "third.pth.tar").read_bytes()

@@ -70,6 +70,7 @@ class TrainingConfig:
     print_freq: int  # steps
     val_freq: int  # steps between validations and checkpoints
     seed: int
+    max_bad_fraction: float  # training stops when more of its crops than this are unreadable
 
     def __post_init__(self) -> None:
         require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from common.errors import BadInputError
 from training.config import TrainingConfig
 from training.schedule import lr_at
+
+ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
 
 
 class NonFiniteLossError(RuntimeError):
@@ -36,6 +39,24 @@ class Meter:
         return means
 
 
+class CropCount:
+    """How many crops were asked for, and which of them were unreadable."""
+
+    def __init__(self, max_bad_fraction: float) -> None:
+        self.max_bad_fraction = max_bad_fraction
+        self.seen, self.replaced = 0, 0
+        self.bad: dict[str, None] = {}  # in order, each once
+
+    def add(self, seen: int, bad: list[str]) -> None:
+        """Count; raises BadInputError naming the unreadable ones when they are too many."""
+        self.seen += seen
+        self.replaced += len(bad)
+        self.bad |= dict.fromkeys(bad)
+        if bad and self.replaced > self.max_bad_fraction * max(self.seen, ENOUGH_TO_JUDGE):
+            names = "\n  ".join(self.bad)
+            raise BadInputError(f"{self.replaced} of {self.seen} crops were unreadable, too many to go on:\n  {names}")
+
+
 def make_criterion(config: TrainingConfig, device: torch.device) -> nn.CrossEntropyLoss:
     """Cross entropy with class weights [REAL, FAKE]: [1.8, .2] for the contract's positive_weight of .1."""
     positive = 2 * config.positive_weight
@@ -57,7 +78,7 @@ def train(
     config: TrainingConfig,
     model: nn.Module,
     optimizer: Optimizer,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, Tensor, list[str]]],
     device: torch.device,
     start: int,
     report: Callable[[int, dict[str, float]], None],
@@ -65,14 +86,17 @@ def train(
 ) -> None:
     """Train from step `start` to the schedule's end.
 
-    A batch is images [B, 3, H, W], labels [B], and how many of its samples replace unreadable ones. Every print_freq steps
-    `report(step, means)` is called; every val_freq steps and after the last one `checkpoint(step)`. Raises NonFiniteLossError.
+    A batch is images [B, 3, H, W] or clips [B, 3, T, H, W], labels [B], and the names of crops that were unreadable and replaced.
+    Every print_freq steps `report(step, means)` is called; every val_freq steps and after the last one `checkpoint(step)`. Raises
+    NonFiniteLossError, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable.
     """
     criterion = make_criterion(config, device)
+    crops = CropCount(config.max_bad_fraction)
     meter, last = Meter(), config.lr_scheduler.max_iter - 1
     began = time.perf_counter()
     model.train()
-    for step, (images, labels, replaced) in enumerate(batches, start=start):
+    for step, (images, labels, bad) in enumerate(batches, start=start):
+        crops.add(len(labels), bad)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         lr = set_lr(optimizer, lr_at(step, config.lr_scheduler))
         logits = model(images)
@@ -84,7 +108,7 @@ def train(
         (loss / config.reference_world_size).backward()
         optimizer.step()
         accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
-        meter.add(loss=loss.item(), acc1=100 * accuracy, replaced=replaced.sum().item(), seconds=time.perf_counter() - began)
+        meter.add(loss=loss.item(), acc1=100 * accuracy, replaced=len(bad), seconds=time.perf_counter() - began)
         if step % config.print_freq == 0 or step == last:
             report(step, meter.means() | {"lr": lr})
         if (step % config.val_freq == 0 and step > 0) or step == last:

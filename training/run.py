@@ -82,7 +82,13 @@ def run_folder(runs: Path, name: str | None, recover: bool) -> Path:
     return folder
 
 
-def collate_readable(samples: list[tuple | None]) -> list[Tensor]:
+def collate_training(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:
+    """Images and labels as batches; the names of unreadable crops in one list."""
+    images, labels = default_collate([sample[:2] for sample in samples])
+    return images, labels, [name for *_, names in samples for name in names]
+
+
+def collate_readable(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
     """Stack the samples that are not None; no samples make a batch of none."""
     readable = [sample for sample in samples if sample is not None]
     return default_collate(readable) if readable else [torch.empty(0), torch.empty(0, dtype=torch.int64)]
@@ -133,12 +139,12 @@ class Run:
         self.log(f"done: {scheduler.max_iter - self.start} steps in {time.perf_counter() - began:.0f} s; {self.folder}")
 
     def loader(self, data: Dataset, sampler: TrainingSampler | None = None) -> DataLoader:
-        """Batches of a data set, in its order or the sampler's, without what was unreadable."""
+        """Batches of a training set in the sampler's order, or of a validation set in its own, without what was unreadable."""
         return DataLoader(
             data,
             batch_size=self.config.batch_size,
             sampler=sampler,
-            collate_fn=collate_readable,
+            collate_fn=collate_training if sampler else collate_readable,
             num_workers=self.config.workers,
             pin_memory=self.world.device.type == "cuda",
         )

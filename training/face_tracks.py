@@ -1,0 +1,49 @@
+"""The face tracks of a list and their crops on disk; what cannot be read is replaced from the same track and named."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import BadInputError
+from common.pack import read_face
+from training.frame_lists import FaceTrack, read_list
+
+log = logging.getLogger(__name__)
+REPLACEMENTS = 10  # frames of a track that are tried in place of an unreadable one, nearest first
+
+
+class FaceTracks:
+    """The tracks that a list names, by the order of its lines."""
+
+    def __init__(self, root: Path, list_file: Path) -> None:
+        """Raises BadInputError for a malformed line or an empty list, FileNotFoundError for none."""
+        self.root, self.list_file = root, list_file
+        self.tracks = read_list(list_file)
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def __getitem__(self, number: int) -> FaceTrack:
+        return self.tracks[number]
+
+    def read(self, number: int, frame: int) -> np.ndarray:
+        """Crop `frame`, counted from 0, of track `number`: BGR uint8 [h, w, 3]. Raises BadInputError if it cannot be read."""
+        return read_face(self.root / self.tracks[number].frame(frame))
+
+    def read_near(self, number: int, frame: int) -> tuple[np.ndarray, list[str]]:
+        """The crop, or the nearest readable one of its track; and the names of those that could not be read.
+
+        Each of them is logged with its line in the list. Raises BadInputError if none of ten is readable.
+        """
+        bad: list[str] = []
+        frames = sorted(range(self.tracks[number].count), key=lambda other: abs(other - frame))
+        for candidate in frames[: REPLACEMENTS + 1]:
+            try:
+                return self.read(number, candidate), bad
+            except BadInputError as error:
+                log.warning("%s:%d: %s; another frame of its track takes its place", self.list_file, number + 1, error)
+                bad.append(self.tracks[number].frame(candidate))
+        raise BadInputError(
+            f"{self.list_file}:{number + 1}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
+        )
