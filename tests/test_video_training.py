@@ -1,0 +1,147 @@
+"""Video training: which frames make a clip, one draw a clip, and a real SlowFast-50 training through the command."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from common.errors import BadInputError
+from inference.members import MEMBERS
+from tests.conftest import ROOT
+from training.checkpoint import load_weights, read_checkpoint
+from training.config import ConfigError, load_config
+from video_based.config import VideoConfig
+from video_based.dataset import TrainingClips, ValidationClips
+from video_based.models import build_model
+from video_based.transforms import augmentation, central_begin, clip_frames, random_begin
+
+CONFIG = ROOT / "video_based/configs/config.yaml"
+FRAMES = 20
+
+
+@pytest.fixture
+def tracks(tmp_path, frames):
+    """Four videos of one track of twenty JPGs each, two real and two fake (the fakes tinted), and their lists."""
+    lines = []
+    for number in range(4):
+        folder = tmp_path / f"faces/part_0/v{number}"
+        folder.mkdir(parents=True)
+        for frame in range(1, FRAMES + 1):
+            crop = frames[frame % 12][60:300, 200:440].copy()
+            crop[..., 2] = np.maximum(crop[..., 2], 200 * (number % 2))
+            cv2.imwrite(str(folder / f"frame{frame}_face1.jpg"), crop)
+        lines.append(f"part_0/v{number}/frame%d_face1.jpg 1 1 {FRAMES} {number % 2}")
+    for name in ("train", "val"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def overrides(tracks, **more):
+    values = {
+        "pretrained": "null", "train_root": tracks / "faces", "val_root": tracks / "faces", "train_list": tracks / "train.txt",
+        "val_lists": f"{{held_out: {tracks / 'val.txt'}}}", "input_size": 48, "val_size": 56, "min_short_side": 48,
+        "max_short_side": 64, "sample_duration": 16, "sample_step": 2, "batch_size": 2, "positive_weight": 0.5, "workers": 0,
+        "lr_scheduler.max_iter": 3, "print_freq": 1, "val_freq": 2,
+    } | more  # fmt: skip
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def config(tracks, **more):
+    return load_config(CONFIG, VideoConfig, overrides(tracks, **more))
+
+
+def test_central_clips(values):
+    for case in values["temporal_center"]:
+        begin = central_begin(case["n"], case["size"])
+        assert (clip_frames(case["n"], case["size"], case["step"], begin) + 1).tolist() == case["out"]
+
+
+def test_random_clips_begin_wherever_they_fit():
+    torch.manual_seed(0)
+    assert {random_begin(20, 16) for _ in range(200)} == {0, 1, 2, 3, 4}
+    assert {random_begin(10, 16) for _ in range(20)} == {0}
+    assert clip_frames(20, 16, 4, 4).tolist() == [4, 8, 12, 16]
+
+
+def test_every_frame_of_a_clip_is_augmented_alike(tracks):
+    augment = augmentation(config(tracks))
+    same = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8).repeat(5, 1, 1, 1)
+    torch.manual_seed(0)
+    clips = [augment(same) for _ in range(40)]
+    for clip in clips:
+        assert clip.shape == (3, 5, 48, 48)
+        torch.testing.assert_close(clip, clip[:, :1].expand_as(clip))
+    assert len({float(clip.sum()) for clip in clips}) > 30
+
+
+def test_colour_and_jpeg_belong_to_two_of_the_four_configs(tracks):
+    gray = torch.full((2, 3, 64, 64), 128, dtype=torch.uint8)
+    for enabled in (True, False):
+        augment = augmentation(config(tracks, color_and_jpeg=str(enabled).lower()))
+        torch.manual_seed(0)
+        assert (len({float(augment(gray).sum()) for _ in range(20)}) > 1) == enabled
+
+
+def test_a_clip_depends_on_its_position_alone(tracks):
+    data = TrainingClips(config(tracks))
+    torch.manual_seed(1)
+    clip, label, bad = data[7, 1]
+    state = torch.random.get_rng_state()
+    torch.testing.assert_close(data[7, 1][0], clip)
+    assert not torch.equal(data[8, 1][0], clip)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (clip.shape, label, bad) == ((3, 8, 48, 48), 1, [])
+
+
+def test_an_unreadable_frame_is_replaced_by_its_neighbour(tracks):
+    data = TrainingClips(config(tracks, sample_step=1))
+    (tracks / "faces/part_0/v1/frame9_face1.jpg").unlink()
+    _, _, bad = data[7, 1]
+    assert bad == ["part_0/v1/frame9_face1.jpg"]
+    with pytest.raises(BadInputError, match=r"train\.txt:1: none of 11 crops is readable"):
+        TrainingClips(config(tracks, train_root=tracks / "nowhere"))[0, 0]
+
+
+def test_validation_sees_the_central_clip_whole(tracks):
+    data = ValidationClips(config(tracks), tracks / "val.txt")
+    clip, index = data[3]
+    assert (len(data), clip.shape, index, data.video_and_label(3)) == (4, (3, 8, 56, 56), 3, ("part_0/v3", 1))
+    crop = cv2.imread(str(tracks / "faces/part_0/v3/frame3_face1.jpg"))  # (20 - 16) // 2 = 2 frames before it
+    rgb = cv2.resize(crop, (56, 56))[..., ::-1].astype(np.float32)
+    expected = (rgb - np.array([110.63666788, 103.16065604, 96.29023126])) / np.array([38.7568578, 37.88248729, 40.02898126])
+    np.testing.assert_allclose(clip[:, 0].permute(1, 2, 0).numpy(), expected, atol=1e-4)
+
+
+def test_sides_that_do_not_fit_are_refused(tracks):
+    with pytest.raises(ConfigError, match="min_short_side must be at least input_size"):
+        config(tracks, input_size=60)
+
+
+def test_slowfast_trains_validates_writes_and_recovers(run, tracks):
+    sets = [word for override in overrides(tracks) for word in ("--set", override)]
+    command = (
+        "-m",
+        "video_based.main",
+        "--config",
+        CONFIG,
+        "--experiments",
+        tracks / "runs",
+        "--device",
+        "cpu",
+        "--datetime",
+        "now",
+    )
+    done = run(*command, *sets)
+    folder = tracks / "runs/sf50_aug_224_32x4/now"
+    assert "done: 3 steps" in done.stdout
+    rows = list(csv.DictReader((folder / "ckpt_iter_2_held_out.csv").open()))
+    assert [(row["video"], row["label"]) for row in rows] == [(f"part_0/v{n}", str(n % 2)) for n in range(4)]
+    content = read_checkpoint(folder / "ckpt_iter_2.pth.tar")
+    assert (content["arch"], content["step"]) == ("slowfast50", 2)
+    assert MEMBERS["sf1"].arch == content["arch"]
+    load_weights(build_model("slowfast50"), content["state_dict"], "the checkpoint")
+    resumed = run(*command, *sets, "--set", "lr_scheduler.max_iter=4", "--recover")
+    assert "steps 3 to 3" in resumed.stdout
+    assert (folder / "ckpt_iter_3.pth.tar").is_file()
