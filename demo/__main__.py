@@ -35,8 +35,10 @@ OVERRIDES = {  # the b0 config, from scratch and brought to the demo's size: sma
     "val_lists": f"{{val_30-39: {ROOT}/DFDC-Kaggle_list/val_30-39_val_alignedface_png.txt}}",
     "input_size": "224",
     "batch_size": "8",
+    "reference_world_size": "1",  # one process's batches alone; the loss is divided by 8 no more, so the learning rates are
     "positive_weight": "0.5",
-    "lr_scheduler.warmup_lr": "0.1",
+    "lr_scheduler.base_lr": "0.00125",
+    "lr_scheduler.warmup_lr": "0.0125",
     "lr_scheduler.warmup_steps": "30",
     "lr_scheduler.lr_steps": "[120, 160]",
     "lr_scheduler.lr_mults": "[0.2, 0.2]",

@@ -51,6 +51,11 @@ class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
     def __len__(self) -> int:
         return len(self.crops)
 
+    def sample_name(self, index: int) -> str:
+        """The path of a sample's crop, for messages."""
+        number, frame = self.crops.locate(index)
+        return self.crops.tracks[number].frame(frame)
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
         position, index = key
         number, frame = self.crops.locate(index)

@@ -20,6 +20,7 @@ from image_based.transforms import MotionBlur
 from tests.conftest import ROOT
 from training.checkpoint import read_checkpoint
 from training.config import load_config
+from training.distributed import World
 from training.engine import NonFiniteLossError, make_optimizer, train
 from training.inputs import to_input
 from training.metrics import VideoScore, summarise
@@ -51,7 +52,8 @@ def crops(tmp_path, frames):
 def overrides(crops, **more):
     values = {
         "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "train.txt",
-        "val_lists": f"{{held_out: {crops / 'val.txt'}}}", "input_size": 64, "batch_size": 4, "positive_weight": 0.5,
+        "val_lists": f"{{held_out: {crops / 'val.txt'}}}", "input_size": 64, "batch_size": 4,
+        "reference_world_size": 1, "positive_weight": 0.5,
         "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3, "workers": 0,
     } | more  # fmt: skip
     return [f"{key}={value}" for key, value in values.items()]
@@ -149,14 +151,15 @@ def engine(crops, batches, **more):
     model = OneNumber()
     saved, reports = [], []
     train(
-        settings, model, make_optimizer(settings, model), batches, torch.device("cpu"), 0,
+        settings, model, make_optimizer(settings, model), batches, World(0, 1, torch.device("cpu")), 0,
         lambda step, means: reports.append((step, means)), saved.append,
     )  # fmt: skip
     return model, saved, reports
 
 
 def test_a_step_divides_the_gradient_by_the_reference_world_size_but_not_weight_decay(crops):
-    model, _, ((_, means),) = engine(crops, [batch()], **{"lr_scheduler.base_lr": 0.5})
+    settings = {"lr_scheduler.base_lr": 0.5, "lr_scheduler.max_iter": 1, "reference_world_size": 8}
+    model, _, ((_, means),) = engine(crops, [batch()] * 8, **settings)
     probability = 1 / (1 + math.exp(-2.0))
     gradient = 2 * probability / 8 + 1e-4 * 1.0
     assert model.w.item() == pytest.approx(1 - 0.5 * (1 + 0.9) * gradient, abs=1e-6)  # nesterov's first step

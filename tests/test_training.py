@@ -27,9 +27,7 @@ CONFIG = ROOT / "image_based/configs/b0/config.yaml"
 
 def test_training_order(values):
     for case in values["given_iteration_sampler"]:
-        orders = [
-            training_order(case["n"], case["total_iter"], case["batch"], rank, case["world"]) for rank in range(case["world"])
-        ]
+        orders = training_order(case["n"], case["total_iter"], case["batch"], case["world"])
         assert orders[0][:24].tolist() == case["rank0_first24"]
         assert orders[-1][:24].tolist() == case["rankLast_first24"]
         joined = np.concatenate(orders).astype("<i8")
@@ -37,9 +35,18 @@ def test_training_order(values):
 
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():
-    whole = list(TrainingSampler(range(10), max_iter=7, batch=4, rank=1, world=2))
-    assert list(TrainingSampler(range(10), max_iter=7, batch=4, rank=1, world=2, start=3)) == whole[3 * 4 :]
+    whole = list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2))
+    assert list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3)) == whole[3 * 4 :]
     assert [position for position, _ in whole] == list(range(28, 56))
+
+
+def test_one_process_takes_what_two_would_in_each_step():
+    both = [list(TrainingSampler(range(10), 7, 4, range(rank, rank + 1), 2)) for rank in (0, 1)]
+    alone = TrainingSampler(range(10), 7, 4, range(2), 2)
+    steps = [both[rank][step * 4 : step * 4 + 4] for step in range(7) for rank in (0, 1)]
+    assert list(alone) == [pair for batch in steps for pair in batch]
+    assert list(alone.of_step(3)) == steps[6] + steps[7]
+    assert len(alone) == 56
 
 
 def test_learning_rate(values):

@@ -43,6 +43,7 @@ def overrides(tracks, **more):
         "pretrained": "null", "train_root": tracks / "faces", "val_root": tracks / "faces", "train_list": tracks / "train.txt",
         "val_lists": f"{{held_out: {tracks / 'val.txt'}}}", "input_size": 48, "val_size": 56, "min_short_side": 48,
         "max_short_side": 64, "sample_duration": 16, "sample_step": 2, "batch_size": 2, "positive_weight": 0.5, "workers": 0,
+        "reference_world_size": 1,
         "lr_scheduler.max_iter": 3, "print_freq": 1, "val_freq": 2,
     } | more  # fmt: skip
     return [f"{key}={value}" for key, value in values.items()]

@@ -21,10 +21,21 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"ckpt_iter_{step}.pth.tar"
 
 
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a run's folder, newest first."""
+    found = {int(re.findall(r"\d+", path.name)[0]): path for path in folder.glob("ckpt_iter_*.pth.tar")}
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """The checkpoint with the highest step in a run's folder; None if it has none."""
-    found = {int(re.findall(r"\d+", path.name)[0]): path for path in folder.glob("ckpt_iter_*.pth.tar")}
-    return found[max(found)] if found else None
+    return next(iter(checkpoints(folder)), None)
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep`; `ckpt_best.pth.tar` is a copy and stays."""
+    for path in checkpoints(folder)[keep:]:
+        path.unlink()
 
 
 def save_checkpoint(path: Path, content: dict[str, Any], best: bool) -> None:

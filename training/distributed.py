@@ -1,42 +1,141 @@
-"""The process group of a training. One process for now; Slurm and torchrun get their own issue and belong here."""
+"""The process group of a training: one process, those of a Slurm step, or those of torchrun.
+
+Slurm's processes meet at a file of the distributed directory. Its name carries job, step, restart and srun's port, so that no
+start finds another's file; rank 0 removes it at the end, and at the start those of jobs that Slurm no longer knows.
+"""
 
 import os
+import re
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import distributed
+from torch import distributed, nn
+
+from common.errors import BadInputError
+
+Value = TypeVar("Value")
+PATIENCE = timedelta(minutes=10)  # for a rank that does not come to a collective
+
+
+class Place(NamedTuple):
+    """This process among those that were started together. `meeting` is the name of Slurm's file, None for torchrun or alone."""
+
+    rank: int
+    size: int
+    local_rank: int
+    meeting: str | None
+    torchrun: bool
 
 
 class World(NamedTuple):
-    """This process's place: its rank, the number of processes, its device."""
+    """This process's rank, the number of processes, its device."""
 
     rank: int
     size: int
     device: torch.device
 
+    def shares(self, reference: int) -> range:
+        """Which of the reference's processes this one stands in for, one after another.
+
+        Raises BadInputError unless the number of processes divides the reference's.
+        """
+        if reference % self.size:
+            allowed = [size for size in range(1, reference + 1) if reference % size == 0]
+            raise BadInputError(f"{self.size} processes cannot stand in for the reference's {reference}: use one of {allowed}")
+        count = reference // self.size
+        return range(self.rank * count, (self.rank + 1) * count)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor([float(flag)], device=self.device)
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        return bool(flags.item())
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process rank 0's buffers (batch-norm statistics), which its own last step did not see."""
+        for buffer in model.buffers() if self.size > 1 else ():
+            distributed.broadcast(buffer, src=0)
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every process's value, in the order of the ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Value | None] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+
+def place(environment: Mapping[str, str] = os.environ) -> Place:
+    """What torchrun or srun says; a process that neither started is alone, also in a batch script."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        rank, size, local = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        return Place(rank, size, local, None, torchrun=True)
+    if "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
+        rank, size, local = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
+        parts = ("JOB_ID", "STEP_ID", "RESTART_COUNT", "SRUN_COMM_PORT")
+        return Place(rank, size, local, "-".join(["group", *(environment.get(f"SLURM_{part}", "0") for part in parts)]), False)
+    return Place(0, 1, 0, None, torchrun=False)
+
 
 @contextmanager
 def process_group(device: str, folder: Path | None = None) -> Iterator[World]:
-    """Form the group by a file (in `folder`, else a temporary one), nccl on a GPU and gloo on the CPU; leave it at the end.
+    """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
 
-    The file is new for every start and removed at the end, so none can be stale.
+    Raises BadInputError for a `folder` that is not absolute, not there or not writable, or that is needed and not given.
     """
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="process_group_", dir=folder) as fresh:
-        if device == "cpu":
+    here = place()
+    with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
+        if here.size == 1:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+            meeting = Path(alone) / "init"
+        elif not here.torchrun:
+            meeting = checked(folder) / here.meeting
+            if here.rank == 0:
+                remove_leftovers(meeting.parent)
+        if device == "cuda":
+            torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
         distributed.init_process_group(
             backend="nccl" if device == "cuda" else "gloo",
-            init_method=(Path(fresh).resolve() / "init").as_uri(),
-            rank=0,
-            world_size=1,
+            init_method="env://" if here.torchrun else meeting.as_uri(),
+            rank=here.rank,
+            world_size=here.size,
+            timeout=PATIENCE,
         )
         try:
-            yield World(rank=0, size=1, device=torch.device(device))
+            index = torch.cuda.current_device() if device == "cuda" else None
+            yield World(here.rank, here.size, torch.device(device, index))
         finally:
             distributed.destroy_process_group()
+            if here.rank == 0 and not here.torchrun:
+                meeting.unlink(missing_ok=True)
+
+
+def checked(folder: Path | None) -> Path:
+    """The distributed directory; raises BadInputError saying what is wrong with it."""
+    if folder is None:
+        raise BadInputError("several processes need --distributed_path: a directory that all their nodes share")
+    if not folder.is_absolute():
+        raise BadInputError(f"--distributed_path {folder} must be absolute: torch waits for minutes at a relative one")
+    if not folder.is_dir():
+        raise BadInputError(f"--distributed_path {folder} is not a directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInputError(f"--distributed_path {folder} is not writable")
+    return folder
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the files of jobs that Slurm does not know any more; where squeue does not answer, none."""
+    answer = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=False)
+    if answer.returncode == 0:
+        for path in folder.glob("group-*"):
+            match = re.fullmatch(r"group-(\d+)-[\d-]+", path.name)
+            if match and match[1] not in answer.stdout.split():
+                path.unlink(missing_ok=True)

@@ -6,8 +6,8 @@ import numpy as np
 from torch.utils.data import Sampler
 
 
-def training_order(samples: int, max_iter: int, batch: int, rank: int, world: int) -> np.ndarray:
-    """The sample of each position of `rank`, int64 [max_iter * batch].
+def training_order(samples: int, max_iter: int, batch: int, world: int) -> np.ndarray:
+    """The sample of each position of each rank, int64 [world, max_iter * batch].
 
     Seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its consecutive slice.
     """
@@ -18,20 +18,29 @@ def training_order(samples: int, max_iter: int, batch: int, rank: int, world: in
     indices = indices[:needed]
     indices = np.tile(indices, -(-needed // len(indices)))[:needed]
     random.shuffle(indices)
-    return indices[rank * max_iter * batch : (rank + 1) * max_iter * batch]
+    return indices.reshape(world, -1)
 
 
 class TrainingSampler(Sampler[tuple[int, int]]):
-    """Yields (position, sample) from step `start` on; the position seeds the sample's augmentation."""
+    """Yields (position, sample) from step `start` on: in each step a batch for each of `shares`.
 
-    def __init__(self, data: Sized, max_iter: int, batch: int, rank: int, world: int, start: int = 0) -> None:
-        self.order = training_order(len(data), max_iter, batch, rank, world)
-        self.offset = rank * max_iter * batch
-        self.first = start * batch
+    Shares are the reference's processes that this one stands in for. A position is that of the whole order, whatever the number
+    of processes; it seeds the sample's augmentation.
+    """
+
+    def __init__(self, data: Sized, max_iter: int, batch: int, shares: range, reference: int, start: int = 0) -> None:
+        self.order = training_order(len(data), max_iter, batch, reference)
+        self.batch, self.shares, self.steps = batch, shares, range(start, max_iter)
+
+    def of_step(self, step: int) -> Iterator[tuple[int, int]]:
+        """The positions and samples of one step."""
+        for share in self.shares:
+            for position in range(step * self.batch, (step + 1) * self.batch):
+                yield share * self.order.shape[1] + position, int(self.order[share, position])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for position in range(self.first, len(self.order)):
-            yield self.offset + position, int(self.order[position])
+        for step in self.steps:
+            yield from self.of_step(step)
 
     def __len__(self) -> int:
-        return len(self.order) - self.first
+        return len(self.steps) * len(self.shares) * self.batch

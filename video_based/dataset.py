@@ -37,6 +37,10 @@ class TrainingClips(Dataset[tuple[Tensor, int, list[str]]]):
     def __len__(self) -> int:
         return len(self.tracks)
 
+    def sample_name(self, index: int) -> str:
+        """The pattern of a track's crops, for messages."""
+        return self.tracks[index].pattern
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
         position, number = key
         track, config = self.tracks[number], self.config
