@@ -30,12 +30,16 @@ from common.stage import Workers, progress, run_script, stage_parser
 from faces.detector import default_weights, load_detector
 from faces.video import VideoInfo, probe
 from preprocessing.log import DONE, NO_PLACE, Log, Row, failure
-from preprocessing.one_video import count_frames_in, preprocess
+from preprocessing.one_video import SLOTS, count_frames_in, preprocess
 from preprocessing.preview import contact_sheet
 from preprocessing.shard import parse_shard, shard_of_array
 from preprocessing.status import report, table
 
-PATIENCE = 60, 1.0  # a video may take so many seconds, and so many more a frame, before its worker counts as stuck
+
+def patience(video: Path, frames: int = 0) -> float:
+    """Seconds after which a worker counts as stuck: a minute, ten more a megabyte, one more a frame."""
+    size = video.stat().st_size if video.exists() else 0
+    return 60 + size / 1e5 + frames
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -72,7 +76,7 @@ def main() -> int:
     done = sum(statuses[status] for status in DONE)
     failed = ", ".join(f"{count} {status}" for status, count in statuses.items() if status not in DONE)
     frames = sum(row["frames"] for row in rows.values())
-    counts = f"{done} done, {len(videos) - len(todo)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
+    counts = f"{done} done, {len(videos) - len(rows)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
     print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}")
     return 1 if failed else 0
 
@@ -88,7 +92,7 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
     Raises BadInputError where nothing can be written any more.
     """
     rows: dict[str, Row] = {}
-    counter = multiprocessing.get_context("spawn").Value("q", 0)
+    counter = multiprocessing.get_context("spawn").RawArray("q", SLOTS)
     processes = min(options.workers, len(todo))
 
     def record(name: str, row: Row) -> None:
@@ -99,16 +103,19 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
 
     with Workers(processes, count_frames_in, counter) as workers, progress(desc="preprocess", unit="frame") as bar:
         lengths: dict[str, int] = {}
-        for name, outcome in workers.run(probe, {name: (video,) for name, video in todo.items()}, dict.fromkeys(todo, PATIENCE[0])):
+        probing = {name: (video,) for name, video in todo.items()}
+        for name, outcome in workers.run(probe, probing, {name: patience(video) for name, video in todo.items()}):
+            bar.set_description(f"preprocess: looked at {len(lengths) + len(rows) + 1} of {len(todo)}")
             if isinstance(outcome, VideoInfo):
                 lengths[name] = outcome.frames
             else:
                 record(name, failure(outcome))
+        bar.set_description("preprocess", refresh=False)
         bar.reset(total=sum(lengths.values()))
 
         def refresh() -> None:
             bar.set_postfix(videos=f"{len(rows)}/{len(todo)}", refresh=False)
-            bar.update(counter.value - bar.n)
+            bar.update(sum(counter) - bar.n)
 
         jobs = {
             name: (
@@ -117,7 +124,7 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
             )
             for name in sorted(lengths, key=lambda name: -lengths[name])
         }
-        seconds = {name: PATIENCE[0] + PATIENCE[1] * frames for name, frames in lengths.items()}
+        seconds = {name: patience(todo[name], frames) for name, frames in lengths.items()}
         for name, outcome in workers.run(preprocess, jobs, seconds, refresh):
             if isinstance(outcome, OSError) and outcome.errno in NO_PLACE:
                 raise BadInputError(f"{name}: {outcome}: cannot write; what is finished stays, and running it again goes on")

@@ -114,7 +114,7 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
     frames, boxes, faces = root / "frames", root / "boxes", root / "faces"
     commands = {
         "extract_frames": ("--videos", videos, "--frames", frames),
-        "detect_faces": ("--frames", frames, "--boxes", boxes, "--weights", weights),
+        "detect_faces": ("--frames", frames, "--boxes", boxes, "--weights", weights, "--device", "cpu"),
         "save_aligned_faces": ("--frames", frames, "--boxes", boxes, "--faces", faces),
     }
     row = {f"{name}, s": run(name, *options)[0] for name, options in commands.items()}

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ PARTIAL = ".partial"
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix; it becomes `path` if the block ends well, and vanishes if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")  # nodes share folders
     try:
         yield temporary
         temporary.replace(path)

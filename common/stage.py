@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -86,13 +87,20 @@ def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output
     return 1 if failed else 0
 
 
+RESTARTS = 3  # of a pool whose idle workers died
+
+
 class Workers:
     """Processes that each run one job at a time on one thread, and may die without taking others along."""
 
     def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
         """`initializer(*arguments)` runs in each process first."""
-        context = multiprocessing.get_context("spawn")
-        self.pool = ProcessPool(max(count, 1), initializer=_start, initargs=(initializer, *arguments), context=context)
+        self.options = {"initializer": _start, "initargs": (initializer, *arguments)}
+        self.count = max(count, 1)
+        self._open()
+
+    def _open(self) -> None:
+        self.pool = ProcessPool(self.count, context=multiprocessing.get_context("spawn"), **self.options)
 
     def __enter__(self) -> "Workers":
         return self
@@ -114,21 +122,45 @@ class Workers:
         """Yield each job's name and what `work(*job)` returned, or its FAILURES, as they finish.
 
         A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a second.
-        Any other exception is raised.
+        Any other exception is raised. Where idle workers were killed, others take their place.
         """
-        finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
-        for name, job in jobs.items():
-            future = self.pool.schedule(work, args=job, timeout=(seconds or {}).get(name))
-            future.add_done_callback(lambda future, name=name: finished.put((name, future)))
-        left = len(jobs)
+        left = dict(jobs)
+        restarts = 0  # since a job last had an outcome
         while left:
+            for name, outcome in self._until_broken(work, left, seconds or {}, on_tick):
+                restarts = 0
+                del left[name]
+                yield name, outcome
+            if left:
+                restarts += 1
+                if restarts > RESTARTS:
+                    raise RuntimeError("worker processes die before they take a job")
+                self.pool.stop()
+                self.pool.join()
+                self._open()
+
+    def _until_broken(
+        self, work: Callable[..., Result], jobs: dict[str, Job], seconds: dict[str, float], on_tick: Callable[[], None]
+    ) -> Iterator[tuple[str, Result | Exception]]:
+        """As `run`, but ends early when the pool cannot go on; jobs without an outcome are left then."""
+        finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        for name, job in list(jobs.items()):
+            try:
+                future = self.pool.schedule(work, args=job, timeout=seconds.get(name))
+            except RuntimeError:  # pebble's word for a pool that broke since
+                return
+            future.add_done_callback(lambda future, name=name: finished.put((name, future)))
+        count = len(jobs)
+        while count:
             on_tick()
             try:
                 name, future = finished.get(timeout=0.5)
             except queue.Empty:
                 continue
-            left -= 1
+            count -= 1
             error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                return
             if error is not None and not isinstance(error, FAILURES):
                 raise error
             yield name, error or future.result()
@@ -157,7 +189,7 @@ def run_script(main: Callable[[], int]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
-    except (BadInputError, FileNotFoundError, FileExistsError) as error:
+    except (BadInputError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -136,6 +136,7 @@ def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
 
 def _cpu_network(weights: Path) -> Network:
     import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     converted = CONVERTED / f"retinaface-{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}.onnx"
     if not converted.is_file():
@@ -145,7 +146,14 @@ def _cpu_network(weights: Path) -> Network:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(converted), options, providers=["CPUExecutionProvider"])
-    return lambda images: session.run(None, {"images": images})
+
+    def run(images: np.ndarray) -> Sequence[np.ndarray]:
+        try:
+            return session.run(None, {"images": images})
+        except (runtime.Fail, runtime.RuntimeException) as error:  # out of memory comes as these
+            raise MemoryError(f"the detector: {error}") from error
+
+    return run
 
 
 def _gpu_network(weights: Path, device: str) -> Network:
@@ -157,6 +165,9 @@ def _gpu_network(weights: Path, device: str) -> Network:
 
     @torch.inference_mode()
     def run(images: np.ndarray) -> list[np.ndarray]:
-        return [output.cpu().numpy() for output in network(torch.from_numpy(images).to(device))]
+        try:
+            return [output.cpu().numpy() for output in network(torch.from_numpy(images).to(device))]
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"the detector: {error}") from error
 
     return run

@@ -20,7 +20,7 @@ from common.errors import BadInputError
 HIDDEN_FRAMES = 5
 # What a file may be, whatever its name says: no playlists, which name other files.
 OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,asf", "protocol_whitelist": "file"}
-MP4_SUFFIXES = (".mp4", ".mov", ".m4v")
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 
 OnDamage = Callable[[], None]
@@ -39,7 +39,7 @@ class UnsupportedError(BadInputError):
 
 
 class VideoInfo(NamedTuple):
-    """Number of frames as the container declares it, upright height and width in pixels, frames per second.
+    """Number of frames as the container declares it (or as it has packets), upright height and width in pixels, frames per second.
 
     `rotation` is by how many degrees, counterclockwise, the stored frames were turned to stand upright.
     """
@@ -58,17 +58,18 @@ def probe(path: Path) -> VideoInfo:
     """
     with _open(path) as container:
         stream = _video_stream(path, container)
-        declared, fps = _declared_frames(path, stream), _rate(stream)
+        declared, fps = _declared(path, stream).frames, _rate(stream)
         for frame in _decode(path, container, lambda: None):
             height, width = upright(frame).shape[:2]
-            return VideoInfo(declared, height, width, fps, frame.rotation % 360)
+            return VideoInfo(declared, height, width, fps, 90 * _turns(frame))
     raise DecodeError(f"{path}: no frame can be decoded")
 
 
 def read_frames(path: Path, interval: int = 1, on_damage: OnDamage = lambda: None) -> Iterator[np.ndarray]:
     """Yield frames 0, interval, 2*interval, ... as upright BGR uint8 arrays of shape [height, width, 3].
 
-    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. Raises
+    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. (Damage that the
+    decoder conceals, as H.264's does inside a slice, goes unnoticed.) Raises
     UnsupportedError, DecodeError or FileNotFoundError before the first frame if the file is no video or cut off, and after the
     last one if the stream ended early or changed its size: whoever wrote frames by then must discard them.
     """
@@ -108,13 +109,19 @@ def upright(frame: av.VideoFrame) -> np.ndarray:
     converted = frame.reformat(format="bgr24", threads=1)
     plane = converted.planes[0]
     image = np.ndarray((converted.height, converted.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
-    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90 % 4)) if frame.rotation else image
+    turns = _turns(frame)
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """How many quarter turns, counterclockwise, the metadata asks for; other angles are rounded to one."""
+    return round(frame.rotation / 90) % 4
 
 
 def _decode_all(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
     """Every frame; raises DecodeError at the end if there should be more, UnsupportedError where the size changes."""
     stream = _video_stream(path, container)
-    declared = _declared_frames(path, stream)
+    declared = _declared(path, stream)
     number, size, last = 0, None, None
     for number, frame in enumerate(_decode(path, container, on_damage), start=1):
         size = size or (frame.width, frame.height)
@@ -126,8 +133,8 @@ def _decode_all(path: Path, container: av.container.InputContainer, on_damage: O
         yield frame
     if number == 0:
         raise DecodeError(f"{path}: no frame can be decoded")
-    if number < declared - HIDDEN_FRAMES and not _at_end(stream, last, declared):
-        raise DecodeError(f"{path}: decoding stopped after {number} of {declared} frames", number)
+    if number < declared.frames - HIDDEN_FRAMES and not _at_end(stream, last, declared):
+        raise DecodeError(f"{path}: decoding stopped after {number} of {declared.frames} frames", number)
 
 
 def _decode(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
@@ -155,33 +162,39 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         if path.stat().st_size == 0:
             raise DecodeError(f"{path}: the file is empty")
-        complaint = _mp4_complaint(path) if path.suffix.lower() in MP4_SUFFIXES else None
+        complaint = _cut_off(path)
         container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
     except FileNotFoundError:
         raise
+    except OSError as error:
+        raise DecodeError(f"{path}: {error.strerror}") from error
     except av.error.FFmpegError as error:
         if complaint or _is_container(path):
             raise DecodeError(complaint or f"{path}: cut off or damaged, nothing in it can be read") from error
         raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
-    except OSError as error:
-        raise DecodeError(f"{path}: {error.strerror}") from error
     with container:
         if complaint:
             raise DecodeError(complaint, _count_decodable(path, container))
-        yield container
+        try:
+            yield container
+        except av.error.FFmpegError as error:
+            raise DecodeError(f"{path}: {error.strerror}") from error
 
 
 def _is_container(path: Path) -> bool:
     """Whether the file begins as MP4, QuickTime, AVI or Matroska do."""
     with path.open("rb") as file:
         head = file.read(8)
-    return head[4:] in FIRST_BOXES or head[:4] in (b"RIFF", b"\x1aE\xdf\xa3")
+    return head[4:] in FIRST_BOXES or head[:4] in (b"RIFF", EBML)
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:  # a cover is no video
-            return stream
+        if stream.disposition & Disposition.attached_pic:  # a cover is no video
+            continue
+        if stream.codec_context is None:
+            raise UnsupportedError(f"{path}: ffmpeg has no decoder for its video stream")
+        return stream
     raise UnsupportedError(f"{path}: has no video stream")
 
 
@@ -196,34 +209,60 @@ def _rate(stream: av.VideoStream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
-def _declared_frames(path: Path, stream: av.VideoStream) -> int:
-    """The number of frames that the container declares, in itself or by its duration; where it does neither, of its packets."""
-    duration = _duration(stream)
+class _Declared(NamedTuple):
+    """How many frames there should be, and when the last one ends, in seconds."""
+
+    frames: int
+    end: float
+
+
+def _declared(path: Path, stream: av.VideoStream) -> _Declared:
+    """What the container declares; where it declares no number of frames, as Matroska, what its packets say."""
+    rate = _rate(stream) or 1.0
     if stream.frames:
-        return stream.frames
-    if duration and _rate(stream):
-        return round(duration * _rate(stream))
+        start = float((stream.start_time or 0) * stream.time_base)
+        length = float(stream.duration * stream.time_base) if stream.duration else stream.frames / rate
+        return _Declared(stream.frames, start + length)
     with av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace") as container:
-        return sum(1 for packet in container.demux(_video_stream(path, container)) if packet.size)
+        times = [packet.pts or 0 for packet in container.demux(_video_stream(path, container)) if packet.size]
+    return _Declared(len(times), float(max(times, default=0) * stream.time_base) + 1 / rate)
 
 
-def _duration(stream: av.VideoStream) -> float | None:
-    """Seconds: the stream's own, or its Matroska tag, or the whole container's."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    if "DURATION" in stream.metadata:
-        hours, minutes, seconds = stream.metadata["DURATION"].split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    return stream.container.duration / av.time_base if stream.container.duration else None
-
-
-def _at_end(stream: av.VideoStream, last: float | None, declared: int) -> bool:
+def _at_end(stream: av.VideoStream, last: float | None, declared: _Declared) -> bool:
     """Whether the last frame's time, in seconds, is that of the video's end."""
     rate = _rate(stream)
-    if last is None or not rate:
-        return False
-    start = float((stream.start_time or 0) * stream.time_base)
-    return start + declared / rate - last <= (HIDDEN_FRAMES + 1) / rate
+    return last is not None and rate > 0 and declared.end - last <= (HIDDEN_FRAMES + 1) / rate
+
+
+def _cut_off(path: Path) -> str | None:
+    """Why the file cannot be whole: its own structure says that it goes on past its end."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    size, promised = path.stat().st_size, None
+    if head[4:8] in FIRST_BOXES:
+        return _mp4_complaint(path)
+    if head[:4] == b"RIFF":
+        promised = 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] == EBML:
+        promised = _matroska_end(head)
+    return f"{path}: cut off, it should have {promised} bytes and has {size}" if promised and promised > size else None
+
+
+def _matroska_end(head: bytes) -> int | None:
+    """Where the segment of a Matroska file ends (RFC 8794); None if that is not said, as in live recordings."""
+    header, start = _ebml_size(head, 4)
+    at = start + (header or 0)
+    if head[at : at + 4] != SEGMENT:
+        return None
+    length, start = _ebml_size(head, at + 4)
+    return None if length is None else start + length
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """The size written at a place, None for an unknown one, and where its content begins."""
+    width = 9 - data[at].bit_length() if at < len(data) and data[at] else 8
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
 
 
 def _mp4_complaint(path: Path) -> str | None:
@@ -235,8 +274,6 @@ def _mp4_complaint(path: Path) -> str | None:
             file.seek(position)
             header = file.read(16)
             length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if position == 0 and kind not in FIRST_BOXES:
-                return None  # something else under this name
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
             if length < 8:  # 0: to the end of the file; 2-7: not a box, left to the decoder

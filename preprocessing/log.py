@@ -15,7 +15,6 @@ from faces.video import DecodeError, UnsupportedError
 
 Row = dict[str, Any]
 DONE = ("ok", "no_face")
-FAILED = ("decode_error", "missing", "unsupported", "crashed", "write_error")
 # Errors of the place that is written to, not of a video: every further one would fail too.
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -51,13 +50,13 @@ class Log:
     def append(self, video: str, row: Row) -> None:
         """Add a row, with the time; what a crash of the machine left of the last one stays a line of its own."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"video": video, "time": now} | row, ensure_ascii=False) + "\n"
+        line = json.dumps({"video": video, "time": now} | row) + "\n"  # ASCII: names need not be UTF-8
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, ("\n" * torn + line).encode("utf-8", "surrogateescape"))
+            os.write(descriptor, ("\n" * torn + line).encode())
         finally:
             os.close(descriptor)
 

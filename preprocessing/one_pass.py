@@ -21,6 +21,7 @@ from faces.video import in_batches, read_frames, read_some
 from preprocessing.regions import Regions
 
 KEPT_BYTES = 512 << 20
+UNDER_WAY_BYTES = 256 << 20  # of frames between decoder and detector
 
 OnFrames = Callable[[int], None]
 Submit = Callable[..., Future]
@@ -68,7 +69,7 @@ def find_faces(
     for frames in in_batches(read_frames(video, on_damage=lambda: damage.append(None)), detector.batch):
         shape = frames[0].shape[:2]
         under_way.append((frames, submit(detector.detect, frames)))
-        if len(under_way) >= ahead:
+        if len(under_way) >= min(ahead, max(UNDER_WAY_BYTES // (len(frames) * frames[0].nbytes), 1)):
             take()
     while under_way:
         take()

@@ -1,8 +1,9 @@
 """What a worker of `preprocess.py` does with one video."""
 
+import os
 import time
 from collections.abc import Iterator
-from multiprocessing.sharedctypes import Synchronized
+from ctypes import Array, c_longlong
 from pathlib import Path
 
 from common.atomic import atomic_folder
@@ -14,13 +15,15 @@ from faces.video import VideoInfo, probe
 from preprocessing.log import Row
 from preprocessing.one_pass import Faces, crop_files, find_faces, threads
 
-_frames_done: "Synchronized[int] | None" = None
+# Frames seen so far, a slot for each worker: without a lock, which a worker that is killed might hold for ever.
+SLOTS = 4096
+_frames_done: "Array[c_longlong] | None" = None
 
 
-def count_frames_in(counter: "Synchronized[int]") -> None:
-    """Initialise a worker: it adds the frames it has seen to this counter, for the progress bar."""
+def count_frames_in(slots: "Array[c_longlong]") -> None:
+    """Initialise a worker: it adds the frames it has seen to its slot, for the progress bar."""
     global _frames_done
-    _frames_done = counter
+    _frames_done = slots
 
 
 def preprocess(video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool) -> Row:
@@ -29,6 +32,8 @@ def preprocess(video: Path, output: Path, boxes: Path | None, weights: Path, dev
     Raises what `common.stage.FAILURES` names. A folder appears when it is complete; `output` comes last.
     """
     began = time.perf_counter()
+    if (output / "info.json").exists() and (boxes is None or boxes.exists()):
+        raise FileExistsError(f"{output} is there already")
     info = probe(video)
     with threads(cores) as (submit, ahead):
         faces = find_faces(video, load_detector(weights, device), submit, ahead, _count)
@@ -82,5 +87,4 @@ def row(info: VideoInfo, faces: Faces) -> Row:
 
 def _count(frames: int) -> None:
     if _frames_done is not None:
-        with _frames_done.get_lock():
-            _frames_done.value += frames
+        _frames_done[os.getpid() % SLOTS] += frames

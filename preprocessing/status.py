@@ -17,7 +17,7 @@ Report = dict[str, Any]
 
 
 def report(videos: dict[str, Path], faces: Path) -> Report:
-    """Counts, failures and doubtful videos; also written to `<faces>/status.json`."""
+    """Counts, failures, doubtful videos, and those that metadata.json names but nobody has; also in `<faces>/status.json`."""
     logged = read_rows(faces)
     rows = {name: state(faces / name, logged.get(name)) for name in videos}
     done = {name: row for name, row in rows.items() if row["status"] in DONE}
@@ -35,10 +35,17 @@ def report(videos: dict[str, Path], faces: Path) -> Report:
             if row["status"] not in (*DONE, PENDING)
         },
         "pending": [name for name, row in rows.items() if row["status"] == PENDING],
+        "absent": sorted(set(named_in_metadata(videos)) - videos.keys()),
         "doubtful": {name: reasons for name, row in done.items() if (reasons := doubts(row))},
     }
-    write_text(faces / "status.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_text(faces / "status.json", json.dumps(found, indent=1) + "\n")
     return found
+
+
+def named_in_metadata(videos: dict[str, Path]) -> list[str]:
+    """`<part>/<video>` of every entry in the metadata.json beside the videos, where there is one."""
+    files = [folder / "metadata.json" for folder in {video.parent for video in videos.values()}]
+    return [f"{file.parent.name}/{Path(name).stem}" for file in files if file.is_file() for name in json.loads(file.read_bytes())]
 
 
 def state(folder: Path, logged: Row | None) -> Row:
@@ -51,9 +58,12 @@ def state(folder: Path, logged: Row | None) -> Row:
 
 
 def _from_info(path: Path) -> Row:
-    info = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return {"status": "damaged", "reason": f"{path} is unreadable, remove its folder: {error}", "frames": 0}
     lengths = [len(track["detections"]) for track in info["tracks"]]
-    row = {key: info[key] for key in ("frames", "voted_faces", "voted_frames")}
+    row = {key: info.get(key) for key in ("frames", "voted_faces", "voted_frames")}
     return row | {"status": "ok" if lengths else "no_face", "reason": None, "track_lengths": lengths}
 
 
@@ -61,7 +71,7 @@ def doubts(row: Row) -> list[str]:
     """Why a person should look at a video: what the vote and the tracks do not agree on."""
     frames, voted, agreed, lengths = (row[key] for key in ("frames", "voted_faces", "voted_frames", "track_lengths"))
     found = []
-    if 2 * agreed <= frames:
+    if agreed is not None and 2 * agreed <= frames:  # older faces do not say
         found.append(f"only {agreed} of {frames} frames show the voted number of faces, {voted}")
     if len(lengths) < voted:
         found.append(f"{voted} faces voted, {len(lengths)} tracked")
@@ -82,4 +92,6 @@ def table(found: Report) -> str:
             lines += ["", f"{title}:", *(f"  {name}: {text}" for name, text in list(entries.items())[:SHOWN])]
         if len(entries) > SHOWN:
             lines.append(f"  and {len(entries) - SHOWN} more, in status.json")
-    return "\n".join(lines)
+    if found["absent"]:
+        lines += ["", f"{len(found['absent'])} videos of a metadata.json are not on disk, such as {found['absent'][0]}"]
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()

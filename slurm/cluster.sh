@@ -1,6 +1,7 @@
 #!/bin/sh
 # A real Slurm on one machine, for tests and for trying preprocess.sh and train.sh: two nodes n1 and n2 of 40 pretended cores and 8
-# pretended GPUs each, partitions debug (default) and urgent (preempts debug). Nothing outside its own folder is touched.
+# pretended GPUs each, partitions debug (default) and urgent (preempts debug). Nothing outside its own folder is touched,
+# but for an address on the loopback device of a machine without any other network, which Slurm needs (root only; it stays).
 #
 #     sh slurm/cluster.sh up        start it and say which variable makes sbatch, srun, squeue find it
 #     sh slurm/cluster.sh status    daemons and nodes; exit status 0 when all is up
@@ -131,6 +132,9 @@ status() {
 
 case ${1:-} in
     up | down | status) "$1" ;;
-    purge) down && rm -rf "$lab" ;;
+    purge)
+        [ -e "$lab" ] || exit 0
+        [ -e "$lab/slurm.conf" ] || { echo "cluster.sh: $lab is no folder of mine" >&2; exit 2; }
+        down && rm -rf "$lab" ;;
     *) echo "usage: sh slurm/cluster.sh up|status|down|purge" >&2; exit 2 ;;
 esac

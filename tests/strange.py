@@ -19,28 +19,35 @@ def encode(
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
     faststart: bool = False,
+    sound_seconds: int = 0,
 ) -> Path:
-    """Write BGR frames; `times` are in thirtieths of a second. A change of size starts a new key frame of that size."""
+    """Write BGR frames; `times` are in thirtieths of a second. `sound_seconds` of silence make a second stream."""
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
         stream = container.add_stream(codec, rate=FPS, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
         stream.time_base = Fraction(1, FPS)
+        sound = container.add_stream("aac", rate=16000) if sound_seconds else None
         for number, frame in enumerate(frames):
             image = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24").reformat(format=pixels)
             image.pts, image.time_base = (times or range(len(frames)))[number], Fraction(1, FPS)
             container.mux(stream.encode(image))
         container.mux(stream.encode())
+        if sound:
+            add_silence(container, sound, sound_seconds)
     return path
+
+
+def add_silence(container: av.container.OutputContainer, stream: av.AudioStream, seconds: int) -> None:
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * seconds), np.float32), format="fltp", layout="mono")
+    frame.rate = 16000
+    container.mux(stream.encode(frame))
+    container.mux(stream.encode())
 
 
 def audio_only(path: Path) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=16000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.float32), format="fltp", layout="mono")
-        frame.rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+        add_silence(container, container.add_stream("aac", rate=16000), 1)
 
 
 def rotate_by_metadata(path: Path) -> None:

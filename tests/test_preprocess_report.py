@@ -89,6 +89,27 @@ def test_status_knows_faces_without_a_log_and_logs_without_faces(videos, plain, 
     assert (found["done"], found["frames"], found["faces"], found["pending"]) == (1, 4, 1, [f"{PART}/b", f"{PART}/c"])
 
 
+def test_faces_of_older_versions_and_damaged_ones(videos, plain, tmp_path):
+    paths = {f"{PART}/{name}": videos / PART / f"{name}.mp4" for name in "ab"}
+    for name in "ab":
+        (tmp_path / PART / name).mkdir(parents=True)
+    info = json.loads((plain / PART / "a/info.json").read_text())
+    del info["voted_frames"]
+    (tmp_path / PART / "a/info.json").write_text(json.dumps(info))
+    (tmp_path / PART / "b/info.json").touch()
+    found = report(paths, tmp_path)
+    assert found["statuses"] == {"ok": 1, "damaged": 1}
+    assert "info.json is unreadable, remove its folder" in found["failed"][f"{PART}/b"]["reason"]
+    assert found["doubtful"] == {}
+
+
+def test_faces_that_cannot_be_written_are_one_line(videos, tmp_path):
+    (tmp_path / "file").touch()
+    done = preprocess("--videos", videos, "--faces", tmp_path / "file/faces", check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("frames", "voted", "agreed", "lengths", "words"),
     [

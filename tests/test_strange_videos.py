@@ -51,7 +51,13 @@ def make(folder: Path, frames: list[np.ndarray]) -> None:
     (folder / "link.mp4").symlink_to(folder / "seven.mp4")
     (folder / "broken link.mp4").symlink_to(folder / "nowhere.mp4")
     (folder / "folder.mp4").mkdir()
+    (folder / "folder too.mkv").mkdir()
     encode(folder / "unreadable.mp4", frames).chmod(0)
+    encode(folder / "unreadable too.mkv", frames).chmod(0)
+    unknown_codec = encode(folder / "unknown codec.mp4", frames)
+    unknown_codec.write_bytes(unknown_codec.read_bytes().replace(b"avc1", b"zzz1"))
+    encode(folder / "long sound.mkv", frames, sound_seconds=5)
+    encode(folder / os.fsdecode(b"no UTF-8 \xff.mkv"), frames)
 
 
 WHOLE = {"status": "ok", "frames": 12, "damaged_packets": 0, "voted_faces": 1, "rotation": 0}
@@ -64,7 +70,7 @@ EXPECTED = {
     "cut2": {"status": "decode_error", "reason": "cut off"},
     "cut3": {"status": "decode_error", "reason": "cut off"},
     "cut4": {"status": "decode_error", "reason": "cut off"},
-    "cut": {"status": "decode_error", "reason": "decoding stopped after"},
+    "cut": {"status": "decode_error", "reason": "cut off"},
     "one frame": WHOLE | {"frames": 1},
     "seven": WHOLE | {"frames": 7},
     "ten bit": WHOLE,
@@ -84,7 +90,12 @@ EXPECTED = {
     "link": WHOLE | {"frames": 7},
     "broken link": {"status": "missing", "frames": 0, "reason": "does not exist"},
     "folder": {"status": "decode_error", "reason": "Is a directory"},
+    "folder too": {"status": "decode_error", "reason": "Is a directory"},
     "unreadable": {"status": "decode_error", "frames": 0, "reason": "Permission denied"},
+    "unreadable too": {"status": "decode_error", "frames": 0, "reason": "Permission denied"},
+    "unknown codec": {"status": "unsupported", "reason": "no decoder"},
+    "long sound": WHOLE,
+    os.fsdecode(b"no UTF-8 \xff"): WHOLE,
 }
 # A run that may read and write as any user would: root passes over permissions.
 AS_A_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"] if os.geteuid() == 0 else []
@@ -109,7 +120,7 @@ def rows(ran):
     return {row["video"].removeprefix(f"{PART}/"): row for row in map(json.loads, lines)}
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", EXPECTED, ids=ascii)
 def test_status(ran, rows, name):
     row, expected = rows[name], dict(EXPECTED[name])
     assert expected.pop("reason", "") in (row["reason"] or "")
@@ -128,6 +139,15 @@ def test_the_run(ran, rows):
     for name, row in rows.items():
         if row["status"] != "ok":
             assert f"preprocess: {PART}/{name}: {row['status']}: {row['reason']}" in done.stderr
+
+
+def test_status_names_what_metadata_says_and_nobody_has(ran):
+    root, _ = ran
+    metadata = root / "videos" / PART / "metadata.json"
+    metadata.write_text(json.dumps({"seven.mp4": {"label": "REAL"}, "lost.mp4": {"label": "FAKE"}}))
+    done = preprocess("--videos", root / "videos", "--faces", root / "faces", "--status")
+    metadata.unlink()
+    assert f"1 videos of a metadata.json are not on disk, such as {PART}/lost" in done.stdout
 
 
 def test_frames_before_the_end_are_counted(rows):

@@ -39,3 +39,20 @@ def test_a_worker_that_hangs_is_stopped(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=environment, timeout=60)
     assert done.stdout == "quick done\nstuck crashed\n"
+
+
+def test_idle_workers_that_are_killed_are_replaced(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(
+        "import os, signal, time\nfrom common.stage import Workers\n"
+        "def work(number):\n    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    with Workers(1) as pool:\n"
+        "        ((_, victim),) = pool.run(work, {'first': (0,)})\n"
+        "        os.kill(victim, signal.SIGKILL)\n"
+        "        time.sleep(1)\n"
+        "        print(sorted(name for name, outcome in pool.run(work, {'b': (1,), 'c': (2,)}) if outcome != victim))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert done.stdout == "['b', 'c']\n", done.stderr
