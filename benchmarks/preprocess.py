@@ -2,7 +2,7 @@
 
 The floors: decoding alone, and the detector alone on frames in memory (1.38 GFLOP a 400x711 frame by torch's counter: 16 ms at the
 86 GFLOP/s at which one core of the machine this was written on multiplies matrices). One pass must do both, and its time over
-their sum, spread over the cores, says how far from the floor it is: 1.2 there, for Python's start, the crops and the resizing.
+their sum, spread over the cores, says how far from the floor it is: 1.4 there, for Python's start, the crops and the resizing.
 
 Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory on a
 ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
@@ -48,20 +48,27 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def run(script: str, *options: object) -> tuple[float, float]:
-    """Seconds of a real command, starting Python included, and the peak megabytes of its largest process, looked at every .1 s."""
+def start(script: str, *options: object) -> subprocess.Popen:
+    """A real command, in a session of its own."""
+    command = [sys.executable, f"{script}.py", *map(str, options)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def run(script: str, *options: object) -> float:
+    """Seconds of a real command, starting Python included."""
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, f"{script}.py", *map(str, options)],
-        **{"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True},
-    )
-    peak = 0.0
+    if start(script, *options).wait():
+        raise RuntimeError(f"{script}.py {options} failed")
+    return time.perf_counter() - began
+
+
+def memory_of(script: str, *options: object) -> float:
+    """The peak resident megabytes of a command's largest process; looking costs time, so this run is not timed."""
+    process, peak = start(script, *options), 0.0
     while process.poll() is None:
         time.sleep(0.1)
         peak = max(peak, *(memory(stat) for stat in Path("/proc").glob("[0-9]*/stat") if in_session(stat, process.pid)), 0.0)
-    if process.returncode:
-        raise RuntimeError(f"{script}.py {options} failed")
-    return time.perf_counter() - began, peak
+    return peak
 
 
 def in_session(stat: Path, session: int) -> bool:
@@ -117,7 +124,7 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
         "detect_faces": ("--frames", frames, "--boxes", boxes, "--weights", weights, "--device", "cpu"),
         "save_aligned_faces": ("--frames", frames, "--boxes", boxes, "--faces", faces),
     }
-    row = {f"{name}, s": run(name, *options)[0] for name, options in commands.items()}
+    row = {f"{name}, s": run(name, *options) for name, options in commands.items()}
     row["stages 1-3, s"] = sum(row.values())
     return row | {"stages 1-3, MB on disk": size(frames) + size(boxes) + size(faces)}
 
@@ -126,15 +133,15 @@ def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
     """One round of `preprocess.py`: one video on all cores, two on one and on two workers, and on a GPU."""
     one, two = part(root / "one", [video]), part(root / "two", [video, video])
     options = ("--weights", weights, "--device", "cpu")
-    row: dict[str, float] = {}
-    row["preprocess, s"], row["preprocess, MB of memory"] = run("preprocess", "--videos", one, "--faces", root / "p", *options)
+    row = {"preprocess, s": run("preprocess", "--videos", one, "--faces", root / "p", *options)}
+    row["preprocess, MB of memory"] = memory_of("preprocess", "--videos", one, "--faces", root / "m", *options)
     row["preprocess, MB on disk"] = size(root / "p")
     for workers in (1, 2):
         name = f"two videos, {workers} worker{'s' * (workers - 1)}, s"
-        row[name], _ = run("preprocess", "--videos", two, "--faces", root / f"p{workers}", "--workers", workers, *options)
+        row[name] = run("preprocess", "--videos", two, "--faces", root / f"p{workers}", "--workers", workers, *options)
     row["two workers over one"] = row["two videos, 1 worker, s"] / row["two videos, 2 workers, s"]
     if pick_device("auto") == "cuda":
-        row["preprocess on the GPU, s"], _ = run("preprocess", "--videos", one, "--faces", root / "g", "--weights", weights)
+        row["preprocess on the GPU, s"] = run("preprocess", "--videos", one, "--faces", root / "g", "--weights", weights)
     return row
 
 
@@ -184,8 +191,8 @@ def main() -> None:
     if options.long:
         with tempfile.TemporaryDirectory() as folder:
             long = part(Path(folder) / "videos", [lengthen(video, Path(folder) / "long.mp4")])
-            took, memory = run("preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--weights", weights)
-            print(f"{'ten minutes, s':<32}{took:9.2f}\n{'ten minutes, MB of memory':<32}{memory:9.2f}")
+            peak = memory_of("preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--weights", weights)
+            print(f"{'ten minutes, MB of memory':<32}{peak:9.2f}")
 
 
 if __name__ == "__main__":
