@@ -1,0 +1,138 @@
+"""What is sent to Slurm is text under test: a stand-in for srun records the launches, in a copy of the launchers and configs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.conftest import ROOT
+
+GOLDEN = Path(__file__).parent / "launches.txt"
+KINDS = ("image", "video")
+SCRIPTS = ["train.sh", "training/launch.sh", *(f"{kind}_based/{name}.sh" for kind in KINDS for name in ("train", "recover"))]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The launchers and the configs, a distributed directory, and an srun that notes its arguments and does what SRUN_DOES says."""
+    for name in SCRIPTS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    for kind in ("image", "video"):
+        shutil.copytree(ROOT / f"{kind}_based/configs", tmp_path / f"{kind}_based/configs")
+    (tmp_path / "dist").mkdir()
+    srun = tmp_path / "bin/srun"
+    srun.parent.mkdir()
+    srun.write_text('#!/bin/sh\necho "$@" | sed "s/[0-9]\\{8\\}_[0-9]\\{6\\}/NOW/" >> launches\neval "${SRUN_DOES:-}"\n')
+    srun.chmod(0o755)
+    return tmp_path
+
+
+def launch(lab, *words, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "NTASKS", "GPUS_", "CPUS_"))}
+    kept |= {"PATH": f"{lab / 'bin'}:{os.environ['PATH']}", "PYTHON": "python"} | environment
+    words = [str(word) for word in words]
+    return subprocess.run(["sh", *words], cwd=lab, env=kept, capture_output=True, text=True, check=False)
+
+
+def launches(lab):
+    return (lab / "launches").read_text().replace(str(lab / "dist"), "DIST").splitlines() if (lab / "launches").exists() else []
+
+
+def begin(lab, save_path, *marks):
+    """A run's folder, as a training leaves it."""
+    folder = lab / f"image_based/experiments/{save_path}/now"
+    folder.mkdir(parents=True)
+    for mark in marks:
+        (folder / mark).touch()
+
+
+def test_the_eleven_launches(lab):
+    done = launch(lab, "train.sh", "debug", lab / "dist", "dfdc")
+    assert done.returncode == 0, done.stderr
+    assert launches(lab) == GOLDEN.read_text().splitlines()
+    assert len(launches(lab)) == 11
+
+
+def test_numbers_come_from_the_environment(lab):
+    more = {"NTASKS": "2", "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": "2", "CPUS_PER_TASK": "1", "SRUN_ARGS": "--mem=4G -t 10"}
+    launch(
+        lab, "video_based/train.sh", "video_based/configs/config.yaml", "debug", lab / "dist", TRAIN_ARGS="--set workers=0", **more
+    )
+    assert launches(lab) == [
+        "--mpi=pmi2 -p debug -n2 --ntasks-per-node=2 --cpus-per-task=1 --job-name=train --kill-on-bad-exit=1 --mem=4G -t 10 "
+        "python -u -m video_based.main --config video_based/configs/config.yaml --distributed_path DIST --datetime NOW "
+        "--set workers=0"
+    ]
+
+
+def test_train_stops_at_the_first_failure_and_keeps_its_status(lab):
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo sorry; exit 7")
+    assert (done.returncode, len(launches(lab))) == (7, 1)
+    (log,) = (lab / "logs").glob("log-*.out")
+    assert log.read_text() == "sorry\n" == done.stdout
+
+
+def test_train_skips_what_is_finished_and_recovers_what_was_begun(lab):
+    begin(lab, "b0_aug_rgb_299", "ckpt_iter_60001.pth.tar", "finished")
+    begin(lab, "b1_aug_rgb_299", "ckpt_iter_2000.pth.tar")
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="exit 3")
+    assert "image_based/configs/b0/config.yaml is finished" in done.stdout
+    (line,) = launches(lab)
+    assert line.endswith("--config image_based/configs/b1/config.yaml --distributed_path DIST --recover")
+
+
+def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo told to stop, saved, to be started again with --recover")
+    assert (done.returncode, len(launches(lab))) == (75, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("train.sh", "debug"), "usage: sh train.sh PARTITION DIST_DIR"),
+        (("image_based/train.sh", "c.yaml", "debug"), "usage: sh image_based/train.sh CONFIG PARTITION DIST_DIR"),
+        (("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "dist"), "must be absolute"),
+        (("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "/nowhere"), "no writable directory"),
+        (("video_based/recover.sh", "no.yaml", "debug", "DIST"), "no.yaml is missing"),
+    ],
+)
+def test_calls_that_make_no_sense(lab, words, complaint):
+    done = launch(lab, *(str(lab / "dist") if word == "DIST" else word for word in words))
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert launches(lab) == []
+
+
+@pytest.mark.slurm
+def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
+    """The real launcher, srun and trainer, with gloo; left-overs of other jobs are removed."""
+    folder = tmp_path / "faces/part_0/v0"
+    folder.mkdir(parents=True)
+    for frame in (1, 2, 3):
+        cv2.imwrite(str(folder / f"frame{frame}_face1.png"), frames[frame][60:300, 200:440])
+    (tmp_path / "list.txt").write_text("part_0/v0/frame%d_face1.png 1 1 3 1\n")
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/group-999999-0-0-0").touch()  # of a job that Slurm does not know
+    settings = {
+        "pretrained": "null", "train_root": tmp_path / "faces", "val_root": tmp_path / "faces", "train_list": tmp_path / "list.txt",
+        "input_size": 64, "batch_size": 2,
+        "reference_world_size": 2, "lr_scheduler.max_iter": 3, "workers": 0,
+    }  # fmt: skip
+    arguments = " ".join(f"--set {key}={value}" for key, value in settings.items())
+    arguments += f" --set val_lists.val_30-39={tmp_path / 'list.txt'} --experiments {tmp_path / 'runs'}"
+    environment = slurm | {
+        "NTASKS": "2", "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": "2", "CPUS_PER_TASK": "1", "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "TRAIN_ARGS": arguments,
+    }  # fmt: skip
+    words = ["sh", "image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", str(tmp_path / "dist")]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 processes for the reference's 2" in done.stdout
+    assert "done: 3 steps" in done.stdout
+    assert list(tmp_path.glob("runs/b0_aug_rgb_299/*/finished"))
+    assert list((tmp_path / "dist").iterdir()) == []

@@ -1,0 +1,42 @@
+#!/bin/sh
+# What image_based/train.sh, video_based/train.sh and both recover.sh have in common: one srun of a training, its output also in
+# logs/log-<time>.out, its exit status kept.
+#
+#     sh training/launch.sh MODULE NTASKS CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF MODULE ...]
+#
+# Numbers are the reference's and can be set in the environment: NTASKS, GPUS_PER_NODE (8; 0 asks for none), NTASKS_PER_NODE (8),
+# CPUS_PER_TASK (5), SRUN_ARGS and TRAIN_ARGS for more options of srun and of the training. PYTHON chooses the interpreter.
+# Exit status: srun's; 75 when the training was told to stop and waits to be recovered.
+set -eu
+if [ $# -lt 5 ]; then
+    echo "usage: sh ${LAUNCHER:-training/launch.sh MODULE NTASKS} CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF THE TRAINING ...]" >&2
+    exit 2
+fi
+module=$1 ntasks=${NTASKS:-$2} config=$3 partition=$4 directory=$5 task=${6:-train}
+if [ $# -gt 6 ]; then shift 6; else shift $#; fi
+case $directory in
+    /*) [ -d "$directory" ] && [ -w "$directory" ] || { echo "launch.sh: $directory is no writable directory" >&2; exit 2; } ;;
+    *) echo "launch.sh: the distributed directory must be absolute, not $directory" >&2; exit 2 ;;
+esac
+[ -f "$config" ] || { echo "launch.sh: $config is missing" >&2; exit 2; }
+if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=python; fi
+
+now=$(date +%Y%m%d_%H%M%S)
+log=logs/log-$now.out status=$(mktemp)
+gres=--gres=gpu:${GPUS_PER_NODE:-8}
+[ "${GPUS_PER_NODE:-8}" != 0 ] || gres=
+case " $* " in *" --recover "*) name= ;; *) name="--datetime $now" ;; esac
+mkdir -p logs
+
+# shellcheck disable=SC2086  # SRUN_ARGS, TRAIN_ARGS, gres and name are several words or none
+{
+    srun --mpi=pmi2 -p "$partition" -n"$ntasks" $gres --ntasks-per-node="${NTASKS_PER_NODE:-8}" \
+        --cpus-per-task="${CPUS_PER_TASK:-5}" --job-name="$task" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
+        "${PYTHON:-$python}" -u -m "$module" --config "$config" --distributed_path "$directory" $name "$@" ${TRAIN_ARGS:-} &&
+        echo 0 > "$status" || echo $? > "$status"
+} 2>&1 | tee "$log"
+
+code=$(cat "$status")
+rm -f "$status"
+if [ "$code" = 0 ] && grep -q "^told to stop, saved" "$log"; then code=75; fi
+exit "$code"
