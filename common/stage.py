@@ -144,7 +144,7 @@ class Workers:
     ) -> Iterator[tuple[str, Result | Exception]]:
         """As `run`, but ends early when the pool cannot go on; jobs without an outcome are left then."""
         finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
-        for name, job in list(jobs.items()):
+        for name, job in jobs.items():
             try:
                 future = self.pool.schedule(work, args=job, timeout=seconds.get(name))
             except RuntimeError:  # pebble's word for a pool that broke since

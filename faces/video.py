@@ -121,7 +121,6 @@ def _turns(frame: av.VideoFrame) -> int:
 def _decode_all(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
     """Every frame; raises DecodeError at the end if there should be more, UnsupportedError where the size changes."""
     stream = _video_stream(path, container)
-    declared = _declared(path, stream)
     number, size, last = 0, None, None
     for number, frame in enumerate(_decode(path, container, on_damage), start=1):
         size = size or (frame.width, frame.height)
@@ -133,6 +132,7 @@ def _decode_all(path: Path, container: av.container.InputContainer, on_damage: O
         yield frame
     if number == 0:
         raise DecodeError(f"{path}: no frame can be decoded")
+    declared = _declared(path, stream)
     if number < declared.frames - HIDDEN_FRAMES and not _at_end(stream, last, declared):
         raise DecodeError(f"{path}: decoding stopped after {number} of {declared.frames} frames", number)
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 from faces.boxes import tracking_boxes
-from faces.crops import SCALE, Square
+from faces.crops import SCALE, Square, cut
 
 # Side of the region over the side of the box's own crop. A crop has the size of its track's largest: of the sample clips'
 # 1,819 crops this leaves 17 outside.
@@ -37,5 +37,5 @@ class Regions:
         for left, top, pixels in self.kept.get(number, ()):
             x, y = square.x - left, square.y - top
             if x >= 0 and y >= 0 and y + square.size <= pixels.shape[0] and x + square.size <= pixels.shape[1]:
-                return pixels[y : y + square.size, x : x + square.size]
+                return cut(pixels, Square(x, y, square.size))
         return None

@@ -8,42 +8,48 @@ import sys
 from tests.conftest import ROOT
 
 
-def test_a_worker_that_dies_costs_its_video_only(run, tmp_path):
+def run_program(folder, text):
+    """Run a program of our own from a file, as worker processes need it."""
+    script = folder / "program.py"
+    script.write_text(text)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def test_a_worker_that_dies_costs_its_video_only(tmp_path):
     """A stage of our own whose work function is killed on one of three videos."""
-    script = tmp_path / "stage.py"
-    script.write_text(
+    done = run_program(
+        tmp_path,
         "import os, signal, sys\nfrom pathlib import Path\nfrom common.stage import run_stage\n"
         "def work(name):\n"
         "    if name == 'bad':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return 1\n"
         "if __name__ == '__main__':\n"
         "    jobs = {f'p/{n}': (n,) for n in ('a', 'bad', 'c')}\n"
-        f"    sys.exit(run_stage('killed', work, jobs, Path({str(tmp_path)!r}), done='', workers=1))\n"
+        f"    sys.exit(run_stage('killed', work, jobs, Path({str(tmp_path)!r}), done='', workers=1))\n",
     )
-    done = run(script, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 1
     assert "killed: 2 done, 0 skipped, 1 failed; 2 frames" in done.stdout
     assert list(json.loads((tmp_path / "failed.json").read_text())) == ["p/bad"]
 
 
 def test_a_worker_that_hangs_is_stopped(tmp_path):
-    script = tmp_path / "pool.py"
-    script.write_text(
+    done = run_program(
+        tmp_path,
         "import time\nfrom common.stage import Workers\nfrom preprocessing.log import failure\n"
         "def work(seconds):\n    time.sleep(seconds)\n    return 'done'\n"
         "if __name__ == '__main__':\n"
         "    with Workers(2) as pool:\n"
         "        for name, outcome in pool.run(work, {'stuck': (600,), 'quick': (0,)}, {'stuck': 2}):\n"
-        "            print(name, failure(outcome)['status'] if isinstance(outcome, Exception) else outcome)\n"
+        "            print(name, failure(outcome)['status'] if isinstance(outcome, Exception) else outcome)\n",
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "quick done\nstuck crashed\n"
 
 
 def test_idle_workers_that_are_killed_are_replaced(tmp_path):
-    script = tmp_path / "pool.py"
-    script.write_text(
+    done = run_program(
+        tmp_path,
         "import os, signal, time\nfrom common.stage import Workers\n"
         "def work(number):\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
@@ -51,8 +57,6 @@ def test_idle_workers_that_are_killed_are_replaced(tmp_path):
         "        ((_, victim),) = pool.run(work, {'first': (0,)})\n"
         "        os.kill(victim, signal.SIGKILL)\n"
         "        time.sleep(1)\n"
-        "        print(sorted(name for name, outcome in pool.run(work, {'b': (1,), 'c': (2,)}) if outcome != victim))\n"
+        "        print(sorted(name for name, outcome in pool.run(work, {'b': (1,), 'c': (2,)}) if outcome != victim))\n",
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert done.stdout == "['b', 'c']\n", done.stderr
