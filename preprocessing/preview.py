@@ -5,8 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.atomic import atomic_file
-from common.images import write_image
+from common.sheet import BACKGROUND, LINE, below, beside, text, write_sheet
 from faces.crops import Crop, cut
 from faces.detector import FaceDetector
 from faces.tracking import Track
@@ -14,10 +13,10 @@ from faces.video import read_some
 from preprocessing.one_pass import Faces, find_faces, threads
 
 COLUMNS, ROWS = 5, 2  # frames shown
-CELL, FACE, GAP, LINE = 300, 146, 8, 22  # pixels: longest side of a frame, side of a crop, space between, height of a line of text
+CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop
 SHOWN_FACES = 4
 COLOURS = ((80, 200, 60), (255, 140, 30), (60, 120, 255), (220, 80, 220))  # BGR, of the tracks; below the tracking score: GREY
-GREY, WHITE, BACKGROUND = (150, 150, 150), (240, 240, 240), 32
+GREY = (150, 150, 150)
 
 
 def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int) -> str:
@@ -37,9 +36,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
     rows = [beside(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
     width = max(row.shape[1] for row in rows)
     sheet = below([text(heading, width), *timelines(faces, width), *rows])
-    framed = cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=(BACKGROUND,) * 3)
-    with atomic_file(output) as temporary:
-        write_image(temporary, framed)
+    write_sheet(output, sheet)
     return heading
 
 
@@ -91,28 +88,3 @@ def rectangle(image: np.ndarray, box: tuple[float, ...], scale: float, colour: t
     """Draw a box of the full frame into its small image."""
     x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thickness)
-
-
-def text(line: str, width: int) -> np.ndarray:
-    """A line of text; OpenCV's font has ASCII only."""
-    image = np.full((LINE, width, 3), BACKGROUND, np.uint8)
-    readable = line.encode("ascii", "replace").decode()
-    cv2.putText(image, readable, (0, LINE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
-    return image
-
-
-def beside(images: list[np.ndarray]) -> np.ndarray:
-    """Images in a row, aligned at the top."""
-    height = max(image.shape[0] for image in images)
-    width = sum(image.shape[1] + GAP for image in images) - GAP
-    row = np.full((height, width, 3), BACKGROUND, np.uint8)
-    left = 0
-    for image in images:
-        row[: image.shape[0], left : left + image.shape[1]] = image
-        left += image.shape[1] + GAP
-    return row
-
-
-def below(images: list[np.ndarray]) -> np.ndarray:
-    """Images in a column, aligned on the left."""
-    return beside([image.swapaxes(0, 1) for image in images]).swapaxes(0, 1)
