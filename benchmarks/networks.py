@@ -26,10 +26,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from inference.fold import fastest, memory_format
+from inference.fold import fastest
 from inference.members import BRANCHES, MEMBERS, small_input
 from inference.predict import Scorer
 from inference.scoring import image_frames
+from training.inputs import memory_format
 
 FRAMES = 150
 TRAINING = {"slowfast50": (2, 3, 32, 224, 224), "resnet34": (8, 3, 224, 224)}  # a training batch; others (8, 3, 299, 299)

@@ -4,6 +4,7 @@ Random choices come from torch's generator, which the data set seeds per sample.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -41,6 +42,6 @@ def augmentation(config: ImageConfig) -> Callable[[Tensor], Tensor]:
             v2.RandomApply([v2.ColorJitter(brightness=0.25, contrast=0.1)], p=0.5),
             v2.RandomApply([v2.JPEG((50, 100))], p=0.2),
             v2.RandomApply([MotionBlur()], p=0.5),
-            lambda image: to_input(image, config.color, config.mean, config.std),
+            partial(to_input, color=config.color, mean=config.mean, std=config.std),
         ]
     )

@@ -8,6 +8,8 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from training.inputs import memory_format
+
 CONVOLUTIONS, NORMS = (nn.Conv2d, nn.Conv3d), (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -21,11 +23,6 @@ def fastest(network: nn.Module, example: Tensor) -> nn.Module:
         rest = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
         network.set_submodule(name, rest)
     return network.to(memory_format=memory_format(example))
-
-
-def memory_format(inputs: Tensor) -> torch.memory_format:
-    """Channels last, for images [B, 3, H, W] or clips [B, 3, T, H, W]."""
-    return torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module, str]]:

@@ -34,10 +34,9 @@ from faces.crops import cut, plan_crops
 from faces.detector import FaceDetector, default_weights
 from faces.tracking import track_faces
 from faces.video import DecodeError, UnsupportedError, in_batches, probe, read_frames
-from inference.fold import memory_format
 from inference.members import MODELS, Member, choose_members, load_member
 from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_score, sampling_interval, video_score
-from training.inputs import resize, to_input
+from training.inputs import memory_format, resize, to_input
 
 MAX_FACES = 2
 BATCH = 8  # frames a detector call, images a network call

@@ -4,11 +4,21 @@ lukemelas' EfficientNet and torchvision's ResNet agree with ours by name; Cadene
 without their two unit dimensions; SlowFast's file is a checkpoint of 400 classes. All end in another number of classes.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from training.checkpoint import load_weights, read_weights
+from training.config import TrainingConfig
+
+
+def starting_network(build: Callable[[str, int], nn.Module], last_layers: Mapping[str, str], config: TrainingConfig) -> nn.Module:
+    """The config's network, with its pretrained weights if it names some; `last_layers` are the archs' names of theirs."""
+    network = build(config.arch, config.num_classes)
+    if config.pretrained:
+        load_pretrained(network, Path(config.pretrained), last_layers[config.arch])
+    return network
 
 
 def load_pretrained(model: nn.Module, path: Path, last_layer: str) -> None:

@@ -1,52 +1,33 @@
 """Several processes: they take the steps that one takes, validate every sample once, and stop together."""
 
+import contextlib
 import csv
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-import cv2
 import pytest
 import torch
 
 from common.errors import BadInputError
 from tests.conftest import ROOT, wait_for
+from tests.tiny import command, one_thread, write_crops
 from training.checkpoint import read_checkpoint
 from training.distributed import Place, World, checked, place
-
-CONFIG = ROOT / "image_based/configs/b0/config.yaml"
 
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory, frames):
-    """Five videos of one track of two crops each, and their list."""
-    root = tmp_path_factory.mktemp("crops")
-    lines = []
-    for number in range(5):
-        folder = root / f"faces/part_0/v{number}"
-        folder.mkdir(parents=True)
-        for frame in (1, 2):
-            cv2.imwrite(str(folder / f"frame{frame}_face1.png"), frames[2 * number + frame][60:300, 200:440])
-        lines.append(f"part_0/v{number}/frame%d_face1.png 1 1 2 {number % 2}")
-    (root / "list.txt").write_text("\n".join(lines) + "\n")
-    return root
-
-
-def command(crops, experiments, *more, **values):
-    settings = {
-        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "list.txt",
-        "val_lists": f"{{held_out: {crops / 'list.txt'}}}", "input_size": 64, "batch_size": 2, "reference_world_size": 2,
-        "lr_scheduler.max_iter": 5, "print_freq": 1, "val_freq": 100, "workers": 0,
-    } | values  # fmt: skip
-    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    return ["-m", "image_based.main", "--config", CONFIG, "--experiments", experiments, "--datetime", "now", *sets, *more]
+    return write_crops(tmp_path_factory.mktemp("crops"), frames)
 
 
 def torchrun(processes, arguments, **options):
     words = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", *arguments]
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    return subprocess.run([str(word) for word in words], cwd=ROOT, env=environment, capture_output=True, text=True, **options)
+    return subprocess.run(words, cwd=ROOT, env=one_thread(), capture_output=True, text=True, **options)
 
 
 def folder(experiments):
@@ -54,16 +35,14 @@ def folder(experiments):
 
 
 def rows(experiments, step):
-    return list(csv.DictReader((folder(experiments) / f"ckpt_iter_{step}_held_out.csv").open()))
+    return list(csv.DictReader((folder(experiments) / f"ckpt_iter_{step}_val_30-39.csv").open()))
 
 
 @pytest.fixture(scope="module")
 def alone(crops, tmp_path_factory):
     """The run of one process, which stands in for the reference's two."""
     root = tmp_path_factory.mktemp("alone")
-    words = [sys.executable, *command(crops, root)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([str(word) for word in words], cwd=ROOT, env=environment, check=True, capture_output=True)
+    subprocess.run([sys.executable, *command(crops, root)], cwd=ROOT, env=one_thread(), check=True, capture_output=True)
     return root
 
 
@@ -89,8 +68,7 @@ def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, tmp_path, number):
-    words = [str(word) for word in (sys.executable, *command(crops, tmp_path))]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words, environment = [sys.executable, *command(crops, tmp_path)], one_thread()
     process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 1/4" in log.read_text())
     process.send_signal(number)
@@ -104,6 +82,104 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
     assert (folder(tmp_path) / "finished").is_file()
     ours, expected = (read_checkpoint(folder(root) / "ckpt_iter_4.pth.tar")["state_dict"] for root in (tmp_path, alone))
     assert all(torch.equal(ours[name], value) for name, value in expected.items())
+
+
+def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
+    """Sums over three depend on how the gradients are grouped, which must not change after a stop."""
+    settings = {"reference_world_size": 3, "val_freq": 2}
+    for name in ("whole", "resumed"):
+        if name == "resumed":
+            folder(tmp_path / name).mkdir(parents=True)
+            shutil.copy(folder(tmp_path / "whole") / "ckpt_iter_2.pth.tar", folder(tmp_path / name))
+        torchrun(3, command(crops, tmp_path / name, "--recover", **settings), check=True)
+    ours, expected = (read_checkpoint(folder(tmp_path / name) / "ckpt_iter_4.pth.tar") for name in ("resumed", "whole"))
+    assert all(torch.equal(ours["state_dict"][name], value) for name, value in expected["state_dict"].items())
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+def test_any_number_of_processes_validates_to_the_same_scores(crops, alone, tmp_path, processes):
+    """--evaluate, of a range of checkpoints, on ten samples: one prediction each, none lost, none twice."""
+    shutil.copytree(folder(alone), folder(tmp_path))
+    path = folder(tmp_path) / "ckpt_iter_4_val_30-39.csv"
+    path.unlink()
+    arguments = command(crops, tmp_path, "--evaluate", "3:4")
+    if processes == 1:
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=one_thread(), capture_output=True, text=True, check=True)
+    else:
+        done = torchrun(processes, arguments, check=True)
+    assert "evaluated 1 checkpoints, 0 damaged" in done.stdout
+    assert [row["video"] for row in rows(tmp_path, 4)] == [f"part_0/v{number}" for number in range(5)]
+    for ours, expected in zip(rows(tmp_path, 4), rows(alone, 4), strict=True):
+        assert float(ours["probability"]) == pytest.approx(float(expected["probability"]), abs=2e-6)
+    (line,) = csv.DictReader((folder(tmp_path) / "evaluation.csv").open())
+    assert (line["step"], line["set"]) == ("4", "val_30-39")
+    assert float(line["video_logloss_balanced"]) == pytest.approx(
+        read_checkpoint(folder(alone) / "ckpt_iter_4.pth.tar")["best_loss"]
+    )
+
+
+def test_an_evaluation_says_what_is_missing_or_damaged(run, crops, alone, tmp_path):
+    nothing = run(*command(crops, tmp_path, "--evaluate", "0:3"), check=False)
+    assert (nothing.returncode, "has no checkpoint in that range" in nothing.stderr) == (2, True)
+    wrong = run(*command(crops, tmp_path, "--evaluate", "all"), check=False)
+    assert "'all' is not FIRST:LAST or FIRST:LAST:EVERY" in wrong.stderr
+    shutil.copytree(folder(alone), folder(tmp_path))
+    (folder(tmp_path) / "ckpt_iter_2.pth.tar").write_bytes(b"cut off")
+    done = run(*command(crops, tmp_path, "--evaluate"), check=False)
+    assert (done.returncode, "evaluated 1 checkpoints, 1 damaged" in done.stdout) == (1, True)
+
+
+@pytest.fixture
+def long_training(crops, tmp_path):
+    """A training with a loader process, at its third step, and its other processes: the loader's server and the loader."""
+    environment = one_thread() | {"THIS_TEST": str(tmp_path)}
+    arguments = command(crops, tmp_path, "--stall_timeout", 8, workers=1, **{"lr_scheduler.max_iter": 500})
+    log = (tmp_path / "stderr").open("w")
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+    wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 2/" in log.read_text())
+    yield process, lambda: processes_with(f"THIS_TEST={tmp_path}") - {process.pid}
+    for helper in (process.pid, *processes_with(f"THIS_TEST={tmp_path}")):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(helper, signal.SIGKILL)
+
+
+def processes_with(variable):
+    """The living processes that were started with an environment variable."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.add(int(entry.name))
+    return found
+
+
+def test_a_killed_training_leaves_no_process(long_training):
+    process, helpers = long_training
+    assert len(helpers()) >= 2
+    process.kill()
+    process.wait()
+    wait_for(lambda: not helpers(), 20)
+
+
+def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
+    """Its loader is stopped."""
+    process, helpers = long_training
+    for helper in helpers():
+        os.kill(helper, signal.SIGSTOP)
+    assert process.wait(timeout=30) == 124
+    assert "rank 0: stalled: nothing was done for 8 s" in (tmp_path / "stderr").read_text()
+    assert "next(batches)" in (tmp_path / "stderr").read_text()
+
+
+def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
+    run(*command(crops, tmp_path, "--precision", "bf16"))
+    ours, exact = ((folder(root) / "log.txt").read_text() for root in (tmp_path, alone))
+    losses = [[float(loss) for loss in re.findall(r" loss ([\d.e+-]+)", log)] for log in (ours, exact)]
+    assert len(losses[0]) == len(losses[1]) == 5
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=0.03)
+    assert losses[0] != losses[1]
+    content = read_checkpoint(folder(tmp_path) / "ckpt_iter_4.pth.tar")["state_dict"]
+    assert {value.dtype for value in content.values()} == {torch.float32, torch.int64}
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -150,10 +151,10 @@ def engine(crops, batches, **more):
     settings = config(crops, **({"lr_scheduler.max_iter": len(batches)} | more))
     model = OneNumber()
     saved, reports = [], []
-    train(
-        settings, model, make_optimizer(settings, model), batches, World(0, 1, torch.device("cpu")), 0,
-        lambda step, means: reports.append((step, means)), saved.append,
-    )  # fmt: skip
+    observer = SimpleNamespace(
+        report=lambda step, means: reports.append((step, means)), checkpoint=saved.append, after_step=lambda: False
+    )
+    train(settings, model, make_optimizer(settings, model), batches, World(0, 1, torch.device("cpu")), 0, observer)
     return model, saved, reports
 
 

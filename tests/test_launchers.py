@@ -3,13 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-import cv2
 import pytest
 
 from tests.conftest import ROOT
+from tests.tiny import settings, small_slurm, write_crops
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
@@ -111,24 +110,11 @@ def test_calls_that_make_no_sense(lab, words, complaint):
 @pytest.mark.slurm
 def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
     """The real launcher, srun and trainer, with gloo; left-overs of other jobs are removed."""
-    folder = tmp_path / "faces/part_0/v0"
-    folder.mkdir(parents=True)
-    for frame in (1, 2, 3):
-        cv2.imwrite(str(folder / f"frame{frame}_face1.png"), frames[frame][60:300, 200:440])
-    (tmp_path / "list.txt").write_text("part_0/v0/frame%d_face1.png 1 1 3 1\n")
+    crops = write_crops(tmp_path, frames)
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist/group-999999-0-0-0").touch()  # of a job that Slurm does not know
-    settings = {
-        "pretrained": "null", "train_root": tmp_path / "faces", "val_root": tmp_path / "faces", "train_list": tmp_path / "list.txt",
-        "input_size": 64, "batch_size": 2,
-        "reference_world_size": 2, "lr_scheduler.max_iter": 3, "workers": 0,
-    }  # fmt: skip
-    arguments = " ".join(f"--set {key}={value}" for key, value in settings.items())
-    arguments += f" --set val_lists.val_30-39={tmp_path / 'list.txt'} --experiments {tmp_path / 'runs'}"
-    environment = slurm | {
-        "NTASKS": "2", "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": "2", "CPUS_PER_TASK": "1", "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "TRAIN_ARGS": arguments,
-    }  # fmt: skip
+    sets = settings(crops, **{"lr_scheduler.max_iter": 3})
+    environment = small_slurm(slurm, 2, *sets, "--experiments", tmp_path / "runs")
     words = ["sh", "image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", str(tmp_path / "dist")]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr

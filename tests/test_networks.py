@@ -9,9 +9,10 @@ from torch import nn
 import image_based.models
 import video_based.models
 from common.errors import BadInputError
-from inference.fold import fastest, memory_format
+from inference.fold import fastest
 from tests.functional import FORWARD
 from training.checkpoint import bare_name
+from training.inputs import memory_format
 
 EFFICIENTNETS = ("efficientnet-b0", "efficientnet-b1", "efficientnet-b3")
 NETWORKS = (*EFFICIENTNETS, "resnet34", "xception", "slowfast50")

@@ -23,8 +23,12 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a run's folder, newest first."""
-    found = {int(re.findall(r"\d+", path.name)[0]): path for path in folder.glob("ckpt_iter_*.pth.tar")}
-    return [found[step] for step in sorted(found, reverse=True)]
+    return sorted(folder.glob("ckpt_iter_*.pth.tar"), key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(re.findall(r"\d+", path.name)[0])
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -20,7 +20,7 @@ from torch import distributed, nn
 from common.errors import BadInputError
 
 Value = TypeVar("Value")
-PATIENCE = timedelta(minutes=10)  # for a rank that does not come to a collective
+PATIENCE = 60  # seconds that the group waits for a rank beyond the stall timeout, so that the watchdog speaks first
 
 
 class Place(NamedTuple):
@@ -34,11 +34,16 @@ class Place(NamedTuple):
 
 
 class World(NamedTuple):
-    """This process's rank, the number of processes, its device."""
+    """This process's rank, the number of processes, its device, and whether networks run in bfloat16 where that is safe.
+
+    `control` is a gloo group for what is decided on the CPU, so that deciding does not wait for a GPU; None: the one there is.
+    """
 
     rank: int
     size: int
     device: torch.device
+    bf16: bool = False
+    control: distributed.ProcessGroup | None = None
 
     def shares(self, reference: int) -> range:
         """Which of the reference's processes this one stands in for, one after another.
@@ -55,8 +60,8 @@ class World(NamedTuple):
         """Whether the flag is set in any process."""
         if self.size == 1:
             return flag
-        flags = torch.tensor([float(flag)], device=self.device)
-        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        flags = torch.tensor([float(flag)])
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=self.control)
         return bool(flags.item())
 
     def share_buffers(self, model: nn.Module) -> None:
@@ -69,7 +74,7 @@ class World(NamedTuple):
         if self.size == 1:
             return [value]
         values: list[Value | None] = [None] * self.size
-        distributed.all_gather_object(values, value)
+        distributed.all_gather_object(values, value, group=self.control)
         return values
 
 
@@ -86,9 +91,10 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
 
 
 @contextmanager
-def process_group(device: str, folder: Path | None = None) -> Iterator[World]:
+def process_group(device: str, folder: Path | None = None, patience: float = 600, bf16: bool = False) -> Iterator[World]:
     """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
 
+    A process that does not come to what all do together within `patience` seconds and some more makes it an error in the others.
     Raises BadInputError for a `folder` that is not absolute, not there or not writable, or that is needed and not given.
     """
     here = place()
@@ -100,6 +106,7 @@ def process_group(device: str, folder: Path | None = None) -> Iterator[World]:
             meeting = checked(folder) / here.meeting
             if here.rank == 0:
                 remove_leftovers(meeting.parent)
+        timeout = timedelta(seconds=patience + PATIENCE)
         if device == "cuda":
             torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
         distributed.init_process_group(
@@ -107,11 +114,12 @@ def process_group(device: str, folder: Path | None = None) -> Iterator[World]:
             init_method="env://" if here.torchrun else meeting.as_uri(),
             rank=here.rank,
             world_size=here.size,
-            timeout=PATIENCE,
+            timeout=timeout,
         )
         try:
             index = torch.cuda.current_device() if device == "cuda" else None
-            yield World(here.rank, here.size, torch.device(device, index))
+            control = distributed.new_group(backend="gloo", timeout=timeout) if device == "cuda" and here.size > 1 else None
+            yield World(here.rank, here.size, torch.device(device, index), bf16, control)
         finally:
             distributed.destroy_process_group()
             if here.rank == 0 and not here.torchrun:

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from common.errors import BadInputError
 from training.config import TrainingConfig
 from training.distributed import World
+from training.inputs import memory_format
 from training.schedule import lr_at
 
 ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
@@ -29,21 +30,59 @@ class NonFiniteLossError(RuntimeError):
         self.step = step
 
 
-@dataclass
+class Observer(Protocol):
+    """What a training tells, and whom it asks."""
+
+    def report(self, step: int, means: dict[str, float]) -> None:
+        """Every print_freq steps: loss, acc1 (percent), lr, replaced (unreadable crops a batch), seconds (a step), waited
+        (the share of them spent waiting for data)."""
+
+    def checkpoint(self, step: int) -> None:
+        """Every val_freq steps and after the last one."""
+
+    def after_step(self) -> bool:
+        """After every step; whether this process was asked to stop."""
+
+
 class Meter:
-    """Means since the last report."""
+    """Means since the last report. Losses stay on their device until then: to wait for each would hold a GPU up."""
 
-    sums: dict[str, float] = field(default_factory=dict)
-    count: int = 0
+    def __init__(self) -> None:
+        self.pending: list[tuple[int, float, Tensor]] = []  # step, learning rate, [loss, accuracy]
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        self.go_on()
 
-    def add(self, **values: float) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+    def go_on(self) -> None:
+        """Time from now on; what came before is not training."""
+        self.began = time.perf_counter()
+
+    def add(self, step: int, lr: float, loss: Tensor, accuracy: Tensor, replaced: int, waited: float) -> None:
+        """A batch, `waited` seconds of which went by without data."""
+        self.pending.append((step, lr, torch.stack([loss.detach(), accuracy])))
+        now = time.perf_counter()
+        self.sum(replaced=replaced, seconds=now - self.began, waited=waited)
+        self.began = now
         self.count += 1
 
+    def sum(self, **values: float) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def settle(self) -> None:
+        """Wait for the losses so far; raises NonFiniteLossError with the first step where one is not finite."""
+        values = torch.stack([value for *_, value in self.pending]).tolist() if self.pending else []
+        for (step, lr, _), (loss, accuracy) in zip(self.pending, values, strict=True):
+            if not math.isfinite(loss):
+                raise NonFiniteLossError(step, f"the loss of step {step} is {loss} (learning rate {lr:g})")
+            self.sum(loss=loss, acc1=100 * accuracy)
+        self.pending = []
+
     def means(self) -> dict[str, float]:
-        """The means, starting anew."""
+        """Of a batch: loss, acc1, replaced, seconds; waited as a share of the seconds. Starts anew."""
+        self.settle()
         means = {name: value / self.count for name, value in self.sums.items()}
+        means["waited"] /= means["seconds"]
         self.sums, self.count = {}, 0
         return means
 
@@ -80,6 +119,7 @@ def make_optimizer(config: TrainingConfig, model: nn.Module) -> Optimizer:
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
+        fused=True,
     )
 
 
@@ -90,49 +130,54 @@ def train(
     batches: Iterable[tuple[Tensor, Tensor, list[str]]],
     world: World,
     start: int,
-    report: Callable[[int, dict[str, float]], None],
-    checkpoint: Callable[[int], None],
-    asked_to_stop: Callable[[], bool] = lambda: False,
+    observer: Observer,
 ) -> int:
     """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is next.
 
     A batch is images [B, 3, H, W] or clips [B, 3, T, H, W], labels [B], and the names of crops that were unreadable and replaced.
-    Each step takes as many batches as reference processes this one stands in for. Every print_freq steps `report(step, means)` is
-    called; every val_freq steps and after the last one `checkpoint(step)`. Raises NonFiniteLossError, and BadInputError with a
-    list when more than max_bad_fraction of the crops are unreadable.
+    Each step takes as many batches as reference processes this one stands in for. Raises NonFiniteLossError, at the next report,
+    checkpoint or stop, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable.
     """
     criterion, crops = make_criterion(config, world.device), CropCount(config.max_bad_fraction)
     shares = world.shares(config.reference_world_size)
-    meter, last = Meter(), config.lr_scheduler.max_iter - 1
-    began, batches = time.perf_counter(), iter(batches)
+    batches, meter, last = iter(batches), Meter(), config.lr_scheduler.max_iter - 1
     model.train()
     for step in range(start, last + 1):
         lr = set_lr(optimizer, lr_at(step, config.lr_scheduler))
         optimizer.zero_grad(set_to_none=True)
         for share in shares:
+            asked = time.perf_counter()
             images, labels, bad = next(batches)
+            waited = time.perf_counter() - asked
             crops.add(len(labels), bad)
-            images, labels = images.to(world.device, non_blocking=True), labels.to(world.device, non_blocking=True)
+            labels = labels.to(world.device, non_blocking=True)
             with as_reference_process(model, config.seed, step, share, last=share == shares[-1]):
-                logits = model(images)
+                logits = forward(model, images, world)
                 loss = criterion(logits, labels)
-                if not math.isfinite(loss.item()):
-                    raise NonFiniteLossError(step, f"the loss of step {step} is {loss.item()} (learning rate {lr:g})")
                 # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.
                 (loss / config.reference_world_size / len(shares)).backward()
-            accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
-            meter.add(loss=loss.item(), acc1=100 * accuracy, replaced=len(bad), seconds=time.perf_counter() - began)
-            began = time.perf_counter()
+            meter.add(step, lr, loss, (logits.argmax(dim=1) == labels).float().mean(), len(bad), waited)
         optimizer.step()
         if step % config.print_freq == 0 or step == last:
             means = meter.means()
-            report(step, means | {"lr": lr, "seconds": means["seconds"] * len(shares)})
+            observer.report(step, means | {"lr": lr, "seconds": means["seconds"] * len(shares)})
         if (step % config.val_freq == 0 and step > 0) or step == last:
-            checkpoint(step)
+            meter.settle()
+            observer.checkpoint(step)
             model.train()
-        if step < last and world.any(asked_to_stop()):
+            meter.go_on()
+        asked_to_stop = observer.after_step()
+        if step < last and world.any(asked_to_stop):
+            meter.settle()
             return step + 1
     return last + 1
+
+
+def forward(model: nn.Module, images: Tensor, world: World) -> Tensor:
+    """Logits [B, classes] in float32 of images or clips that may lie elsewhere, at the world's precision."""
+    images = images.to(world.device, non_blocking=True, memory_format=memory_format(images))
+    with torch.autocast(world.device.type, torch.bfloat16, enabled=world.bf16):
+        return model(images).float()
 
 
 @contextmanager
@@ -162,7 +207,7 @@ def set_lr(optimizer: Optimizer, lr: float) -> float:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[int, float]]:
+def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> Iterator[tuple[int, float]]:
     """Yield (index of the sample, probability of FAKE) for batches of images [B, 3, H, W] and indices [B].
 
     Raises NonFiniteLossError for a probability that is not finite.
@@ -171,7 +216,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], device: 
     for images, indices in batches:
         if not len(indices):
             continue
-        probabilities = model(images.to(device, non_blocking=True)).float().softmax(dim=1)[:, 1]
+        probabilities = forward(model, images, world).softmax(dim=1)[:, 1]
         if not probabilities.isfinite().all():
             raise NonFiniteLossError(None, "a validation score is not finite: no checkpoint is made of these weights")
         yield from zip(indices.tolist(), probabilities.tolist(), strict=True)

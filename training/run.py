@@ -8,29 +8,27 @@
     ckpt_iter_N_<set>.csv  per video: video,label,probability
     finished, requeue      marks: the schedule's end was reached; the run was told to stop, saved, and should be started again
 
-SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its step with a checkpoint and the mark `requeue`.
-Everything random depends on the seed and the step, so what goes on after a stop equals what never stopped.
+SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its step with a checkpoint and the mark `requeue`; a
+watchdog ends one that stalls. Everything random depends on the seed and the step, so what goes on after a stop equals what never
+stopped.
 """
 
 import argparse
-import csv
-import io
 import math
-import signal
 import time
-from datetime import datetime
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from torch.utils.tensorboard import SummaryWriter
 
 from common.atomic import write_text
-from common.device import CHOICES, pick_device
-from common.stage import positive
+from common.device import pick_device
 from common.weights import CheckpointError
 from training.checkpoint import (
     checkpoint_path,
@@ -41,111 +39,92 @@ from training.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from training.config import TrainingConfig, dump_config
-from training.distributed import World, process_group
-from training.engine import NonFiniteLossError, make_optimizer, predict, train
-from training.metrics import summarise, video_scores
+from training.config import TrainingConfig, dump_config, load_config
+from training.distributed import World, place, process_group
+from training.engine import NonFiniteLossError, make_optimizer, train
+from training.evaluate import evaluate
+from training.inputs import memory_format
+from training.loading import TrainingSet, loader, start_loader_server
 from training.sampler import TrainingSampler
+from training.show import show_batch
+from training.validation import ValidationSet, validate
+from training.watch import StopRequest, Watchdog
 
 
-class ValidationSet(Protocol):
-    """A data set of (image, index), None for an unreadable one, that knows each index's video and label."""
+class Parts(NamedTuple):
+    """What `image_based` and `video_based` bring: their config, network with its starting weights, and data sets."""
 
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | None: ...
-    def video_and_label(self, index: int) -> tuple[str, int]: ...
+    config: type[TrainingConfig]
+    network: Callable[[TrainingConfig], nn.Module]
+    train_set: Callable[[TrainingConfig], TrainingSet]
+    validation_set: Callable[[TrainingConfig, Path], ValidationSet]
 
-
-class TrainingSet(Protocol):
-    """A data set by (position, index), of (image or clip, label, names of unreadable crops)."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]: ...
-    def sample_name(self, index: int) -> str: ...
+    def validation_sets(self, config: TrainingConfig) -> dict[str, ValidationSet]:
+        """One set per validation list, by the list's name."""
+        return {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
 
 
-class Parts(Protocol):
-    """What `image_based` and `video_based` bring: their network and data sets."""
-
-    def model(self, config: TrainingConfig) -> nn.Module: ...
-    def train_set(self, config: TrainingConfig) -> TrainingSet: ...
-    def validation_sets(self, config: TrainingConfig) -> dict[str, ValidationSet]: ...
-
-
-def training_parser(description: str | None, experiments: str) -> argparse.ArgumentParser:
-    """The options of both trainers."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, metavar="YAML")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. lr_scheduler.max_iter=60")
-    parser.add_argument("--experiments", type=Path, default=Path(experiments), metavar="DIR", help=f"default: {experiments}")
-    parser.add_argument("--datetime", metavar="NOW", help="name of the run's folder (default: the time)")
-    parser.add_argument("--recover", action="store_true", help="go on in this config's newest run (or the one of --datetime)")
-    parser.add_argument("--distributed_path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it")
-    parser.add_argument("--keep", type=positive, default=5, metavar="K", help="checkpoints kept besides the best (default: 5)")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
-    return parser
-
-
-def run_training(options: argparse.Namespace, config: TrainingConfig, parts: Parts) -> int:
-    """Train as the options say; returns 0. Raises what a user can mend as BadInputError, ConfigError, CheckpointError."""
-    with process_group(pick_device(options.device), options.distributed_path) as world:
-        runs = options.experiments / config.save_path
-        first = run_folder(runs, options.datetime, options.recover) if world.rank == 0 else None
+def run_training(options: argparse.Namespace, parts: Parts) -> int:
+    """Do as the options say; return the exit status. Raises BadInputError, OSError for what a user can mend."""
+    config = load_config(options.config, parts.config, options.set)
+    if options.show_batch:
+        return show_batch(parts.train_set(config), config, options.show_batch)
+    if config.workers:
+        package = parts.train_set.__module__.partition(".")[0]
+        start_loader_server(f"{package}.dataset", f"{package}.models", __name__)
+    asked_to_stop = StopRequest()
+    runs, bf16 = options.experiments / config.save_path, options.precision == "bf16"
+    with ExitStack() as stack:
+        watchdog = stack.enter_context(Watchdog(place().rank, options.stall_timeout))
+        group = process_group(pick_device(options.device), options.distributed_path, options.stall_timeout, bf16)
+        world = stack.enter_context(group)
+        first = run_folder(runs, options) if world.rank == 0 else None
         folder = world.gather(first)[0]  # the clocks of other nodes may differ
-        Run(config, folder, world, parts, options.keep).go()
+        watchdog.beat()
+        if options.evaluate is not None:
+            network = prepared(parts.network(config), world, options.compile)
+            return evaluate(folder, options.evaluate, network, parts.validation_sets(config), config, world, watchdog.beat)
+        Run(config, folder, world, parts, options, asked_to_stop, watchdog).go()
     return 0
 
 
-class StopRequest:
-    """Whether this process was told to stop, by SIGTERM or SIGUSR1."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self.ask)
-
-    def ask(self, *_: object) -> None:
-        """The signals' handler."""
-        self.asked = True
-
-    def __call__(self) -> bool:
-        return self.asked
-
-
-def run_folder(runs: Path, name: str | None, recover: bool) -> Path:
-    """The folder of a new run, or with `recover` the newest one that exists. Raises FileExistsError rather than mix two runs."""
-    if recover and name is None and runs.is_dir():
+def run_folder(runs: Path, options: argparse.Namespace) -> Path:
+    """The folder of a new run, or the newest one to go on with. Raises FileExistsError rather than mix two runs."""
+    old, name = options.recover or options.evaluate is not None, options.datetime
+    if old and name is None and runs.is_dir():
         name = max((run.name for run in runs.iterdir() if run.is_dir() and newest_checkpoint(run)), default=None)
     folder = runs / (name or datetime.now().strftime("%Y%m%d_%H%M%S"))
-    if not recover and newest_checkpoint(folder):
+    if not old and newest_checkpoint(folder):
         raise FileExistsError(f"{folder} holds a run; go on with --recover or choose another --datetime")
     return folder
 
 
-def collate_training(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:
-    """Images and labels as batches; the names of unreadable crops in one list."""
-    images, labels = default_collate([sample[:2] for sample in samples])
-    return images, labels, [name for *_, names in samples for name in names]
-
-
-def collate_readable(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
-    """Stack the samples that are not None; no samples make a batch of none."""
-    readable = [sample for sample in samples if sample is not None]
-    return default_collate(readable) if readable else [torch.empty(0), torch.empty(0, dtype=torch.int64)]
+def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
+    """The network on its device, channels last in memory, which is faster or as fast on every device; compiled on demand."""
+    widest = max(network.parameters(), key=Tensor.dim)
+    network = network.to(world.device, memory_format=memory_format(widest))
+    if compiled:
+        network.compile()
+    return network
 
 
 class Run:
     """A training in its folder. Rank 0 alone writes there."""
 
-    def __init__(self, config: TrainingConfig, folder: Path, world: World, parts: Parts, keep: int) -> None:
-        self.config, self.folder, self.world, self.keep = config, folder, world, keep
-        self.asked_to_stop = StopRequest()
-        world.shares(config.reference_world_size)  # refuses a number of processes before anything is written
+    def __init__(
+        self, config: TrainingConfig, folder: Path, world: World, parts: Parts, options: argparse.Namespace,
+        asked_to_stop: StopRequest, watchdog: Watchdog,
+    ) -> None:  # fmt: skip
+        self.config, self.folder, self.world, self.keep = config, folder, world, options.keep
+        self.asked_to_stop, self.watchdog = asked_to_stop, watchdog
+        self.shares = world.shares(config.reference_world_size)  # refuses a number of processes before anything is written
         torch.manual_seed(config.seed)
         self.train_set = parts.train_set(config)
         self.validation_sets = parts.validation_sets(config)
-        network = parts.model(config).to(world.device)
-        self.model = DistributedDataParallel(network)  # its `module.` is the prefix of the published names
+        network = prepared(parts.network(config), world, options.compile)
+        # Its `module.` is the prefix of the published names. It would regroup the gradients after a run's first step, and sums over
+        # more than two processes would come out different after a stop, did it not look for unused parameters (there are none).
+        self.model = DistributedDataParallel(network, gradient_as_bucket_view=True, find_unused_parameters=world.size > 2)
         self.optimizer = make_optimizer(config, self.model)
         self.best = math.inf
         if world.rank == 0:
@@ -178,16 +157,12 @@ class Run:
             f"{world.size} process{'es' * (world.size > 1)} for the reference's {config.reference_world_size}, {world.device}"
         )
         began = time.perf_counter()
-        shares = world.shares(config.reference_world_size)
         sampler = TrainingSampler(
-            self.train_set, scheduler.max_iter, config.batch_size, shares, config.reference_world_size, self.start
+            self.train_set, scheduler.max_iter, config.batch_size, self.shares, config.reference_world_size, self.start
         )
-        batches = self.loader(self.train_set, sampler)
+        batches = loader(self.train_set, sampler, config, world.device)
         try:
-            next_step = train(
-                *(config, self.model, self.optimizer, batches, world, self.start),
-                *(self.report, self.checkpoint, self.asked_to_stop),
-            )
+            next_step = train(config, self.model, self.optimizer, batches, world, self.start, self)
         except NonFiniteLossError as error:
             if error.step is not None:
                 names = ", ".join(self.train_set.sample_name(sample) for _, sample in sampler.of_step(error.step))
@@ -195,6 +170,7 @@ class Run:
             raise
         if world.rank == 0:
             self.end(next_step, time.perf_counter() - began)
+        world.gather(None)  # no process leaves before the last checkpoint is written
 
     def end(self, next_step: int, seconds: float) -> None:
         """Leave the mark that says how the run ended, after a checkpoint where it was told to stop."""
@@ -206,28 +182,20 @@ class Run:
         how = "done" if finished else "told to stop, saved, to be started again with --recover"
         self.log(f"{how}: {next_step - self.start} steps in {seconds:.0f} s; {self.folder}")
 
-    def loader(self, data: Dataset, sampler: Sampler) -> DataLoader:
-        """Batches of a training set, or of a validation set without what was unreadable, in the sampler's order."""
-        return DataLoader(
-            data,
-            batch_size=self.config.batch_size,
-            sampler=sampler,
-            collate_fn=collate_training if isinstance(sampler, TrainingSampler) else collate_readable,
-            num_workers=self.config.workers,
-            pin_memory=self.world.device.type == "cuda",
-        )
+    # What the engine tells and asks
 
     def report(self, step: int, means: dict[str, float]) -> None:
         """Print and record rank 0's means of the last steps."""
         if self.world.rank:
             return
-        replaced = means.pop("replaced")
-        seconds = means.pop("seconds")
-        for name, value in means.items():
-            self.writer.add_scalar(name, value, step)
-        note = f"  {replaced:.2f} unreadable samples a batch replaced" if replaced else ""
-        values = "  ".join(f"{name} {value:.4g}" for name, value in means.items())
-        self.log(f"step {step}/{self.config.lr_scheduler.max_iter - 1}  {values}  {seconds:.2f} s a step{note}")
+        last, seconds = self.config.lr_scheduler.max_iter - 1, means["seconds"]
+        for name in ("loss", "acc1", "lr"):
+            self.writer.add_scalar(name, means[name], step)
+        values = "  ".join(f"{name} {means[name]:.4g}" for name in ("loss", "acc1", "lr"))
+        speed = self.config.batch_size * self.config.reference_world_size / seconds
+        left = timedelta(seconds=round((last - step) * seconds))
+        note = f"  {means['replaced']:.2f} unreadable samples a batch replaced" if means["replaced"] else ""
+        self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  waited for data {means['waited']:.0%}  ETA {left}{note}")
 
     def checkpoint(self, step: int) -> None:
         """Validate on all ranks; write the per-video CSVs, then the checkpoint."""
@@ -239,6 +207,22 @@ class Run:
         best = balanced < self.best
         self.best = min(self.best, balanced) if not math.isnan(balanced) else self.best
         self.save(step, best)
+
+    def after_step(self) -> bool:
+        """Tell the watchdog; whether this process was asked to stop."""
+        self.watchdog.beat()
+        return self.asked_to_stop.asked
+
+    def validate(self, name: str, data: ValidationSet, step: int) -> float:
+        """Score a validation set; record log losses and CSV on rank 0; return the balanced log loss."""
+        validation = validate(self.model.module, data, self.config, self.world, self.watchdog.beat)
+        if self.world.rank == 0:
+            for metric, value in validation.losses.items():
+                self.writer.add_scalar(f"{name}/{metric}", value, step)
+            validation.write(self.folder / f"ckpt_iter_{step}_{name}.csv")
+            for line in validation.lines(name):
+                self.log(line)
+        return validation.losses["video_logloss_balanced"]
 
     def save(self, step: int, best: bool) -> None:
         """Write the checkpoint of a step, and remove the oldest ones."""
@@ -253,27 +237,6 @@ class Run:
         save_checkpoint(path, content, best)
         prune_checkpoints(self.folder, self.keep)
         self.log(f"saved {path}{' (best so far)' if best else ''}")
-
-    def validate(self, name: str, data: ValidationSet, step: int) -> float:
-        """Score a validation set, each rank its part; record log losses and CSV on rank 0; return the balanced log loss."""
-        mine = range(self.world.rank, len(data), self.world.size)
-        scored = list(predict(self.model.module, self.loader(data, mine), self.world.device))
-        everything = sorted(pair for part in self.world.gather(scored) for pair in part)
-        scores = video_scores((*data.video_and_label(index), probability) for index, probability in everything)
-        losses = summarise(scores)
-        if self.world.rank:
-            return losses["video_logloss_balanced"]
-        for metric, value in losses.items():
-            self.writer.add_scalar(f"{name}/{metric}", value, step)
-        table = io.StringIO()
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(("video", "label", "probability"))
-        rows.writerows((video, score.label, f"{score.probability:.6f}") for video, score in sorted(scores.items()))
-        write_text(self.folder / f"ckpt_iter_{step}_{name}.csv", table.getvalue())
-        if len(everything) < len(data):
-            self.log(f"validation {name}: {len(data) - len(everything)} of {len(data)} samples are unreadable and left out")
-        self.log(f"validation {name}: {len(scores)} videos  " + "  ".join(f"{key} {value:.4f}" for key, value in losses.items()))
-        return losses["video_logloss_balanced"]
 
     def log(self, text: str) -> None:
         """On rank 0, print a line and add it to the run's log."""

@@ -1,8 +1,9 @@
-"""The order of training samples (contract, section 5): fixed for the whole training, so that resuming is a matter of slicing."""
+"""The order of samples (contract, section 5): fixed for the whole training, so that resuming is a matter of slicing."""
 
 from collections.abc import Iterator, Sized
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
 
@@ -19,6 +20,16 @@ def training_order(samples: int, max_iter: int, batch: int, world: int) -> np.nd
     indices = np.tile(indices, -(-needed // len(indices)))[:needed]
     random.shuffle(indices)
     return indices.reshape(world, -1)
+
+
+def validation_share(samples: int, rank: int, world: int) -> list[int]:
+    """The samples that a rank validates: its slice of the contract's shuffled order, without the repetitions that fill that up.
+
+    Every sample is in exactly one rank's share, whatever their number; the last ranks may have fewer, or none.
+    """
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(0)).tolist()
+    count = -(-samples // world)
+    return order[rank * count : (rank + 1) * count]
 
 
 class TrainingSampler(Sampler[tuple[int, int]]):

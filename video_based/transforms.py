@@ -4,6 +4,7 @@ Random choices come from torch's generator, which the data set seeds per sample.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def augmentation(config: VideoConfig) -> Callable[[Tensor], Tensor]:
             v2.RandomCrop(config.input_size),
             v2.RandomHorizontalFlip(0.5),
             *(more if config.color_and_jpeg else ()),
-            lambda frames: to_clip(frames, config),
+            partial(to_clip, config=config),
         ]
     )
 

@@ -1,0 +1,63 @@
+"""Trainings small enough to run many of: five videos of two crops each, 64 pixels, batches of two."""
+
+import os
+import shutil
+import sys
+
+import cv2
+
+from tests.conftest import ROOT
+
+CONFIG = "image_based/configs/b0/config.yaml"
+
+
+def write_crops(root, frames):
+    """Five videos of one track of two crops each, and their list."""
+    lines = []
+    for number in range(5):
+        folder = root / f"faces/part_0/v{number}"
+        folder.mkdir(parents=True)
+        for frame in (1, 2):
+            cv2.imwrite(str(folder / f"frame{frame}_face1.png"), frames[2 * number + frame][60:300, 200:440])
+        lines.append(f"part_0/v{number}/frame%d_face1.png 1 1 2 {number % 2}")
+    (root / "list.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def settings(crops, **values):
+    """The words that make a b0 training on these crops: two reference processes, five steps."""
+    wanted = {
+        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "list.txt",
+        "val_lists.val_30-39": crops / "list.txt", "input_size": 64, "batch_size": 2, "reference_world_size": 2,
+        "lr_scheduler.max_iter": 5, "print_freq": 1, "val_freq": 100, "workers": 0,
+    } | values  # fmt: skip
+    return [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
+
+
+def command(crops, experiments, *more, **values):
+    """The arguments of Python for such a training."""
+    words = ["-m", "image_based.main", "--config", ROOT / CONFIG, "--experiments", experiments, "--datetime", "now"]
+    return [str(word) for word in (*words, *settings(crops, **values), *more)]
+
+
+def checkout(root):
+    """A copy of what trains, with `experiments` folders of its own."""
+    for folder in ("common", "training", "image_based", "video_based", "pretrain"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("experiments", "__pycache__"))
+    for script in ("train.sh", "train.sbatch"):
+        shutil.copy(ROOT / script, root / script)
+    (root / "logs").mkdir()
+    return root
+
+
+def small_slurm(environment, tasks, *train_args):
+    """The environment in which the launchers start so many tasks on one node, without GPUs, one thread each."""
+    return environment | {
+        "NTASKS": str(tasks), "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": str(tasks), "CPUS_PER_TASK": "1", "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "TRAIN_ARGS": " ".join(map(str, train_args)),
+    }  # fmt: skip
+
+
+def one_thread():
+    """This environment, one thread."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}

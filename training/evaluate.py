@@ -1,0 +1,66 @@
+"""`--evaluate`: a run's checkpoints validated again, or on other lists (`--set val_lists={...}`), by any number of processes.
+
+Writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line for each: step, set, the four log losses.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import nn
+
+from common.atomic import write_text
+from common.errors import BadInputError
+from common.weights import CheckpointError
+from training.checkpoint import checkpoints, load_weights, read_checkpoint, step_of
+from training.config import TrainingConfig
+from training.distributed import World
+from training.validation import ValidationSet, validate
+
+METRICS = ("video_logloss", "video_logloss_REAL", "video_logloss_FAKE", "video_logloss_balanced")
+
+
+def evaluate(
+    folder: Path,
+    steps: range,
+    network: nn.Module,
+    sets: Mapping[str, ValidationSet],
+    config: TrainingConfig,
+    world: World,
+    beat: Callable[[], None],
+) -> int:
+    """Validate every checkpoint of `folder` whose step is in `steps`, in their order; 1 if one is damaged, else 0.
+
+    Raises BadInputError where there is none, or no validation list.
+    """
+    chosen = world.gather([path for path in reversed(checkpoints(folder)) if step_of(path) in steps])[0]
+    if not chosen or not sets:
+        raise BadInputError(f"{folder} has no checkpoint in that range" if sets else "the config names no validation list")
+    rows, damaged = [], 0
+    for path in chosen:
+        try:
+            load_weights(network, read_checkpoint(path)["state_dict"], str(path))
+        except CheckpointError as error:
+            damaged += 1
+            say(world, str(error))
+            continue
+        for name, data in sets.items():
+            validation = validate(network, data, config, world, beat)
+            rows.append((step_of(path), name, *(f"{validation.losses[metric]:.6f}" for metric in METRICS)))
+            if world.rank == 0:
+                validation.write(folder / f"ckpt_iter_{step_of(path)}_{name}.csv")
+            for line in validation.lines(f"{name}, step {step_of(path)}"):
+                say(world, line)
+    if world.rank == 0:
+        table = io.StringIO()
+        csv.writer(table, lineterminator="\n").writerows((("step", "set", *METRICS), *rows))
+        write_text(folder / "evaluation.csv", table.getvalue())
+    say(world, f"evaluated {len(chosen) - damaged} checkpoints, {damaged} damaged; {folder / 'evaluation.csv'}")
+    return 1 if damaged else 0
+
+
+def say(world: World, text: str) -> None:
+    """Print on rank 0."""
+    if world.rank == 0:
+        print(text, flush=True)

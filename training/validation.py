@@ -1,0 +1,67 @@
+"""Scoring a validation set on all processes: one score a video, log losses, a CSV."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from common.atomic import write_text
+from training.config import TrainingConfig
+from training.distributed import World
+from training.engine import predict
+from training.loading import loader
+from training.metrics import VideoScore, summarise, video_scores
+from training.sampler import validation_share
+
+
+class ValidationSet(Protocol):
+    """A data set of (image, index), None for an unreadable one, that knows each index's video and label."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None: ...
+    def video_and_label(self, index: int) -> tuple[str, int]: ...
+
+
+class Validation(NamedTuple):
+    """The videos' scores, their log losses by name, and how many samples there are, unreadable ones included."""
+
+    scores: dict[str, VideoScore]
+    losses: dict[str, float]
+    samples: int
+    unreadable: int
+
+    def write(self, path: Path) -> None:
+        """The scores as CSV: video,label,probability."""
+        table = io.StringIO()
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(("video", "label", "probability"))
+        rows.writerows((video, score.label, f"{score.probability:.6f}") for video, score in sorted(self.scores.items()))
+        write_text(path, table.getvalue())
+
+    def lines(self, name: str) -> list[str]:
+        """What to print."""
+        losses = "  ".join(f"{key} {value:.4f}" for key, value in self.losses.items())
+        lines = [f"validation {name}: {len(self.scores)} videos  {losses}"]
+        if self.unreadable:
+            lines.append(f"validation {name}: {self.unreadable} of {self.samples} samples are unreadable and left out")
+        return lines
+
+
+def validate(
+    network: nn.Module, data: ValidationSet, config: TrainingConfig, world: World, beat: Callable[[], None] = lambda: None
+) -> Validation:
+    """Score each sample once, each process its share; the same result in all. `beat` is called for every sample.
+
+    Raises NonFiniteLossError for a score that is not finite.
+    """
+    mine = validation_share(len(data), world.rank, world.size)
+    scored = []
+    for pair in predict(network, loader(data, mine, config, world.device), world):
+        scored.append(pair)
+        beat()
+    everything = sorted(pair for part in world.gather(scored) for pair in part)
+    scores = video_scores((*data.video_and_label(index), probability) for index, probability in everything)
+    return Validation(scores, summarise(scores), len(data), len(data) - len(everything))

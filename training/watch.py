@@ -1,0 +1,82 @@
+"""What may end a training from outside: a signal that asks it to stop, and a watchdog over a step that does not come."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+
+POLLS = 20  # looks of the watchdog within its patience
+GRACE = 2.0  # seconds for the other processes' watchdogs to report, before the first one's end ends them all
+STALLED = 124  # the exit status of a stalled process, that of timeout(1)
+TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """Whether this process was told to stop, by SIGTERM or SIGUSR1."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in TO_STOP:
+            signal.signal(number, self.ask)
+
+    def ask(self, *_: object) -> None:
+        """The signals' handler."""
+        self.asked = True
+
+
+@contextlib.contextmanager
+def ignoring_requests_to_stop() -> Iterator[None]:
+    """Do not hear them; processes started meanwhile never do."""
+    before = [(number, signal.signal(number, signal.SIG_IGN)) for number in TO_STOP]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+class Watchdog(contextlib.AbstractContextManager):
+    """Ends the process when `beat` was not called for a while, after writing where its threads stand to stderr.
+
+    The time that the process itself was suspended does not count.
+    """
+
+    def __init__(self, rank: int, seconds: float) -> None:
+        self.rank, self.seconds = rank, seconds
+        self.idle = 0  # looks since the last beat
+        self.off = threading.Event()
+        self.thread = threading.Thread(target=self.watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> "Watchdog":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.off.set()
+        self.thread.join()
+
+    def beat(self) -> None:
+        """Something was done: a step, a batch of validation."""
+        self.idle = 0
+
+    def watch(self) -> None:
+        """Look until the context ends."""
+        while not self.off.wait(self.seconds / POLLS):
+            self.idle += 1
+            if self.idle > POLLS:
+                self.report()
+                self.off.wait(GRACE)
+                if self.idle:  # else it went on after all
+                    os._exit(STALLED)
+
+    def report(self) -> None:
+        """Write all threads' stacks, each line with the rank, in one piece: other ranks write to the same log."""
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        lines = [f"stalled: nothing was done for {self.seconds:g} s; the threads stand at"]
+        for number, frame in sys._current_frames().items():
+            if number != self.thread.ident:
+                stack = "".join(traceback.format_stack(frame)).rstrip().split("\n")
+                lines += [f"thread {names.get(number, number)}", *stack]
+        with contextlib.suppress(OSError):  # a log that is gone must not keep the process
+            os.write(2, "".join(f"rank {self.rank}: {line}\n" for line in lines).encode())
