@@ -25,12 +25,16 @@ now=$(date +%Y%m%d_%H%M%S)
 log=logs/log-$now.out status=$(mktemp)
 gres=--gres=gpu:${GPUS_PER_NODE:-8}
 [ "${GPUS_PER_NODE:-8}" != 0 ] || gres=
+per_node=${NTASKS_PER_NODE:-8} nodes=
+# In an allocation of more nodes srun would spread the tasks over all of them.
+[ -z "${SLURM_JOB_ID:-}" ] || nodes=--nodes=$(((ntasks + per_node - 1) / per_node))
 case " $* " in *" --recover "*) name= ;; *) name="--datetime $now" ;; esac
 mkdir -p logs
+export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}" # else every rank warns that no parameter is unused, as should be
 
-# shellcheck disable=SC2086  # SRUN_ARGS, TRAIN_ARGS, gres and name are several words or none
+# shellcheck disable=SC2086  # SRUN_ARGS, TRAIN_ARGS, gres, nodes and name are several words or none
 {
-    srun --mpi=pmi2 -p "$partition" -n"$ntasks" $gres --ntasks-per-node="${NTASKS_PER_NODE:-8}" \
+    srun --mpi=pmi2 -p "$partition" -n"$ntasks" $gres $nodes --ntasks-per-node="$per_node" \
         --cpus-per-task="${CPUS_PER_TASK:-5}" --job-name="$task" --kill-on-bad-exit=1 ${SRUN_ARGS:-} \
         "${PYTHON:-$python}" -u -m "$module" --config "$config" --distributed_path "$directory" $name "$@" ${TRAIN_ARGS:-} &&
         echo 0 > "$status" || echo $? > "$status"
@@ -38,5 +42,5 @@ mkdir -p logs
 
 code=$(cat "$status")
 rm -f "$status"
-if [ "$code" = 0 ] && grep -q "^told to stop, saved" "$log"; then code=75; fi
+if [ "$code" = 0 ] && grep -q "told to stop, saved, to be started again" "$log"; then code=75; fi
 exit "$code"
