@@ -25,6 +25,8 @@ from training.distributed import World
 from training.engine import NonFiniteLossError, make_optimizer, train
 from training.inputs import to_input
 from training.metrics import VideoScore, summarise
+from training.plot import draw, read_curves
+from training.sampler import TrainingSampler
 
 CONFIG = ROOT / "image_based/configs/b0/config.yaml"
 
@@ -225,6 +227,37 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
     assert "steps 4 to 5" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").read_bytes() == (crops / "third.pth.tar").read_bytes()
     assert read_checkpoint(folder / "ckpt_iter_5.pth.tar")["step"] == 5
+
+
+def test_the_first_batch_is_drawn_as_the_network_sees_it(run, crops):
+    output = crops / "batch.png"
+    done = train_b0(run, crops, "--show-batch", output)
+    assert f"4 samples as rank 0 sees them in step 0, rgb for the network: {output}" in done.stdout
+    assert not (crops / "runs").exists()
+    picture = cv2.imread(str(output))
+    settings = config(crops)
+    data = TrainingCrops(settings)
+    (position, index), *_ = TrainingSampler(data, 6, 4, range(1), 1).of_step(0)
+    seen = data[position, index][0].permute(1, 2, 0).numpy() * settings.std + settings.mean
+    np.testing.assert_allclose(picture[8:72, 8:72, ::-1], 255 * seen, atol=0.51)
+    wrong = train_b0(run, crops, "--show-batch", crops / "batch.gif", check=False)
+    assert (wrong.returncode, "the suffix must be one of .png, .jpg" in wrong.stderr) == (2, True)
+
+
+def test_curves_of_runs_are_drawn(run, crops):
+    for name in ("one", "two"):
+        train_b0(run, crops, "--datetime", name, print_freq=1)
+    runs = crops / "runs/b0_aug_rgb_299"
+    done = run("-m", "training.plot", runs / "one", runs / "two", "--output", crops / "curves.png")
+    assert "2 runs drawn" in done.stdout
+    assert cv2.imread(str(crops / "curves.png")).shape == (1080, 1080, 3)
+    figure = draw({"one": read_curves(runs / "one"), "two": read_curves(runs / "two")})
+    loss, rate, held_out = figure.axes
+    assert [list(line.get_xdata()) for line in loss.lines] == [[0, 1, 2, 3, 4, 5]] * 2
+    assert list(rate.lines[0].get_ydata()) == pytest.approx([0.01 + 0.00002 * step for step in range(6)])
+    assert [line.get_label() for line in held_out.lines] == ["one REAL", "one FAKE", "two REAL", "two FAKE"]
+    nothing = run("-m", "training.plot", crops, check=False)
+    assert (nothing.returncode, "holds no TensorBoard file" in nothing.stderr) == (2, True)
 
 
 def test_pretrained_weights_are_loaded_or_missed_loudly(run, crops):

@@ -16,7 +16,7 @@ from training.config import ConfigError, LRScheduler, load_config
 from training.engine import make_criterion
 from training.frame_lists import FaceTrack, parse_line, read_list
 from training.metrics import VideoScore, log_loss, summarise, video_scores
-from training.sampler import TrainingSampler, training_order
+from training.sampler import TrainingSampler, training_order, validation_share
 from training.schedule import lr_at
 
 CONFIG = ROOT / "image_based/configs/b0/config.yaml"
@@ -32,6 +32,16 @@ def test_training_order(values):
         assert orders[-1][:24].tolist() == case["rankLast_first24"]
         joined = np.concatenate(orders).astype("<i8")
         assert hashlib.sha256(joined.tobytes()).hexdigest() == case["sha256_int64_all_ranks"]
+
+
+def test_validation_shares(values):
+    """The reference's slices without their repetitions: every sample once, whatever the number of ranks."""
+    for case in values["val_distributed_sampler_round_up"]:
+        for rank, share in enumerate(case["ranks"]):
+            assert validation_share(case["n"], rank, case["world"]) == share
+    for samples, world in ((10, 1), (10, 3), (10, 4), (3, 8)):
+        shares = [validation_share(samples, rank, world) for rank in range(world)]
+        assert sorted(sample for share in shares for sample in share) == list(range(samples))
 
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():

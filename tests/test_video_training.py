@@ -115,6 +115,15 @@ def test_validation_sees_the_central_clip_whole(tracks):
     np.testing.assert_allclose(clip[:, 0].permute(1, 2, 0).numpy(), expected, atol=1e-4)
 
 
+def test_the_first_batch_of_clips_is_drawn(run, tracks):
+    sets = [word for override in overrides(tracks) for word in ("--set", override)]
+    done = run("-m", "video_based.main", "--config", CONFIG, *sets, "--show-batch", tracks / "batch.png")
+    assert "2 samples as rank 0 sees them in step 0" in done.stdout
+    picture = cv2.imread(str(tracks / "batch.png"))
+    assert picture.shape[1] == 8 * 48 + 7 * 8 + 16  # eight frames of 48 pixels beside each other
+    assert len({picture[8:56, 8 + 56 * at : 56 + 56 * at].tobytes() for at in range(8)}) > 1
+
+
 def test_sides_that_do_not_fit_are_refused(tracks):
     with pytest.raises(ConfigError, match="min_short_side must be at least input_size"):
         config(tracks, input_size=60)
