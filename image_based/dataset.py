@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,9 +10,10 @@ from torch.utils.data import Dataset
 
 from common.errors import BadInputError
 from image_based.config import ImageConfig
-from image_based.transforms import augmentation
+from image_based.transforms import augment
+from training.augment import randomness_of
 from training.face_tracks import FaceTracks
-from training.inputs import random_numbers_of, resize, to_input
+from training.inputs import resize
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class FaceCrops:
 
 
 class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
-    """Takes (position, sample) of the training order; gives the augmented crop, its label, and the names of unreadable crops.
+    """Takes (position, sample) of the training order; gives the augmented crop, RGB uint8 [H, W, 3], its label, and the names of
+    unreadable crops.
 
     Augmentation depends on the config's seed and the position alone. An unreadable crop is replaced by the nearest readable one
     of its track; BadInputError ends the training where there is none.
@@ -45,8 +46,7 @@ class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
 
     def __init__(self, config: ImageConfig) -> None:
         self.crops = FaceCrops(Path(config.train_root), Path(config.train_list))
-        self.augment = augmentation(config)
-        self.seed = config.seed
+        self.config = config
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -60,13 +60,12 @@ class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
         position, index = key
         number, frame = self.crops.locate(index)
         crop, bad = self.crops.tracks.read_near(number, frame)
-        image = torch.from_numpy(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)
-        with random_numbers_of(self.seed, position):
-            return self.augment(image), self.crops.tracks[number].label, bad
+        image = augment(crop, self.config, randomness_of(self.config.seed, position))
+        return torch.from_numpy(image), self.crops.tracks[number].label, bad
 
 
 class ValidationCrops(Dataset[tuple[Tensor, int] | None]):
-    """Whole crops at the input size, and their index; None, named in the log, for an unreadable one."""
+    """Whole crops at the input size, RGB uint8 [H, W, 3], and their index; None, named in the log, for an unreadable one."""
 
     def __init__(self, config: ImageConfig, list_file: Path) -> None:
         self.crops = FaceCrops(Path(config.val_root), list_file)
@@ -81,7 +80,7 @@ class ValidationCrops(Dataset[tuple[Tensor, int] | None]):
         except BadInputError as error:
             log.warning("%s; validation goes on without it", error)
             return None
-        return to_input(torch.from_numpy(image).permute(2, 0, 1), self.config.color, self.config.mean, self.config.std), index
+        return torch.from_numpy(image), index
 
     def video_and_label(self, index: int) -> tuple[str, int]:
         """The video and the label (1 FAKE) of a sample."""

@@ -1,47 +1,36 @@
-"""Image augmentation of the contract (section 5).
-
-Random choices come from torch's generator, which the data set seeds per sample.
-"""
-
-from collections.abc import Callable
-from functools import partial
+"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur."""
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from image_based.config import ImageConfig
-from training.inputs import to_input
+from training.augment import random_look
 
 
-class MotionBlur(nn.Module):
-    """Blur uint8 [3, H, W] along a random line through a kernel of side 3, 5 or 7 (OpenCV: torchvision has no counterpart)."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        side = 3 + 2 * int(torch.randint(3, ()))
-        kernel = self.line(side, *torch.randperm(side * side)[:2].tolist())
-        blurred = cv2.filter2D(image.permute(1, 2, 0).numpy(), -1, kernel)
-        return torch.from_numpy(blurred).permute(2, 0, 1)
-
-    @staticmethod
-    def line(side: int, start: int, end: int) -> np.ndarray:
-        """A kernel [side, side] of sum 1 with a line between two of its cells, given by their numbers."""
-        kernel = np.zeros((side, side), np.uint8)
-        cv2.line(kernel, (start % side, start // side), (end % side, end // side), color=1)
-        return kernel.astype(np.float32) / kernel.sum()
+def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
+    """BGR uint8 [h, w, 3] of any size -> RGB uint8 [input_size, input_size, 3]."""
+    x, y, side = random_square(*crop.shape[:2], config.min_scale, random)
+    size = (config.input_size, config.input_size)
+    image = random_look(random).apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
+    if random.random() < 0.5:
+        image = cv2.filter2D(image, -1, motion(random))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def augmentation(config: ImageConfig) -> Callable[[Tensor], Tensor]:
-    """Training: RGB uint8 [3, h, w] of any size -> float32 [3, input_size, input_size], normalised, in the config's colours."""
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(config.input_size, scale=(config.min_scale**2, 1.0), ratio=(1.0, 1.0), antialias=False),
-            v2.RandomHorizontalFlip(0.5),
-            v2.RandomApply([v2.ColorJitter(brightness=0.25, contrast=0.1)], p=0.5),
-            v2.RandomApply([v2.JPEG((50, 100))], p=0.2),
-            v2.RandomApply([MotionBlur()], p=0.5),
-            partial(to_input, color=config.color, mean=config.mean, std=config.std),
-        ]
-    )
+def random_square(height: int, width: int, min_scale: float, random: np.random.Generator) -> tuple[int, int, int]:
+    """x, y, side of a square anywhere in the image whose area is min_scale**2 to 1 of the image's."""
+    side = min(round(np.sqrt(height * width * random.uniform(min_scale**2, 1))), height, width)
+    return int(random.integers(width - side + 1)), int(random.integers(height - side + 1)), side
+
+
+def motion(random: np.random.Generator) -> np.ndarray:
+    """The kernel of a motion blur along a random line: side 3, 5 or 7."""
+    side = 3 + 2 * int(random.integers(3))
+    return line(side, *random.choice(side * side, 2, replace=False).tolist())
+
+
+def line(side: int, start: int, end: int) -> np.ndarray:
+    """A kernel [side, side] of sum 1 with a line between two of its cells, given by their numbers."""
+    kernel = np.zeros((side, side), np.uint8)
+    cv2.line(kernel, (start % side, start // side), (end % side, end // side), color=1)
+    return kernel.astype(np.float32) / kernel.sum()

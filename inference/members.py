@@ -120,7 +120,7 @@ def check_input(member: Member) -> Tensor:
     """A recorded input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
     frames = 8 if member.branch == "video" else 1
     noise = np.random.RandomState(0).randint(0, 256, (frames, 3, member.size, member.size), dtype=np.uint8)
-    images = to_input(torch.from_numpy(noise), member.color, *member.normalisation)
+    images = to_input(torch.from_numpy(noise).movedim(1, -1), member.color, *member.normalisation)
     return images.transpose(0, 1)[None] if member.branch == "video" else images
 
 

@@ -124,8 +124,7 @@ class Scorer:
 
     def inputs(self, member: Member, images: np.ndarray) -> Tensor:
         """RGB crops [N, size, size, 3] -> the member's input [N, 3, size, size]."""
-        tensor = torch.from_numpy(images).permute(0, 3, 1, 2).to(self.device)
-        return to_input(tensor, member.color, *member.normalisation)
+        return to_input(torch.from_numpy(images).to(self.device), member.color, *member.normalisation)
 
     @torch.inference_mode()
     def clip_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> np.ndarray:

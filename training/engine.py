@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from common.errors import BadInputError
 from training.config import TrainingConfig
 from training.distributed import World
-from training.inputs import memory_format
+from training.inputs import memory_format, normalise
 from training.schedule import lr_at
 
 ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
@@ -134,7 +134,8 @@ def train(
 ) -> int:
     """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is next.
 
-    A batch is images [B, 3, H, W] or clips [B, 3, T, H, W], labels [B], and the names of crops that were unreadable and replaced.
+    A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of crops that were unreadable and
+    replaced.
     Each step takes as many batches as reference processes this one stands in for. Raises NonFiniteLossError, at the next report,
     checkpoint or stop, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable.
     """
@@ -152,7 +153,7 @@ def train(
             crops.add(len(labels), bad)
             labels = labels.to(world.device, non_blocking=True)
             with as_reference_process(model, config.seed, step, share, last=share == shares[-1]):
-                logits = forward(model, images, world)
+                logits = forward(model, images, config, world)
                 loss = criterion(logits, labels)
                 # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.
                 (loss / config.reference_world_size / len(shares)).backward()
@@ -173,9 +174,10 @@ def train(
     return last + 1
 
 
-def forward(model: nn.Module, images: Tensor, world: World) -> Tensor:
-    """Logits [B, classes] in float32 of images or clips that may lie elsewhere, at the world's precision."""
-    images = images.to(world.device, non_blocking=True, memory_format=memory_format(images))
+def forward(model: nn.Module, batch: Tensor, config: TrainingConfig, world: World) -> Tensor:
+    """Logits [B, classes] in float32 of uint8 images or clips that may lie elsewhere, at the world's precision."""
+    images = normalise(batch.to(world.device, non_blocking=True), config)
+    images = images.contiguous(memory_format=memory_format(images))
     with torch.autocast(world.device.type, torch.bfloat16, enabled=world.bf16):
         return model(images).float()
 
@@ -207,8 +209,10 @@ def set_lr(optimizer: Optimizer, lr: float) -> float:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world: World) -> Iterator[tuple[int, float]]:
-    """Yield (index of the sample, probability of FAKE) for batches of images [B, 3, H, W] and indices [B].
+def predict(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], config: TrainingConfig, world: World
+) -> Iterator[tuple[int, float]]:
+    """Yield (index of the sample, probability of FAKE) for batches as `train` takes them, of images and indices [B].
 
     Raises NonFiniteLossError for a probability that is not finite.
     """
@@ -216,7 +220,7 @@ def predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], world: W
     for images, indices in batches:
         if not len(indices):
             continue
-        probabilities = forward(model, images, world).softmax(dim=1)[:, 1]
+        probabilities = forward(model, images, config, world).softmax(dim=1)[:, 1]
         if not probabilities.isfinite().all():
             raise NonFiniteLossError(None, "a validation score is not finite: no checkpoint is made of these weights")
         yield from zip(indices.tolist(), probabilities.tolist(), strict=True)

@@ -1,6 +1,7 @@
 """The face tracks of a list and their crops on disk; what cannot be read is replaced from the same track and named."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,7 @@ class FaceTracks:
         Each of them is logged with its line in the list. Raises BadInputError if none of ten is readable.
         """
         bad: list[str] = []
-        frames = sorted(range(self.tracks[number].count), key=lambda other: abs(other - frame))
-        for candidate in frames[: REPLACEMENTS + 1]:
+        for candidate in self.nearest(number, frame):
             try:
                 return self.read(number, candidate), bad
             except BadInputError as error:
@@ -47,3 +47,9 @@ class FaceTracks:
         raise BadInputError(
             f"{self.list_file}:{number + 1}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
         )
+
+    def nearest(self, number: int, frame: int) -> Iterator[int]:
+        """A frame of a track, then the frames that may replace it."""
+        yield frame
+        others = sorted(range(self.tracks[number].count), key=lambda other: abs(other - frame))
+        yield from others[1 : REPLACEMENTS + 1]

@@ -1,28 +1,33 @@
 """The one way from a face crop to a network's input, in training and at inference."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
+
+from training.config import TrainingConfig
 
 
 def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """RGB uint8 [..., 3, H, W] -> float32, /255, in RGB or BGR order, minus mean, over std (given in that order)."""
+    """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: /255, in RGB or BGR order, minus mean, over std (given in that order).
+
+    Memory stays in the order of the pixels: channels last. Rows are scaled whole, several times as fast on a CPU as triples.
+    """
     if color == "bgr":
-        images = images.flip(-3)
-    return v2.functional.normalize(images.float() / 255, list(mean), list(std))
+        images = images.flip(-1)
+    width = images.shape[-2]
+    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).repeat(width)
+    shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=images.device).repeat(width)
+    rows = images.flatten(-2).to(torch.float32, copy=True)
+    return rows.mul_(scale).add_(shift).unflatten(-1, (width, 3)).movedim(-1, -3)
 
 
-def from_input(image: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """What `to_input` made [3, H, W] -> BGR uint8 [H, W, 3]: the pixels again, for people."""
-    pixels = image * torch.tensor(std)[:, None, None] + torch.tensor(mean)[:, None, None]
-    if color == "rgb":
-        pixels = pixels.flip(0)
-    return (255 * pixels).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:
+    """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T, H, W], as the config says."""
+    values = to_input(batch, config.color, config.mean, config.std)
+    return values.transpose(1, 2) if batch.ndim == 5 else values
 
 
 def memory_format(inputs: Tensor) -> torch.memory_format:
@@ -33,14 +38,3 @@ def memory_format(inputs: Tensor) -> torch.memory_format:
 def resize(crop: np.ndarray, size: int) -> np.ndarray:
     """A BGR crop [h, w, 3] -> RGB [size, size, 3], bilinear as at inference."""
     return cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
-
-
-@contextmanager
-def random_numbers_of(seed: int, position: int) -> Iterator[None]:
-    """Torch's random numbers of one sample: by the config's seed and the sample's position in the training order alone.
-
-    So a resumed run, or one on other processes, sees what an uninterrupted one would; dropout's own numbers are left alone.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence([seed, position]).generate_state(1)[0]))
-        yield

@@ -1,7 +1,8 @@
-"""`--show-batch`: a picture of what the network sees in its first step, augmented, cropped and normalised, drawn back as pixels."""
+"""`--show-batch`: a picture of what the network sees in its first step, augmented and cropped, before its normalisation."""
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from common.errors import BadInputError
 from common.images import OPTIONS
 from common.sheet import below, beside, text, write_sheet
 from training.config import TrainingConfig
-from training.inputs import from_input
 from training.loading import TrainingSet
 from training.sampler import TrainingSampler
 
@@ -24,17 +24,16 @@ def show_batch(data: TrainingSet, config: TrainingConfig, output: Path) -> int:
     if output.suffix not in OPTIONS:
         raise BadInputError(f"--show-batch {output}: the suffix must be one of {', '.join(OPTIONS)}")
     order = TrainingSampler(data, config.lr_scheduler.max_iter, config.batch_size, range(1), config.reference_world_size)
-    cells = [cell(*data[position, index][:2], data.sample_name(index), config) for position, index in order.of_step(0)]
+    cells = [cell(*data[position, index][:2], data.sample_name(index)) for position, index in order.of_step(0)]
     columns = COLUMNS if cells[0].shape[0] * 2 > cells[0].shape[1] else 1
     write_sheet(output, below([beside(cells[start : start + columns]) for start in range(0, len(cells), columns)]))
-    print(f"{len(cells)} samples as rank 0 sees them in step 0, {config.color} for the network: {output}")
+    print(f"{len(cells)} samples as rank 0 sees them in step 0: {output}")
     return 0
 
 
-def cell(sample: Tensor, label: int, name: str, config: TrainingConfig) -> np.ndarray:
+def cell(sample: Tensor, label: int, name: str) -> np.ndarray:
     """An image, or frames of a clip side by side, above its label and name."""
-    frames = sample.unsqueeze(1) if sample.ndim == 3 else sample
-    shown = torch.linspace(0, frames.shape[1] - 1, min(CLIP_FRAMES, frames.shape[1])).round().long()
-    images = [from_input(frames[:, at], config.color, config.mean, config.std) for at in shown]
-    row = beside(images)
+    frames = sample[None] if sample.ndim == 3 else sample
+    shown = torch.linspace(0, len(frames) - 1, min(CLIP_FRAMES, len(frames))).round().long()
+    row = beside([cv2.cvtColor(frames[at].numpy(), cv2.COLOR_RGB2BGR) for at in shown])
     return below([row, text(f"{('REAL', 'FAKE')[label]} {name}", max(row.shape[1], SMALLEST))])

@@ -59,7 +59,7 @@ def validate(
     """
     mine = validation_share(len(data), world.rank, world.size)
     scored = []
-    for pair in predict(network, loader(data, mine, config, world.device), world):
+    for pair in predict(network, loader(data, mine, config, world.device), config, world):
         scored.append(pair)
         beat()
     everything = sorted(pair for part in world.gather(scored) for pair in part)

@@ -1,17 +1,11 @@
-"""Video augmentation of the contract (section 5): every choice is drawn once a clip and holds for all its frames.
+"""Video augmentation of the contract (section 5): every choice is drawn once a clip and holds for all its frames."""
 
-Random choices come from torch's generator, which the data set seeds per sample.
-"""
+from collections.abc import Sequence
 
-from collections.abc import Callable
-from functools import partial
-
+import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision.transforms import v2
 
-from training.inputs import to_input
+from training.augment import random_look
 from video_based.config import VideoConfig
 
 
@@ -23,9 +17,9 @@ def clip_frames(frames: int, duration: int, step: int, begin: int) -> np.ndarray
     return (begin + np.arange(0, duration, step)) % frames
 
 
-def random_begin(frames: int, duration: int) -> int:
+def random_begin(frames: int, duration: int, random: np.random.Generator) -> int:
     """Where a training clip begins: anywhere that it fits."""
-    return int(torch.randint(max(frames - duration, 0) + 1, ()))
+    return int(random.integers(max(frames - duration, 0) + 1))
 
 
 def central_begin(frames: int, duration: int) -> int:
@@ -33,27 +27,13 @@ def central_begin(frames: int, duration: int) -> int:
     return max(frames - duration, 0) // 2
 
 
-def random_short_side(config: VideoConfig) -> int:
-    """The side that a training clip is resized to, in pixels."""
-    return int(torch.randint(config.min_short_side, config.max_short_side + 1, ()))
+def augment(crops: Sequence[np.ndarray], config: VideoConfig, random: np.random.Generator) -> np.ndarray:
+    """T square BGR uint8 crops -> RGB uint8 [T, input_size, input_size, 3].
 
-
-def augmentation(config: VideoConfig) -> Callable[[Tensor], Tensor]:
-    """RGB uint8 [T, 3, s, s] -> float32 [3, T, input_size, input_size], normalised, in the config's colours."""
-    more = [
-        v2.RandomApply([v2.ColorJitter(brightness=0.25, contrast=0.1)], p=0.5),
-        v2.RandomApply([v2.JPEG((50, 100))], p=0.2),
-    ]
-    return v2.Compose(
-        [
-            v2.RandomCrop(config.input_size),
-            v2.RandomHorizontalFlip(0.5),
-            *(more if config.color_and_jpeg else ()),
-            partial(to_clip, config=config),
-        ]
-    )
-
-
-def to_clip(frames: Tensor, config: VideoConfig) -> Tensor:
-    """RGB uint8 [T, 3, H, W] -> the network's input [3, T, H, W]."""
-    return to_input(frames, config.color, config.mean, config.std).transpose(0, 1).contiguous()
+    The whole is resized to a random side, a square of it cut anywhere; then flip and, as the config says, colour and JPEG.
+    """
+    side, size = int(random.integers(config.min_short_side, config.max_short_side + 1)), config.input_size
+    x, y = random.integers(side - size + 1, size=2).tolist()
+    look = random_look(random, config.color_and_jpeg)
+    frames = (cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)[y : y + size, x : x + size] for crop in crops)
+    return np.stack([cv2.cvtColor(look.apply(frame), cv2.COLOR_BGR2RGB) for frame in frames])
