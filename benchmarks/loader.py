@@ -1,9 +1,10 @@
 """Decoding and augmenting training samples: one core of ours against the same pipeline in albumentations 2.0.8.
 
 A sample is what a network takes: one crop of the b0 config's augmentation from a PNG or a JPG file of 300 pixels, or a clip of 32
-JPG crops of the SlowFast config's. Both sides read the same files with OpenCV on one thread, the floor of both. First as far as
-uint8, where our loaders stop, as the training normalises a batch on its device; then as far as normalised floats. Single crops are
-bound by the decoder and OpenCV's resizing on both sides; clips gain from one draw and no check a frame.
+JPG crops of the SlowFast config's. Both sides read the same files with OpenCV on one thread: the floor of both.
+Functions: from files to a uint8 tensor, the same work. Loaders: a DataLoader of one process with what each hands to the training;
+theirs floats, normalised and transposed, as is usual; ours uint8, which the training normalises on its device. Single crops are
+bound by decoding and by OpenCV's resizing on both sides; clips gain from one draw and no check a frame.
 "Needs" are the samples a second that a GPU takes in if a step of a batch takes as long as --step-ms says.
 
     pip install -r benchmarks/requirements.txt
@@ -18,11 +19,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import albumentations as A
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -33,12 +37,17 @@ from faces.video import read_frames  # noqa: E402
 from image_based.config import ImageConfig  # noqa: E402
 from image_based.dataset import TrainingCrops  # noqa: E402
 from training.config import TrainingConfig, load_config  # noqa: E402
-from training.inputs import normalise  # noqa: E402
+from training.loading import collate_training  # noqa: E402
 from video_based.config import VideoConfig  # noqa: E402
 from video_based.dataset import TrainingClips  # noqa: E402
 
-SIDE, FRAMES, CLIPS = 300, 128, 6
+SIDE, FRAMES = 300, 128  # pixels of a crop, crops of the track
 BATCH = {"image": 16, "video": 4}
+ROWS = (
+    ("crops, PNG", ImageConfig, ".png", 320),
+    ("crops, JPG", ImageConfig, ".jpg", 640),
+    ("clips of 32, JPG", VideoConfig, ".jpg", 24),
+)
 
 
 def write_crops(root: Path, suffix: str) -> Path:
@@ -96,62 +105,97 @@ def read_rgb(path: Path) -> np.ndarray:
     return cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)
 
 
-def rate(work: Callable[[int], object], count: int) -> float:
-    """Samples a second of `work(0..count-1)`."""
+class Theirs(Dataset[tuple[Tensor, int]]):
+    """Samples read and augmented by albumentations, as floats: the usual way."""
+
+    def __init__(self, samples: list[list[Path]], transform: A.Compose) -> None:
+        self.samples, self.transform = samples, transform
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        crops = [read_rgb(path) for path in self.samples[index]]
+        if len(crops) == 1:
+            return self.transform(image=crops[0])["image"], 1
+        return self.transform(images=np.stack(crops))["images"].transpose(0, 1), 1
+
+
+class Ours(Dataset[tuple[Tensor, int, list[str]]]):
+    """Samples of a training set, in order."""
+
+    def __init__(self, data: TrainingCrops | TrainingClips, count: int) -> None:
+        self.data, self.count = data, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, list[str]]:
+        return self.data[index, index % len(self.data)]
+
+
+class Side(NamedTuple):
+    """What one core does: a function of a sample's number in this process, or a data set in a loader process."""
+
+    work: Callable[[int], object] | None = None
+    data: Dataset | None = None
+
+
+def rate(side: Side, count: int, batch: int) -> float:
+    """Samples a second."""
+    if side.data is None:
+        began = time.perf_counter()
+        for number in range(count):
+            side.work(number)
+        return count / (time.perf_counter() - began)
+    collate = collate_training if isinstance(side.data, Ours) else None
+    batches = iter(DataLoader(side.data, batch, num_workers=1, worker_init_fn=one_thread, collate_fn=collate))
+    next(batches)
     began = time.perf_counter()
-    for number in range(count):
-        work(number)
-    return count / (time.perf_counter() - began)
+    samples = sum(len(labels) for _, labels, *_ in batches)
+    return samples / (time.perf_counter() - began)
 
 
-def compare(sides: dict[str, Callable[[int], object]], count: int, repeat: int) -> dict[str, float]:
+def one_thread(_: int) -> None:
+    """In a loader process."""
+    cv2.setNumThreads(1)
+
+
+def compare(sides: dict[str, Side], count: int, batch: int, repeat: int) -> dict[str, float]:
     """Median samples a second of each side, taken in turns."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeat + 1):  # the first round warms up
-        for name, work in sides.items():
-            rates[name].append(rate(work, count))
+        for name, side in sides.items():
+            rates[name].append(rate(side, count, batch))
     return {name: median(values[1:]) for name, values in rates.items()}
 
 
-def image_sides(root: Path, suffix: str) -> dict[str, Callable[[int], object]]:
-    """Floor, ours, theirs, for single crops."""
-    config = config_of(ImageConfig, root, write_crops(root, suffix))
-    data, normal = TrainingCrops(config), A.Normalize(config.mean, config.std)
-    theirs, normalised = albumentations_image(config), albumentations_image(config, normal)
-    paths = [root / data.sample_name(number) for number in range(FRAMES)]
+def sides_of(kind: type[TrainingConfig], root: Path, suffix: str, count: int) -> dict[str, Side]:
+    """Floor; ours and theirs as far as uint8 tensors; and both in a loader process, theirs as far as floats."""
+    config = config_of(kind, root, write_crops(root, suffix))
+    normal = A.Normalize(config.mean, config.std)
+    if isinstance(config, ImageConfig):
+        data, transforms = TrainingCrops(config), [albumentations_image(config, *end) for end in ((), (normal,))]
+        samples = [[root / data.sample_name(number % FRAMES)] for number in range(count)]
+    else:
+        data, transforms = TrainingClips(config), [albumentations_clip(config, *end) for end in ((), (normal,))]
+        frames = range(0, config.sample_duration, config.sample_step)
+        samples = [[root / data.tracks[0].frame(number) for number in frames]] * count
+    ours, theirs = Ours(data, count), [Theirs(samples, transform) for transform in transforms]
     return {
-        "decoding": lambda number: read_rgb(paths[number % FRAMES]),
-        "ours": lambda number: data[number, number % FRAMES][0],
-        "theirs": lambda number: theirs(image=read_rgb(paths[number % FRAMES]))["image"],
-        "ours, float": lambda number: normalise(data[number, number % FRAMES][0][None], config),
-        "theirs, float": lambda number: normalised(image=read_rgb(paths[number % FRAMES]))["image"],
-    }
-
-
-def clip_sides(root: Path) -> dict[str, Callable[[int], object]]:
-    """Floor, ours, theirs, for clips of 32 crops."""
-    config = config_of(VideoConfig, root, write_crops(root, ".jpg"))
-    data, normal = TrainingClips(config), A.Normalize(config.mean, config.std)
-    theirs, normalised = albumentations_clip(config), albumentations_clip(config, normal)
-    paths = [root / data.tracks[0].frame(number) for number in range(0, config.sample_duration, config.sample_step)]
-    return {
-        "decoding": lambda _: [read_rgb(path) for path in paths],
-        "ours": lambda number: data[number, 0][0],
-        "theirs": lambda _: theirs(images=np.stack([read_rgb(path) for path in paths]))["images"],
-        "ours, float": lambda number: normalise(data[number, 0][0][None], config),
-        "theirs, float": lambda _: normalised(images=np.stack([read_rgb(path) for path in paths]))["images"].transpose(0, 1),
+        "decoding": Side(lambda number: [read_rgb(path) for path in samples[number]]),
+        "ours": Side(ours.__getitem__),
+        "theirs": Side(theirs[0].__getitem__),
+        "our loader": Side(data=ours),
+        "their loader": Side(data=theirs[1]),
     }
 
 
 def row(name: str, rates: dict[str, float]) -> str:
     """A line of the table."""
-    cells = "".join(f"{value:>15.1f}" for value in rates.values())
-    ratios = [
-        rates["ours"] / rates["theirs"],
-        rates["ours, float"] / rates["theirs, float"],
-        rates["ours"] / rates["theirs, float"],
-    ]
-    return f"{name:<20}{cells}{''.join(f'{ratio:>8.2f}' for ratio in ratios)}{rates['ours'] / rates['decoding']:>10.0%}"
+    cells = "".join(f"{value:>14.1f}" for value in rates.values())
+    ratios = [rates["ours"] / rates["theirs"], rates["our loader"] / rates["their loader"]]
+    return f"{name:<20}{cells}{''.join(f'{ratio:>9.2f}' for ratio in ratios)}{rates['ours'] / rates['decoding']:>10.0%}"
 
 
 def needs(words: Sequence[str]) -> list[str]:
@@ -174,12 +218,12 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        sides = "".join(f"{name:>15}" for name in ("decoding", "ours", "theirs", "ours, float", "theirs, float"))
-        print("Samples/s of one core. Ratios: ours to theirs, both in floats, our loader's work to all of theirs")
-        print(f"{'':<20}{sides}{'uint8':>8}{'float':>8}{'loader':>8}{'of floor':>10}")
-        for suffix in (".png", ".jpg"):
-            print(row(f"crops, {suffix[1:].upper()}", compare(image_sides(root, suffix), 2 * FRAMES, options.repeat)), flush=True)
-        print(row("clips of 32, JPG", compare(clip_sides(root), CLIPS, options.repeat)))
+        names = "".join(f"{name:>14}" for name in ("decoding", "ours", "theirs", "our loader", "their loader"))
+        print("samples/s of one core; ratios of functions and of loaders; our function's share of the floor's speed")
+        print(f"{'':<20}{names}{'function':>9}{'loader':>9}{'floor':>10}")
+        for name, kind, suffix, count in ROWS:
+            batch = BATCH["image" if kind is ImageConfig else "video"]
+            print(row(name, compare(sides_of(kind, root, suffix, count), count, batch, options.repeat)), flush=True)
     print("\n".join(needs(options.step_ms)))
 
 

@@ -9,7 +9,7 @@ eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven)
 EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on Xception, and all of it on
 ResNet-34 (Winograd convolutions do fewer operations than are counted).
 
-    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--members-only]
+    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--only forward|training|members]
 """
 
 import argparse
@@ -89,16 +89,25 @@ def forward_row(branch: str, arch: str, size: int, options: argparse.Namespace, 
 
 
 def training_row(branch: str, arch: str, options: argparse.Namespace) -> str:
-    """Milliseconds of a training step, an item, eager and channels_last."""
+    """Milliseconds of a training step, an item, in each form."""
     images = torch.randn(TRAINING.get(arch, (8, 3, 299, 299)), device=options.device)
+    layouts = {"eager": torch.contiguous_format} | dict.fromkeys(training_forms(options)[1:], memory_format(images))
     cells = ""
-    for layout in (torch.contiguous_format, memory_format(images)):
+    for form, layout in layouts.items():
         model = BRANCHES[branch](arch).to(options.device, memory_format=layout)
-        inputs = images.contiguous(memory_format=layout)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
-        seconds = timed(lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device)
+        if form == "compiled":
+            model.compile()
+        inputs, last = images.contiguous(memory_format=layout), form != "eager"
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=last)
+        with torch.autocast(options.device, torch.bfloat16, enabled=form in ("bf16", "compiled")):
+            seconds = timed(lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device)
         cells += f"{1000 * seconds / len(images):>15.1f}"
     return f"{arch:<16}{tuple(images.shape)!s:>24}{cells}"
+
+
+def training_forms(options: argparse.Namespace) -> list[str]:
+    """As the trainers run: channels_last with fused SGD; the same with --precision bf16; and with --compile on top."""
+    return ["eager", "channels_last", "bf16", *(["compiled"] if options.compile else [])]
 
 
 def training_step(model: nn.Module, images: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -132,24 +141,25 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--members-only", action="store_true")
+    parser.add_argument("--only", choices=("forward", "training", "members"), help="one of the three tables")
     options = parser.parse_args()
     rate = matmul_rate(options.device)
     print(f"{options.device}, {torch.get_num_threads()} threads, matrix products at {rate:.0f} GFLOP/s")
     networks = sorted({(member.branch, member.arch, member.size) for member in MEMBERS.values()})
-    if not options.members_only:
+    if options.only in (None, "forward"):
         forms = ["eager", "channels_last", "folded", "fastest", "bf16", *(["compiled"] if options.compile else [])]
         print(f"\nforward, ms an image (SlowFast: a clip of {FRAMES} frames)")
         print(f"{'network':<16}{'px':>5}{'GFLOP':>9}{''.join(f'{form:>15}' for form in forms)}{'of floor':>10}")
         for network in networks:
             print(forward_row(*network, options, rate), flush=True)
-        print(f"\ntraining step, ms an item\n{'network':<16}{'batch':>24}{'eager':>15}{'channels_last':>15}")
+    if options.only in (None, "training"):
+        forms = "".join(f"{form:>15}" for form in training_forms(options))
+        print(f"\ntraining step, ms an item\n{'network':<16}{'batch':>24}{forms}")
         for branch, arch, _ in networks:
             print(training_row(branch, arch, options), flush=True)
-    seconds = [all_members(options.device) for _ in range(options.repeat)]
-    print(
-        f"\nall eleven members on {FRAMES} frames of one face: {statistics.median(seconds):.1f} s (reference on two cores: 134 s)"
-    )
+    if options.only in (None, "members"):
+        seconds = statistics.median(all_members(options.device) for _ in range(options.repeat))
+        print(f"\nall eleven members on {FRAMES} frames of one face: {seconds:.1f} s (reference on two cores: 134 s)")
 
 
 if __name__ == "__main__":
