@@ -39,6 +39,8 @@ TRAINING = {"slowfast50": (2, 3, 32, 224, 224), "resnet34": (8, 3, 224, 224)}  #
 def timed(work: Callable[[], object], repeat: int, device: str) -> float:
     """Median seconds of a call, after one to warm up."""
     work()
+    if device == "cuda":
+        torch.cuda.synchronize()
     seconds = []
     for _ in range(repeat):
         began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import math
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import torch
 
 from common.errors import BadInputError
 from tests.conftest import ROOT, wait_for
-from tests.tiny import command, one_thread, write_crops
+from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
 from training.distributed import Place, World, checked, place
 
@@ -86,36 +87,47 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
 
 def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
     """Sums over three depend on how the gradients are grouped, which must not change after a stop."""
-    settings = {"reference_world_size": 3, "val_freq": 2}
+    values = {"reference_world_size": 3, "val_freq": 2}
     for name in ("whole", "resumed"):
         if name == "resumed":
             folder(tmp_path / name).mkdir(parents=True)
             shutil.copy(folder(tmp_path / "whole") / "ckpt_iter_2.pth.tar", folder(tmp_path / name))
-        torchrun(3, command(crops, tmp_path / name, "--recover", **settings), check=True)
+        torchrun(3, command(crops, tmp_path / name, "--recover", **values), check=True)
     ours, expected = (read_checkpoint(folder(tmp_path / name) / "ckpt_iter_4.pth.tar") for name in ("resumed", "whole"))
     assert all(torch.equal(ours["state_dict"][name], value) for name, value in expected["state_dict"].items())
 
 
+@pytest.mark.slurm
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
-def test_any_number_of_processes_validates_to_the_same_scores(crops, alone, tmp_path, processes):
+def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alone, tmp_path, processes):
     """--evaluate, of a range of checkpoints, on ten samples: one prediction each, none lost, none twice."""
     shutil.copytree(folder(alone), folder(tmp_path))
     path = folder(tmp_path) / "ckpt_iter_4_val_30-39.csv"
     path.unlink()
-    arguments = command(crops, tmp_path, "--evaluate", "3:4")
-    if processes == 1:
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=one_thread(), capture_output=True, text=True, check=True)
-    else:
-        done = torchrun(processes, arguments, check=True)
+    (tmp_path / "dist").mkdir()
+    words = [
+        "sh",
+        "image_based/train.sh",
+        CONFIG,
+        "debug",
+        tmp_path / "dist",
+        "evaluation",
+        "--datetime",
+        "now",
+        "--evaluate",
+        "3:4",
+    ]
+    environment = small_slurm(slurm, processes, *settings(crops), "--experiments", tmp_path)
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "evaluated 1 checkpoints, 0 damaged" in done.stdout
     assert [row["video"] for row in rows(tmp_path, 4)] == [f"part_0/v{number}" for number in range(5)]
     for ours, expected in zip(rows(tmp_path, 4), rows(alone, 4), strict=True):
         assert float(ours["probability"]) == pytest.approx(float(expected["probability"]), abs=2e-6)
     (line,) = csv.DictReader((folder(tmp_path) / "evaluation.csv").open())
     assert (line["step"], line["set"]) == ("4", "val_30-39")
-    assert float(line["video_logloss_balanced"]) == pytest.approx(
-        read_checkpoint(folder(alone) / "ckpt_iter_4.pth.tar")["best_loss"]
-    )
+    best = read_checkpoint(folder(alone) / "ckpt_iter_4.pth.tar")["best_loss"]
+    assert float(line["video_logloss_balanced"]) == pytest.approx(best, abs=1e-5)
 
 
 def test_an_evaluation_says_what_is_missing_or_damaged(run, crops, alone, tmp_path):
@@ -182,6 +194,43 @@ def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
     assert {value.dtype for value in content.values()} == {torch.float32, torch.int64}
 
 
+def test_a_track_without_a_readable_crop_ends_the_process(run, crops, tmp_path):
+    done = run(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=60)
+    assert done.returncode == 2
+    assert "none of 2 crops is readable" in done.stderr
+
+
+def test_a_run_that_ended_while_it_validated_validates_again(crops, alone, tmp_path):
+    """Its checkpoint is there, its table is not; the last step is done, its mark is not set."""
+    shutil.copytree(folder(alone), folder(tmp_path))
+    for name in ("finished", "ckpt_best.pth.tar", "ckpt_iter_4_val_30-39.csv"):
+        (folder(tmp_path) / name).unlink()
+    content = read_checkpoint(folder(tmp_path) / "ckpt_iter_4.pth.tar")
+    torch.save(content | {"best_loss": math.inf}, folder(tmp_path) / "ckpt_iter_4.pth.tar")
+    words = [sys.executable, *command(crops, tmp_path, "--recover")]
+    subprocess.run(words, cwd=ROOT, env=one_thread(), check=True, capture_output=True)
+    assert rows(tmp_path, 4) == rows(alone, 4)
+    for name in ("ckpt_iter_4", "ckpt_best"):
+        assert read_checkpoint(folder(tmp_path) / f"{name}.pth.tar")["best_loss"] == pytest.approx(content["best_loss"])
+    assert (folder(tmp_path) / "finished").is_file()
+
+
+def test_momentum_that_lies_otherwise_in_memory_is_the_same(crops, tmp_path):
+    """As in checkpoints of the reference: contiguous, where ours are channels last."""
+    short = {"lr_scheduler.max_iter": 4, "val_freq": 2}
+    words = [sys.executable, *command(crops, tmp_path, "--recover", **short)]
+    subprocess.run(words, cwd=ROOT, env=one_thread(), check=True, capture_output=True)
+    expected = read_checkpoint(folder(tmp_path) / "ckpt_iter_3.pth.tar")["state_dict"]
+    content = read_checkpoint(folder(tmp_path) / "ckpt_iter_2.pth.tar")
+    for state in content["optimizer"]["state"].values():
+        state["momentum_buffer"] = state["momentum_buffer"].contiguous()
+    torch.save(content, folder(tmp_path) / "ckpt_iter_2.pth.tar")
+    (folder(tmp_path) / "ckpt_iter_3.pth.tar").unlink()
+    subprocess.run(words, cwd=ROOT, env=one_thread(), check=True, capture_output=True)
+    again = read_checkpoint(folder(tmp_path) / "ckpt_iter_3.pth.tar")["state_dict"]
+    assert all(torch.equal(again[name], value) for name, value in expected.items())
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
     run(*command(crops, tmp_path, "--keep", 2, **{"lr_scheduler.max_iter": 4, "val_freq": 1}))
     kept = sorted(path.name for path in folder(tmp_path).glob("ckpt_*.pth.tar"))
@@ -191,11 +240,17 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
     done = run(*command(crops, tmp_path, "--recover"))
     assert "ckpt_iter_3.pth.tar is damaged, trying the one before" in done.stdout
     assert "steps 3 to 4" in done.stdout
+    for path in folder(tmp_path).glob("ckpt_iter_*.pth.tar"):
+        path.write_bytes(b"cut off")
+    hopeless = run(*command(crops, tmp_path, "--recover"), check=False)
+    assert (hopeless.returncode, "is sound: remove them to begin again" in hopeless.stderr) == (2, True)
 
 
-def test_a_non_finite_loss_names_step_and_samples(run, crops, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_non_finite_loss_names_step_and_samples(run, crops, tmp_path, workers):
+    """And ends the process, loaders included."""
     rates = {"lr_scheduler.base_lr": "1.0e+30", "lr_scheduler.warmup_lr": "1.0e+30"}
-    done = run(*command(crops, tmp_path, **rates), check=False)
+    done = run(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=60)
     assert done.returncode != 0
     assert "the loss of step 1 is nan" in done.stderr
     assert "samples of step 1 on rank 0: part_0/v" in done.stderr

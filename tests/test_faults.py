@@ -89,11 +89,12 @@ def ranks(lab):
         try:
             words, variables = (entry / "cmdline").read_bytes().split(b"\0"), (entry / "environ").read_bytes().split(b"\0")
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            started_by = Path(f"/proc/{parent}/cmdline").read_bytes()
         except (OSError, IndexError):
             continue  # gone meanwhile
         if str(lab.dist).encode() in words and b"-m" in words:
             place = dict(word.split(b"=", 1) for word in variables if b"=" in word)
-            if b"SLURM_PROCID" in place and b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes():
+            if b"SLURM_PROCID" in place and b"slurmstepd" in started_by:
                 found[int(place[b"SLURM_PROCID"])] = int(entry.name)
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.tiny import settings, small_slurm, write_crops
+from tests.tiny import checkout, settings, small_slurm, write_crops
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
@@ -122,3 +122,25 @@ def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
     assert "done: 3 steps" in done.stdout
     assert list(tmp_path.glob("runs/b0_aug_rgb_299/*/finished"))
     assert list((tmp_path / "dist").iterdir()) == []
+
+
+@pytest.mark.slurm
+def test_the_batch_job_puts_8_tasks_on_one_of_its_nodes_and_16_on_both(tmp_path, slurm):
+    """With the reference's numbers; what stands in for Python says where it runs."""
+    checkout(tmp_path)
+    (tmp_path / "dist").mkdir()
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\necho " $SLURM_PROCID/$SLURM_STEP_NUM_TASKS $SLURMD_NODENAME $SLURM_CPUS_PER_TASK $CUDA_VISIBLE_DEVICES"\n'
+    )
+    python.chmod(0o755)
+    environment = {name: value for name, value in slurm.items() if not name.startswith(("NTASKS", "GPUS_", "CPUS_"))}
+    words = ["sbatch", "--wait", "--output=batch.log", "train.sbatch", "debug", str(tmp_path / "dist")]
+    done = subprocess.run(words, cwd=tmp_path, env=environment | {"PYTHON": str(python)}, timeout=120, check=False)
+    said = (tmp_path / "batch.log").read_text()
+    assert done.returncode == 0, said
+    gpus = "0,1,2,3,4,5,6,7"
+    for task in range(16):
+        node = f"n{1 + task // 8}"
+        assert said.count(f" {task}/16 {node} 5 {gpus}\n") == 4
+        assert said.count(f" {task}/8 n1 5 {gpus}\n") + said.count(f" {task}/8 n2 5 {gpus}\n") == (7 if task < 8 else 0)

@@ -120,8 +120,8 @@ def process_group(device: str, folder: Path | None = None, patience: float = 600
             index = torch.cuda.current_device() if device == "cuda" else None
             control = distributed.new_group(backend="gloo", timeout=timeout) if device == "cuda" and here.size > 1 else None
             yield World(here.rank, here.size, torch.device(device, index), bf16, control)
+            distributed.destroy_process_group()  # not after an error: it may wait for others
         finally:
-            distributed.destroy_process_group()
             if here.rank == 0 and not here.torchrun:
                 meeting.unlink(missing_ok=True)
 
@@ -140,10 +140,13 @@ def checked(folder: Path | None) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the files of jobs that Slurm does not know any more; where squeue does not answer, none."""
-    answer = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=False)
-    if answer.returncode == 0:
-        for path in folder.glob("group-*"):
-            match = re.fullmatch(r"group-(\d+)-[\d-]+", path.name)
-            if match and match[1] not in answer.stdout.split():
-                path.unlink(missing_ok=True)
+    """Remove this user's files of jobs that Slurm does not know any more; where squeue does not answer, none."""
+    old = [path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()]  # before asking: a job may begin now
+    try:
+        answer = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return
+    for path in old:
+        match = re.fullmatch(r"group-(\d+)-[\d-]+", path.name)
+        if match and match[1] not in answer.stdout.split():
+            path.unlink(missing_ok=True)

@@ -39,11 +39,10 @@ def evaluate(
         raise BadInputError(f"{folder} has no checkpoint in that range" if sets else "the config names no validation list")
     rows, damaged = [], 0
     for path in chosen:
-        try:
-            load_weights(network, read_checkpoint(path)["state_dict"], str(path))
-        except CheckpointError as error:
+        damage = load(network, path)
+        if world.any(damage is not None):  # all or none: one rank's disk may fail it
             damaged += 1
-            say(world, str(error))
+            say(world, str(damage or f"{path} is damaged, another rank says"))
             continue
         for name, data in sets.items():
             validation = validate(network, data, config, world, beat)
@@ -58,6 +57,15 @@ def evaluate(
         write_text(folder / "evaluation.csv", table.getvalue())
     say(world, f"evaluated {len(chosen) - damaged} checkpoints, {damaged} damaged; {folder / 'evaluation.csv'}")
     return 1 if damaged else 0
+
+
+def load(network: nn.Module, path: Path) -> CheckpointError | None:
+    """Load a checkpoint's weights; return what is wrong with it."""
+    try:
+        load_weights(network, read_checkpoint(path)["state_dict"], str(path))
+    except CheckpointError as error:
+        return error
+    return None
 
 
 def say(world: World, text: str) -> None:

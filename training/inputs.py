@@ -1,6 +1,7 @@
 """The one way from a face crop to a network's input, in training and at inference."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,10 +19,18 @@ def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[fl
     if color == "bgr":
         images = images.flip(-1)
     width = images.shape[-2]
-    scale = torch.tensor([1 / (255 * value) for value in std], device=images.device).repeat(width)
-    shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=images.device).repeat(width)
+    scale, shift = row_of(tuple(mean), tuple(std), width, images.device)
     rows = images.flatten(-2).to(torch.float32, copy=True)
     return rows.mul_(scale).add_(shift).unflatten(-1, (width, 3)).movedim(-1, -3)
+
+
+@lru_cache
+@torch.inference_mode(False)
+def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factors and summands of a row of pixels [3 * width]; kept, as copying them to a GPU would make every step wait for it."""
+    scale = torch.tensor([1 / (255 * value) for value in std], device=device)
+    shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=device)
+    return scale.repeat(width), shift.repeat(width)
 
 
 def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:

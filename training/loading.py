@@ -4,8 +4,10 @@ Loader processes are forked from a server without threads: a training has thread
 may hang for ever.
 """
 
+import atexit
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable
 from multiprocessing.forkserver import ensure_running, set_forkserver_preload
@@ -20,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from common.stage import cores
 from training.config import TrainingConfig
 from training.sampler import TrainingSampler
-from training.watch import ignoring_requests_to_stop
+from training.watch import TO_STOP, ignoring_requests_to_stop
 
 
 class TrainingSet(Protocol):
@@ -58,12 +60,20 @@ def start_loader_server(*modules: str) -> None:
     with ignoring_requests_to_stop():  # Slurm signals every process; these two end with their training
         ensure_resource_tracker()
         ensure_running()
+    atexit.register(kill_loaders)
+
+
+def kill_loaders() -> None:
+    """At the end of a training that failed: its loaders wait for their next task and do not hear SIGTERM."""
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def start_worker(number: int) -> None:
     """One thread for OpenCV, no ear for requests to stop, and the end when the training is killed."""
     cv2.setNumThreads(1)
-    ignoring_requests_to_stop().__enter__()
+    for request in TO_STOP:
+        signal.signal(request, signal.SIG_IGN)
     threading.Thread(target=end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 

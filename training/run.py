@@ -38,6 +38,7 @@ from training.checkpoint import (
     prune_checkpoints,
     read_checkpoint,
     save_checkpoint,
+    step_of,
 )
 from training.config import TrainingConfig, dump_config, load_config
 from training.distributed import World, place, process_group
@@ -72,7 +73,7 @@ def run_training(options: argparse.Namespace, parts: Parts) -> int:
     if config.workers:
         package = parts.train_set.__module__.partition(".")[0]
         start_loader_server(f"{package}.dataset", f"{package}.models", __name__)
-    asked_to_stop = StopRequest()
+    asked_to_stop = StopRequest() if options.evaluate is None else None  # SIGTERM ends an evaluation at once
     runs, bf16 = options.experiments / config.save_path, options.precision == "bf16"
     with ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(place().rank, options.stall_timeout))
@@ -113,7 +114,7 @@ class Run:
 
     def __init__(
         self, config: TrainingConfig, folder: Path, world: World, parts: Parts, options: argparse.Namespace,
-        asked_to_stop: StopRequest, watchdog: Watchdog,
+        asked_to_stop: StopRequest | None, watchdog: Watchdog,
     ) -> None:  # fmt: skip
         self.config, self.folder, self.world, self.keep = config, folder, world, options.keep
         self.asked_to_stop, self.watchdog = asked_to_stop, watchdog
@@ -137,17 +138,35 @@ class Run:
     def recover(self) -> int:
         """Load the newest sound checkpoint, if there is one, on every rank the same; return the step to go on with."""
         for path in self.world.gather(checkpoints(self.folder) if self.world.rank == 0 else None)[0]:
-            try:
-                content = read_checkpoint(path)
-                load_weights(self.model.module, content["state_dict"], str(path))
-                self.optimizer.load_state_dict(content["optimizer"])
-            except (CheckpointError, KeyError) as error:
-                self.log(f"{path} is damaged, trying the one before: {error}")
-                continue
-            self.best = content["best_loss"]
-            self.log(f"going on after {path}")
-            return content["step"] + 1
+            damage = self.load(path)
+            if not self.world.any(damage is not None):  # all or none: one rank's disk may fail it
+                self.log(f"going on after {path}")
+                return step_of(path) + 1
+            self.log(f"{path} is damaged, trying the one before: {damage or 'another rank says so'}")
+        if newest_checkpoint(self.folder):
+            raise CheckpointError(f"no checkpoint in {self.folder} is sound: remove them to begin again")
         return 0
+
+    def load(self, path: Path) -> Exception | None:
+        """Take weights, momentum and best loss from a checkpoint; return what is wrong with it."""
+        try:
+            content = read_checkpoint(path)
+            load_weights(self.model.module, content["state_dict"], str(path))
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.best = content["best_loss"]
+        except (CheckpointError, KeyError, ValueError) as error:
+            return error
+        for parameter, state in self.optimizer.state.items():  # the file's may lie otherwise in memory, which fused SGD ignores
+            if state.get("momentum_buffer") is not None:
+                state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
+        return None
+
+    def validation_is_due(self) -> bool:
+        """Whether the run ended between a checkpoint and the end of its validation."""
+        step, last = self.start - 1, self.config.lr_scheduler.max_iter - 1
+        tables = [self.folder / f"ckpt_iter_{step}_{name}.csv" for name in self.validation_sets]
+        missing = step > 0 and not all(table.is_file() for table in tables)
+        return self.world.gather(missing and (step % self.config.val_freq == 0 or step == last))[0]
 
     def go(self) -> None:
         """Train to the end, or until told to stop."""
@@ -157,6 +176,8 @@ class Run:
             f"{world.size} process{'es' * (world.size > 1)} for the reference's {config.reference_world_size}, {world.device}"
         )
         began = time.perf_counter()
+        if self.validation_is_due():
+            self.checkpoint(self.start - 1)
         sampler = TrainingSampler(
             self.train_set, scheduler.max_iter, config.batch_size, self.shares, config.reference_world_size, self.start
         )
@@ -198,15 +219,20 @@ class Run:
         self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  waited for data {means['waited']:.0%}  ETA {left}{note}")
 
     def checkpoint(self, step: int) -> None:
-        """Validate on all ranks; write the per-video CSVs, then the checkpoint."""
+        """Write the checkpoint, so that nothing is lost whatever happens next; validate on all ranks; write it anew if best."""
         self.world.share_buffers(self.model)
-        losses = [self.validate(name, data, step) for name, data in self.validation_sets.items()]
-        if self.world.rank:
-            return
+        if self.world.rank == 0:
+            self.save(step, best=False)
+        try:
+            losses = [self.validate(name, data, step) for name, data in self.validation_sets.items()]
+        except NonFiniteLossError:
+            checkpoint_path(self.folder, step).unlink(missing_ok=True)
+            raise
         balanced = losses[0] if losses else math.nan  # the first set decides
-        best = balanced < self.best
-        self.best = min(self.best, balanced) if not math.isnan(balanced) else self.best
-        self.save(step, best)
+        if balanced < self.best:
+            self.best = balanced
+            if self.world.rank == 0:
+                self.save(step, best=True)
 
     def after_step(self) -> bool:
         """Tell the watchdog; whether this process was asked to stop."""

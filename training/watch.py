@@ -8,8 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-POLLS = 20  # looks of the watchdog within its patience
-GRACE = 2.0  # seconds for the other processes' watchdogs to report, before the first one's end ends them all
+GRACE = 5.0  # seconds for the other processes' watchdogs to report, before the first one's end ends them all
 STALLED = 124  # the exit status of a stalled process, that of timeout(1)
 TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
 
@@ -44,6 +43,7 @@ class Watchdog(contextlib.AbstractContextManager):
 
     def __init__(self, rank: int, seconds: float) -> None:
         self.rank, self.seconds = rank, seconds
+        self.pause = min(1.0, seconds / 20)  # between looks
         self.idle = 0  # looks since the last beat
         self.off = threading.Event()
         self.thread = threading.Thread(target=self.watch, name="watchdog", daemon=True)
@@ -62,10 +62,10 @@ class Watchdog(contextlib.AbstractContextManager):
 
     def watch(self) -> None:
         """Look until the context ends."""
-        while not self.off.wait(self.seconds / POLLS):
+        while not self.off.wait(self.pause):
             self.idle += 1
-            if self.idle > POLLS:
-                self.report()
+            if self.idle * self.pause > self.seconds:
+                threading.Thread(target=self.report, daemon=True).start()  # which may hang with the file system
                 self.off.wait(GRACE)
                 if self.idle:  # else it went on after all
                     os._exit(STALLED)
@@ -75,7 +75,7 @@ class Watchdog(contextlib.AbstractContextManager):
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         lines = [f"stalled: nothing was done for {self.seconds:g} s; the threads stand at"]
         for number, frame in sys._current_frames().items():
-            if number != self.thread.ident:
+            if number not in (self.thread.ident, threading.get_ident()):
                 stack = "".join(traceback.format_stack(frame)).rstrip().split("\n")
                 lines += [f"thread {names.get(number, number)}", *stack]
         with contextlib.suppress(OSError):  # a log that is gone must not keep the process
