@@ -50,17 +50,8 @@ class Lab:
 
     def submit(self, *options, **more):
         """Hand the batch script to Slurm; returns the job's number."""
-        words = [
-            "sbatch",
-            "--parsable",
-            "--output=batch.log",
-            "-n2",
-            "--gres=none",
-            *options,
-            "train.sbatch",
-            "debug",
-            str(self.dist),
-        ]
+        words = ["sbatch", "--parsable", "--output=batch.log", "-N1", "-n2", "--gres=none", *options, "train.sbatch", "debug"]
+        words.append(str(self.dist))
         done = subprocess.run(words, cwd=self.root, env=self.environment | more, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
