@@ -52,9 +52,10 @@ class Watchdog(contextlib.AbstractContextManager):
         self.thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.off.set()
-        self.thread.join()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:  # after an error it goes on watching: the way out may hang as well
+            self.off.set()
+            self.thread.join()
 
     def beat(self) -> None:
         """Something was done: a step, a batch of validation."""

@@ -1,0 +1,186 @@
+"""How good a submission is: measures with 95 % intervals, over all videos, by status and by subset; calibration; pictures.
+
+Reads  submission.csv (`filename,label`), the statuses in submission.jsonl beside it if it is there, and the truth: a metadata.json
+       of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
+Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with --fit a calibration
+
+Intervals come from drawing originals, each with its fakes, with replacement: videos of one person are not independent.
+
+    python -m inference.evaluate submission.csv metadata.json
+    python -m inference.evaluate half1.csv labels.csv --fit calibration.json
+    python -m inference.evaluate half2.csv labels.csv --apply calibration.json
+"""
+
+import argparse
+import csv
+import json
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_curve
+
+from common.atomic import atomic_file, write_text
+from common.errors import BadInputError
+from common.stage import positive, run_script
+from inference.quality import BINS, Calibration, fit_calibration, intervals, measures
+
+LABELS = {"REAL": 0, "FAKE": 1, "0": 0, "1": 1}
+
+
+class Truth(NamedTuple):
+    """What is known of a video: label 1 for FAKE, the original that it stems from (itself, for one), a subset or ''."""
+
+    label: int
+    original: str
+    subset: str
+
+
+class Videos(NamedTuple):
+    """Arrays of one length: labels, scores, originals, and by what a part may be chosen."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    originals: np.ndarray
+    parts: dict[str, np.ndarray]  # "status", "subset"
+
+
+def read_truth(path: Path) -> dict[str, Truth]:
+    """By file name. Raises BadInputError for what is no such file."""
+    try:
+        if path.suffix == ".json":
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            rows = [{"filename": name, **entry} for name, entry in entries.items()]
+        else:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        return {row["filename"]: Truth(LABELS[row["label"]], row.get("original") or row["filename"], row.get("subset") or "")
+                for row in rows}  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}") from error
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """A submission. Raises BadInputError for a missing column, a repeated name, a label outside [0, 1]."""
+    scores: dict[str, float] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                name, score = row["filename"], float(row["label"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise BadInputError(f"{path}:{number}: not filename,label: {error!r}") from error
+            if not 0 <= score <= 1 or name in scores:
+                raise BadInputError(f"{path}:{number}: {name} stands there twice or has no score in [0, 1]: {score}")
+            scores[name] = score
+    return scores
+
+
+def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
+    """The videos of which the truth is known, and how many of the submission's are not. Raises BadInputError if none is."""
+    scores = read_scores(submission)
+    known = [name for name in scores if name in truth]
+    if not known:
+        raise BadInputError(f"{submission} and the truth have no video in common")
+    lines = submission.with_suffix(".jsonl")
+    rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
+    statuses = {row["filename"]: row["status"] for row in rows}
+    told = [truth[name] for name in known]
+    parts = {"status": np.array([statuses.get(name, "") for name in known]), "subset": np.array([one.subset for one in told])}
+    values = np.array([one.label for one in told]), np.array([scores[name] for name in known])
+    return Videos(*values, np.array([one.original for one in told]), parts), len(scores) - len(known)
+
+
+def evaluation(videos: Videos, rounds: int) -> dict[str, dict]:
+    """Measures of all videos with intervals, and of each status and subset without."""
+    found = measures(videos.labels, videos.scores)
+    ranges = intervals(videos.labels, videos.scores, videos.originals, rounds)
+    report = {"all": {"videos": len(videos.labels), **found, "intervals_95": ranges}}
+    for kind, values in videos.parts.items():
+        for value in sorted(set(values) - {""}):
+            part = values == value
+            report[f"{kind} {value}"] = {"videos": int(part.sum()), **measures(videos.labels[part], videos.scores[part])}
+    return report
+
+
+def draw(videos: Videos, folder: Path) -> None:
+    """The three pictures; a curve that one class alone does not define is left out."""
+    labels, scores = videos.labels, videos.scores
+
+    def roc(axes: Axes) -> None:
+        if len(set(labels.tolist())) == 2:
+            axes.plot(*roc_curve(labels, scores)[:2])
+        axes.plot((0, 1), (0, 1), ":", color="gray")
+        axes.set(xlabel="REAL taken for FAKE", ylabel="FAKE found", title="ROC")
+
+    def reliability(axes: Axes) -> None:
+        share, mean = calibration_curve(labels, scores, n_bins=BINS)
+        axes.plot(mean, share, "o-")
+        axes.plot((0, 1), (0, 1), ":", color="gray")
+        axes.set(xlabel="mean score", ylabel="share of FAKE", title="reliability", xlim=(0, 1), ylim=(0, 1))
+
+    def histogram(axes: Axes) -> None:
+        axes.hist([scores[labels == 0], scores[labels == 1]], bins=20, range=(0, 1), label=["REAL", "FAKE"])
+        axes.set(xlabel="score", ylabel="videos", title="scores")
+        axes.legend()
+
+    for panel in (roc, reliability, histogram):
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        panel(figure.subplots())
+        with atomic_file(folder / f"{panel.__name__}.png") as temporary:
+            figure.savefig(temporary, format="png", dpi=120)
+
+
+def without_nan(value: object) -> object:
+    """JSON has no NaN: null stands for what is not defined."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def main() -> int:
+    """Read, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("submission", type=Path, metavar="CSV")
+    parser.add_argument("truth", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label[,original][,subset]")
+    parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation")
+    parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
+    calibration = parser.add_mutually_exclusive_group()
+    calibration.add_argument("--fit", type=Path, metavar="JSON", help="write the calibration that fits these videos best")
+    calibration.add_argument("--apply", type=Path, metavar="JSON", help="measure scores after a calibration fitted on others")
+    options = parser.parse_args()
+    videos, unknown = join(options.submission, read_truth(options.truth))
+    if options.fit:
+        try:
+            fitted = fit_calibration(videos.labels, videos.scores)
+        except ValueError as error:
+            raise BadInputError(f"--fit: {error}") from error
+        write_text(options.fit, json.dumps(fitted._asdict()) + "\n")
+        print(f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {options.fit}")
+    if options.apply:
+        try:
+            applied = Calibration(**json.loads(options.apply.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise BadInputError(f"--apply {options.apply}: no calibration of --fit: {error}") from error
+        videos = videos._replace(scores=applied.apply(videos.scores))
+    report = evaluation(videos, options.rounds)
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_text(options.output / "evaluation.json", json.dumps(without_nan(report), indent=1) + "\n")
+    draw(videos, options.output)
+    for part, values in report.items():
+        ranges = values.get("intervals_95", {})
+        print(f"{part}: {values['videos']} videos")
+        for name in (name for name in values if name not in ("videos", "intervals_95")):
+            between = "  [{:.4f}, {:.4f}]".format(*ranges[name]) if name in ranges else ""
+            print(f"  {name:<26}{values[name]:>8.4f}{between}")
+    print(f"evaluate: {len(videos.labels)} videos, {unknown} without known truth left out; {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,99 @@
+"""How good scores are: the measures of `inference.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure functions.
+
+A measure that its videos do not define (the area under the curve of one class, for example) is NaN.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+
+from training.metrics import VideoScore, summarise
+
+BINS = 10  # of the expected calibration error
+RECALLS = (0.1, 0.5, 0.9)
+EDGE = 1e-6  # scores are at least so far from 0 and 1 when their logit is taken
+
+
+class Calibration(NamedTuple):
+    """logit of the calibrated score = (logit of the score - shift) / temperature."""
+
+    temperature: float
+    shift: float
+
+    def apply(self, scores: np.ndarray) -> np.ndarray:
+        """Scores in [0, 1] -> calibrated scores."""
+        return 1 / (1 + np.exp(-(logit(scores) - self.shift) / self.temperature))
+
+
+def logit(scores: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p))."""
+    inside = np.clip(scores, EDGE, 1 - EDGE)
+    return np.log(inside / (1 - inside))
+
+
+def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
+    """Platt's method: the temperature and shift of least log loss. Raises ValueError unless both classes are there, or where
+    higher scores do not go with FAKE."""
+    fit = LogisticRegression(C=math.inf).fit(logit(scores)[:, None], labels)
+    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if slope <= 0:
+        raise ValueError("higher scores do not go with FAKE: there is nothing to calibrate")
+    return Calibration(1 / slope, -intercept / slope)
+
+
+def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """All measures. Log losses are the contest's (clipped at 1e-15)."""
+    losses = summarise({str(at): VideoScore(*pair) for at, pair in enumerate(zip(labels.tolist(), scores.tolist(), strict=True))})
+    both = len(set(labels.tolist())) == 2
+    found = {
+        "log_loss": losses["video_logloss"],
+        "balanced_log_loss": losses["video_logloss_balanced"] if both else math.nan,
+        "auc": float(roc_auc_score(labels, scores)) if both else math.nan,
+        "eer": equal_error_rate(labels, scores) if both else math.nan,
+        "accuracy": float(np.mean((scores > 0.5) == labels)),
+    }
+    precision, recall, _ = precision_recall_curve(labels, scores) if labels.any() else (np.ones(1), np.zeros(1), None)
+    for wanted in RECALLS:
+        reached = precision[recall >= wanted]
+        found[f"precision_at_recall_{wanted}"] = float(reached.max()) if len(reached) else math.nan
+    return found | {"ece": expected_calibration_error(labels, scores)}
+
+
+def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Where as large a share of REAL is taken for FAKE as the other way round, between the thresholds that there are."""
+    false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
+    gap = (1 - true) - false  # falls from 1 to -1
+    after = int(np.argmax(gap <= 0))
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(false[after - 1] + share * (false[after] - false[after - 1]))
+
+
+def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean distance of score and share of FAKE over bins of equal width, weighted by their videos."""
+    bins = np.minimum((scores * BINS).astype(int), BINS - 1)
+    distance = sum(abs(scores[bins == number].sum() - labels[bins == number].sum()) for number in range(BINS))
+    return float(distance / len(labels))
+
+
+def intervals(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, rounds: int, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of all measures, by drawing whole groups (an original and its fakes) with replacement."""
+    random = np.random.default_rng(seed)
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    drawn: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        chosen = np.concatenate([members[at] for at in random.integers(len(members), size=len(members))])
+        for name, value in measures(labels[chosen], scores[chosen]).items():
+            drawn.setdefault(name, []).append(value)
+    return {name: percentiles(np.array(values)) for name, values in drawn.items()}
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """2.5 % and 97.5 % of the values that are defined."""
+    defined = values[~np.isnan(values)]
+    low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (math.nan, math.nan)
+    return float(low), float(high)

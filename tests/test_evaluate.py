@@ -1,0 +1,161 @@
+"""How good a submission is: measures by hand, intervals by original, calibration, and the command on files good and bad."""
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from inference.quality import Calibration, equal_error_rate, expected_calibration_error, fit_calibration, intervals, measures
+
+LABELS = np.array([0, 0, 0, 1, 1])
+SCORES = np.array([0.1, 0.4, 0.8, 0.35, 0.9])
+
+
+def test_measures_by_hand():
+    found = measures(LABELS, SCORES)
+    real, fake = [-math.log(1 - score) for score in (0.1, 0.4, 0.8)], [-math.log(score) for score in (0.35, 0.9)]
+    assert found["log_loss"] == pytest.approx((sum(real) + sum(fake)) / 5)
+    assert found["balanced_log_loss"] == pytest.approx((sum(real) / 3 + sum(fake) / 2) / 2)
+    assert found["auc"] == pytest.approx(4 / 6)  # pairs in the right order: .35 > .1, .9 > all three
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["precision_at_recall_0.5"] == 1
+    assert found["precision_at_recall_0.9"] == pytest.approx(2 / 4)
+    assert found["ece"] == pytest.approx((0.1 + 0.4 + 0.8 + 0.65 + 0.1) / 5)  # five bins of one
+
+
+def test_certain_mistakes_cost_what_the_contest_says():
+    assert measures(np.array([1, 0]), np.array([0.0, 1.0]))["log_loss"] == pytest.approx(-math.log(1e-15), rel=1e-3)
+
+
+def test_equal_error_rate():
+    assert equal_error_rate(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])) == 0
+    assert equal_error_rate(np.array([0, 0, 1, 1]), np.array([0.1, 0.8, 0.2, 0.9])) == pytest.approx(0.5)
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 20000)
+    assert equal_error_rate(labels, random.normal(labels, 1)) == pytest.approx(0.3085, abs=0.01)  # normal: P(x > .5)
+
+
+def test_calibrated_scores_have_no_calibration_error():
+    random = np.random.default_rng(0)
+    scores = random.random(50000)
+    labels = (random.random(50000) < scores).astype(int)
+    assert expected_calibration_error(labels, scores) < 0.01
+    assert expected_calibration_error(labels, np.clip(scores + 0.2, 0, 1)) > 0.1
+
+
+def test_a_known_calibration_is_found_and_undone():
+    random = np.random.default_rng(0)
+    true = random.random(50000)
+    labels = (random.random(50000) < true).astype(int)
+    skewed = 1 / (1 + np.exp(-(3 * np.log(true / (1 - true)) + 0.5)))
+    fitted = fit_calibration(labels, skewed)
+    assert fitted.temperature == pytest.approx(3, rel=0.05)
+    assert fitted.shift == pytest.approx(0.5, abs=0.1)
+    np.testing.assert_allclose(Calibration(3, 0.5).apply(skewed), true, atol=0.02)
+    with pytest.raises(ValueError, match="nothing to calibrate"):
+        fit_calibration(1 - labels, skewed)
+
+
+def test_one_class_leaves_measures_undefined():
+    found = measures(np.zeros(3, int), np.array([0.1, 0.2, 0.3]))
+    assert [name for name, value in found.items() if math.isnan(value)] == [
+        "balanced_log_loss", "auc", "eer", "precision_at_recall_0.1", "precision_at_recall_0.5", "precision_at_recall_0.9",
+    ]  # fmt: skip
+
+
+def test_intervals_draw_originals_not_videos():
+    random = np.random.default_rng(0)
+    labels = np.tile([0, 1], 100)
+    scores = np.clip(random.normal(0.35 + 0.3 * labels, 0.2), 0, 1)
+    alone = intervals(labels, scores, np.arange(200), 200)["log_loss"]
+    together = intervals(labels, scores, np.zeros(200), 20)["log_loss"]
+    loss = measures(labels, scores)["log_loss"]
+    assert together == (pytest.approx(loss), pytest.approx(loss))  # one original: nothing else can be drawn
+    assert alone[0] < loss < alone[1]
+    spread = np.std([-math.log(score if label else 1 - score) for label, score in zip(labels, scores, strict=True)]) / math.sqrt(
+        200
+    )
+    assert alone[1] - alone[0] == pytest.approx(2 * 1.96 * spread, rel=0.3)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A submission of five videos and one more, its statuses, and the truth in both forms."""
+    names = [f"v{number}.mp4" for number in range(5)]
+    rows = [f"{name},{score}" for name, score in zip(names, SCORES, strict=True)]
+    (tmp_path / "submission.csv").write_text("\n".join(["filename,label", *rows, "stranger.mp4,0.5"]) + "\n")
+    statuses = [{"filename": name, "status": "no_face" if name == "v1.mp4" else "ok"} for name in names]
+    (tmp_path / "submission.jsonl").write_text("".join(json.dumps(row) + "\n" for row in statuses))
+    truth = {name: {"label": ("REAL", "FAKE")[label]} for name, label in zip(names, LABELS, strict=True)}
+    truth["v3.mp4"]["original"] = "v0.mp4"
+    (tmp_path / "metadata.json").write_text(json.dumps(truth))
+    (tmp_path / "labels.csv").write_text(
+        "filename,label,original,subset\n"
+        + "".join(f"{name},{label},,s{label}\n" for name, label in zip(names, LABELS, strict=True))
+    )
+    return tmp_path
+
+
+def evaluate(run, files, truth, *more, **options):
+    return run(
+        "-m",
+        "inference.evaluate",
+        files / "submission.csv",
+        files / truth,
+        "--output",
+        files / "out",
+        "--rounds",
+        50,
+        *more,
+        **options,
+    )
+
+
+def test_the_command_reports_everything(run, files):
+    done = evaluate(run, files, "metadata.json")
+    assert "evaluate: 5 videos, 1 without known truth left out" in done.stdout
+    report = json.loads((files / "out/evaluation.json").read_text())
+    assert set(report) == {"all", "status no_face", "status ok"}
+    assert report["all"]["auc"] == pytest.approx(4 / 6)
+    low, high = report["all"]["intervals_95"]["accuracy"]
+    assert low <= 3 / 5 <= high
+    assert (report["status no_face"]["videos"], report["status no_face"]["auc"]) == (1, None)
+    for name in ("roc", "reliability", "histogram"):
+        assert cv2.imread(str(files / f"out/{name}.png")).shape == (600, 600, 3)
+    first = (files / "out/evaluation.json").read_bytes()
+    evaluate(run, files, "metadata.json")
+    assert (files / "out/evaluation.json").read_bytes() == first
+    evaluate(run, files, "labels.csv")
+    assert {"subset s0", "subset s1"} < set(json.loads((files / "out/evaluation.json").read_text()))
+
+
+def test_a_calibration_goes_from_one_set_to_another(run, files):
+    evaluate(run, files, "metadata.json", "--fit", files / "calibration.json")
+    before = json.loads((files / "out/evaluation.json").read_text())["all"]
+    assert set(json.loads((files / "calibration.json").read_text())) == {"temperature", "shift"}
+    evaluate(run, files, "metadata.json", "--apply", files / "calibration.json")
+    after = json.loads((files / "out/evaluation.json").read_text())["all"]
+    assert after["log_loss"] < before["log_loss"]
+    assert after["auc"] == before["auc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("submission.csv", "name,score\na,1\n", "submission.csv:2: not filename,label"),
+        ("submission.csv", "filename,label\nv0.mp4,nan\n", "has no score in [0, 1]: nan"),
+        ("submission.csv", "filename,label\nv0.mp4,.1\nv0.mp4,.1\n", "submission.csv:3: v0.mp4 stands there twice"),
+        ("submission.csv", "filename,label\nother.mp4,.1\n", "have no video in common"),
+        ("metadata.json", "[1]", "each video needs a filename and a label"),
+        ("metadata.json", '{"v0.mp4": {"label": "MAYBE"}}', "each video needs a filename and a label"),
+        ("metadata.json", "{", "each video needs a filename and a label"),
+    ],
+)
+def test_files_that_make_no_sense(run, files, name, content, complaint):
+    (files / name).write_text(content)
+    done = evaluate(run, files, "metadata.json", check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert not (files / "out").exists()
