@@ -4,6 +4,8 @@ Reads  videos, folders of videos, or a CSV with a column `filename` (--list, loo
 Writes submission.csv (`filename,label`, in the order of the input; label = probability of FAKE) and submission.jsonl beside it,
        an object a video: filename, label, status, reason, frames, faces, members, image, video.
 
+Killed at any moment and run again, it goes on: the rows so far are in submission.partial.jsonl until all are done.
+
 status: ok, no_face, too_few_frames, decode_error, missing, unsupported; all but ok have the label .5. The exit status is 1 if a
 video could not be read.
 
@@ -34,6 +36,7 @@ from faces.crops import cut, plan_crops
 from faces.detector import FaceDetector, default_weights
 from faces.tracking import track_faces
 from faces.video import DecodeError, UnsupportedError, in_batches, probe, read_frames
+from inference.ledger import Ledger, state_of
 from inference.members import MODELS, Member, choose_members, load_member
 from inference.scoring import NO_SCORE, Vote, ensemble, image_frames, image_score, sampling_interval, video_score
 from training.inputs import memory_format, resize, to_input
@@ -198,18 +201,26 @@ def main() -> int:
     videos = find_videos(options.inputs, options.list, options.videos)
     chosen = choose_members(options.members, options.models)
     device = pick_device(options.device)
-    detector = FaceDetector(options.weights or default_weights(), device)
+    weights = options.weights or default_weights()
+    files = {name: state_of(options.models / member.file) for name, member in chosen.items()}
+    ledger = Ledger(options.output, {"members": files, "weights": state_of(weights), "device": device})
+    detector = FaceDetector(weights, device)
     members = {name: (member, load_member(member, options.models, device)) for name, member in chosen.items()}
     scorer = Scorer(detector, members, device)
     rows = []
     try:
         for name, path in tqdm(videos.items(), desc="predict", unit="video"):
-            rows.append({"filename": name} | scorer.score(path))
+            row = ledger.row(name, path)
+            if row is None:
+                row = {"filename": name} | scorer.score(path)
+                ledger.add(path, row)
+            rows.append(row)
             if rows[-1]["status"] in FAILED:
                 tqdm.write(f"predict: {name}: {rows[-1]['status']}: {rows[-1]['reason']}", file=sys.stderr)
     finally:  # whatever ends the loop, what is scored is not lost
         if rows:
             write_submission(options.output, rows)
+    ledger.close()
     statuses = Counter(row["status"] for row in rows)
     print(f"predict: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
     return 1 if any(statuses[status] for status in FAILED) else 0

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from itertools import islice
 
 import cv2
@@ -15,9 +17,10 @@ from faces.crops import cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
+from inference.ledger import Ledger
 from inference.members import MEMBERS
 from inference.scoring import image_frames, image_score
-from tests.conftest import still_video
+from tests.conftest import ROOT, still_video, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +157,39 @@ def test_a_member_that_gives_nan_ends_the_run_but_loses_no_row(run, videos, mode
     assert done.returncode == 2
     assert "member b0 (b0_rgb_58000.pth.tar) gives nan" in done.stderr
     assert (tmp_path / "s.csv").read_text() == "filename,label\nsky.MP4,0.50000000\n"
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models, tmp_path):
+    """kill -9 after the second video; what was scored is not scored again, unless its file changed."""
+    chosen = [tmp_path / name for name in ("one.mp4", "two.mp4", "three.mp4", "four.mp4")]
+    for path in chosen:
+        shutil.copy(videos / "äußerst.mp4", path)
+
+    def words(output):
+        return ["-m", "inference.predict", *chosen, "--models", models, "--members", "b0", "--device", "cpu", "--output", output]
+
+    run(*words(tmp_path / "whole.csv"))
+    output, partial = tmp_path / "killed.csv", tmp_path / "killed.partial.jsonl"
+    process = subprocess.Popen([sys.executable, *map(str, words(output))], cwd=ROOT, stderr=subprocess.DEVNULL)
+    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3)
+    process.kill()
+    process.wait()
+    assert not output.exists()
+    lines = partial.read_text().splitlines()
+    assert 3 <= len(lines) < 5
+    first = json.loads(lines[1])
+    first["row"]["label"] = 0.125  # to be seen that it is taken as it is
+    partial.write_text("\n".join([lines[0], json.dumps(first), *lines[2:]]) + '\n{"cut off')
+    chosen[1].touch()
+    (tmp_path / "torn.partial.jsonl").write_text('{"members"')  # killed in its first write
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
+    refused = run(*words(output), "--weights", models / MEMBERS["b0"].file, check=False)
+    assert (refused.returncode, "was begun with other members, weights or device" in refused.stderr) == (2, True)
+    run(*words(output))
+    whole = (tmp_path / "whole.csv").read_text().splitlines()
+    assert output.read_text().splitlines() == [whole[0], "one.mp4,0.12500000", *whole[2:]]
+    assert not partial.exists()
 
 
 def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):

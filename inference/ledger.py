@@ -1,0 +1,66 @@
+"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the video at work.
+
+The first line holds what the scores depend on; a ledger that was begun with something else is not gone on with.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from common.errors import BadInputError
+
+Row = dict[str, Any]
+
+
+def state_of(path: Path) -> list[str | int] | None:
+    """A file by path, size and time of change; None where there is none."""
+    if not path.is_file():
+        return None
+    facts = path.stat()
+    return [str(path), facts.st_size, facts.st_mtime_ns]
+
+
+class Ledger:
+    """Remembers the rows of videos that are scored."""
+
+    def __init__(self, output: Path, settings: dict[str, Any]) -> None:
+        """Read what an earlier run left beside `output`. Raises BadInputError if its settings were others."""
+        self.path = output.with_suffix(".partial.jsonl")
+        begun, *lines = self.read() or [None]
+        if begun not in (None, settings):
+            hint = "remove it, or choose another --output"
+            raise BadInputError(f"{self.path} was begun with other members, weights or device: {hint}")
+        self.rows: dict[str, tuple[object, Row]] = {line["row"]["filename"]: (line["source"], line["row"]) for line in lines}
+        if begun is None:
+            self.append(settings)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; a last one that was cut off is cut away."""
+        if not self.path.exists():
+            return []
+        whole = self.path.read_bytes().rpartition(b"\n")[0]
+        os.truncate(self.path, len(whole) + (len(whole) > 0))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise BadInputError(f"{self.path} is damaged, remove it: {error}") from error
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add a line in one write."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+
+    def row(self, name: str, video: Path) -> Row | None:
+        """The row of a video that is scored, unless its file is another one now."""
+        source, row = self.rows.get(name, (None, None))
+        return row if row is not None and source == state_of(video) else None
+
+    def add(self, video: Path, row: Row) -> None:
+        """A video is scored."""
+        self.append({"source": state_of(video), "row": row})
+
+    def close(self) -> None:
+        """The submission is written."""
+        self.path.unlink(missing_ok=True)
