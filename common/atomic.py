@@ -1,13 +1,15 @@
 """Writes that a kill cannot leave half done: everything goes to a temporary name and is renamed at the end."""
 
+import csv
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -97,3 +99,10 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows, the heads of the columns first, as CSV."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    write_text(path, table.getvalue())

@@ -13,8 +13,6 @@ video could not be read.
 """
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections import Counter
@@ -27,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common.atomic import write_text
+from common.atomic import write_table, write_text
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.layout import is_video, read_filenames
@@ -174,11 +172,7 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dic
 def write_submission(output: Path, rows: list[dict[str, Any]]) -> None:
     """Write the CSV and the JSON lines beside it, atomically, CSV last."""
     write_text(output.with_suffix(".jsonl"), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("filename", "label"))
-    writer.writerows((row["filename"], f"{row['label']:.8f}") for row in rows)
-    write_text(output, table.getvalue())
+    write_table(output, [("filename", "label"), *((row["filename"], f"{row['label']:.8f}") for row in rows)])
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -3,14 +3,12 @@
 Writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line for each: step, set, the four log losses.
 """
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import nn
 
-from common.atomic import write_text
+from common.atomic import write_table
 from common.errors import BadInputError
 from common.weights import CheckpointError
 from training.checkpoint import checkpoints, load_weights, read_checkpoint, step_of
@@ -52,9 +50,7 @@ def evaluate(
             for line in validation.lines(f"{name}, step {step_of(path)}"):
                 say(world, line)
     if world.rank == 0:
-        table = io.StringIO()
-        csv.writer(table, lineterminator="\n").writerows((("step", "set", *METRICS), *rows))
-        write_text(folder / "evaluation.csv", table.getvalue())
+        write_table(folder / "evaluation.csv", [("step", "set", *METRICS), *rows])
     say(world, f"evaluated {len(chosen) - damaged} checkpoints, {damaged} damaged; {folder / 'evaluation.csv'}")
     return 1 if damaged else 0
 

@@ -1,14 +1,12 @@
 """Scoring a validation set on all processes: one score a video, log losses, a CSV."""
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from common.atomic import write_text
+from common.atomic import write_table
 from training.config import TrainingConfig
 from training.distributed import World
 from training.engine import predict
@@ -35,11 +33,8 @@ class Validation(NamedTuple):
 
     def write(self, path: Path) -> None:
         """The scores as CSV: video,label,probability."""
-        table = io.StringIO()
-        rows = csv.writer(table, lineterminator="\n")
-        rows.writerow(("video", "label", "probability"))
-        rows.writerows((video, score.label, f"{score.probability:.6f}") for video, score in sorted(self.scores.items()))
-        write_text(path, table.getvalue())
+        rows = [(video, score.label, f"{score.probability:.6f}") for video, score in sorted(self.scores.items())]
+        write_table(path, [("video", "label", "probability"), *rows])
 
     def lines(self, name: str) -> list[str]:
         """What to print."""

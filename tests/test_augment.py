@@ -1,0 +1,49 @@
+"""Augmentation: how often and how far it changes a crop, and what each change does."""
+
+import numpy as np
+import pytest
+
+from image_based.transforms import line, motion, random_square
+from training.augment import Look, random_look
+
+
+def test_crops_are_squares_of_the_contracts_area_anywhere():
+    random = np.random.default_rng(0)
+    squares = np.array([random_square(100, 100, 0.88, random) for _ in range(2000)])
+    x, y, side = squares.T
+    assert (side.min(), side.max()) == (88, 100)
+    assert np.mean(side**2) == pytest.approx((0.88**2 + 1) / 2 * 100**2, rel=0.01)  # the area is drawn evenly
+    assert (x + side).max() == (y + side).max() == 100
+    assert x.min() == y.min() == 0
+    assert {random_square(50, 80, 1.0, random)[2] for _ in range(9)} == {50}
+
+
+def test_looks_are_drawn_as_often_as_the_contract_says():
+    random = np.random.default_rng(0)
+    looks = [random_look(random) for _ in range(4000)]
+    assert np.mean([look.flip for look in looks]) == pytest.approx(0.5, abs=0.03)
+    levels = np.array([look.levels for look in looks if look.levels])
+    assert len(levels) / 4000 == pytest.approx(0.5, abs=0.03)
+    np.testing.assert_allclose([levels.min(axis=0), levels.max(axis=0)], [[0.9, -63.75], [1.1, 63.75]], atol=0.4)
+    qualities = [look.quality for look in looks if look.quality]
+    assert len(qualities) / 4000 == pytest.approx(0.2, abs=0.03)
+    assert (min(qualities), max(qualities)) == (50, 100)
+    plain = [random_look(random, color_and_jpeg=False) for _ in range(99)]
+    assert {(look.levels, look.quality) for look in plain} == {(None, None)}
+
+
+def test_a_look_by_hand():
+    image = np.array([[[0, 100, 200], [10, 20, 250]]], np.uint8)
+    assert Look(True).apply(image).tolist() == [[[10, 20, 250], [0, 100, 200]]]
+    assert Look(False, (1.1, -20.0)).apply(image).tolist() == [[[0, 90, 200], [0, 2, 255]]]
+    gradient = np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3))
+    errors = [np.abs(Look(False, None, quality).apply(gradient).astype(int) - gradient).mean() for quality in (50, 100)]
+    assert errors[0] > errors[1]
+
+
+def test_motion_blur_kernels_are_lines_of_sum_1():
+    np.testing.assert_allclose(line(5, 0, 24), np.eye(5) / 5)
+    random = np.random.default_rng(0)
+    kernels = [motion(random) for _ in range(60)]
+    assert {len(kernel) for kernel in kernels} == {3, 5, 7}
+    assert [kernel.sum() for kernel in kernels] == pytest.approx([1] * 60)
