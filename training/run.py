@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
 from common.atomic import write_text
-from common.device import pick_device
+from common.device import keep_freed_memory, pick_device
 from common.weights import CheckpointError
 from training.checkpoint import (
     checkpoint_path,
@@ -73,6 +73,7 @@ def run_training(options: argparse.Namespace, parts: Parts) -> int:
     if config.workers:
         package = parts.train_set.__module__.partition(".")[0]
         start_loader_server(f"{package}.dataset", f"{package}.models", __name__)
+    keep_freed_memory()
     asked_to_stop = StopRequest() if options.evaluate is None else None  # SIGTERM ends an evaluation at once
     runs, bf16 = options.experiments / config.save_path, options.precision == "bf16"
     with ExitStack() as stack:
