@@ -1,12 +1,13 @@
 # make demo   the whole road on sample clips        make test   ruff and pytest
 # make bench  measurements                          make lint   ruff alone
 # make slurm-install   Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
+# make browser-install   Debian's Chromium, as root, for the tests that look at pages
 # Each sets up .venv when it is absent and installs only when the requirements changed. PYTHON=python3.12 chooses another.
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: demo test bench lint slurm-install
+.PHONY: demo test bench lint slurm-install browser-install
 demo: $(INSTALLED)
 	$(VENV) -m demo
 
@@ -23,6 +24,10 @@ lint: $(INSTALLED)
 slurm-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends munge slurmctld slurmd slurm-client
+
+browser-install:
+	apt-get update --quiet=2
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	test -x $(VENV) || $(PYTHON) -m venv .venv

@@ -9,7 +9,7 @@ eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven)
 EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on Xception, and all of it on
 ResNet-34 (Winograd convolutions do fewer operations than are counted).
 
-    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--only forward|training|members]
+    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--give-back] [--only forward|training|members]
 """
 
 import argparse
@@ -26,10 +26,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common.device import keep_freed_memory
 from inference.fold import fastest
 from inference.members import BRANCHES, MEMBERS, small_input
-from inference.predict import Scorer
-from inference.scoring import image_frames
+from inference.networks import Networks
+from inference.sampled import Face, frames_of
 from training.inputs import memory_format
 
 FRAMES = 150
@@ -122,18 +123,17 @@ def training_step(model: nn.Module, images: Tensor, optimizer: torch.optim.Optim
 def all_members(device: str) -> float:
     """Seconds of all eleven members, random weights, on 150 crops of one face, as inference runs them."""
     noise = np.random.RandomState(0)
-    crops = {size: noise.randint(0, 256, (FRAMES, size, size, 3), dtype=np.uint8) for size in (256, 299)}
+    crops = {
+        (branch, size): noise.randint(0, 256, (len(frames_of(branch, FRAMES)), size, size, 3), dtype=np.uint8)
+        for branch, size in {(member.branch, member.size) for member in MEMBERS.values()}
+    }
     members = {}
     for name, member in MEMBERS.items():
         network = fastest(BRANCHES[member.branch](member.arch), small_input(member.branch))
         members[name] = (member, network.to(device))
-    scorer = Scorer(None, members, device)
+    networks = Networks(members, device)
     began = time.perf_counter()
-    for member, network in members.values():
-        if member.branch == "video":
-            scorer.clip_logits(member, network, crops[member.size])
-        else:
-            scorer.image_logits(member, network, crops[member.size][image_frames(FRAMES)])
+    networks.scores([[Face([], [], crops)]])
     return time.perf_counter() - began
 
 
@@ -144,7 +144,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--only", choices=("forward", "training", "members"), help="one of the three tables")
+    parser.add_argument("--give-back", action="store_true", help="hand freed memory back to the kernel, as processes do by default")
     options = parser.parse_args()
+    if not options.give_back:
+        keep_freed_memory()
     rate = matmul_rate(options.device)
     print(f"{options.device}, {torch.get_num_threads()} threads, matrix products at {rate:.0f} GFLOP/s")
     networks = sorted({(member.branch, member.arch, member.size) for member in MEMBERS.values()})

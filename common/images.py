@@ -50,3 +50,8 @@ def encode_image(image: np.ndarray, suffix: str) -> bytes:
 def write_image(path: Path, image: np.ndarray) -> None:
     """Write BGR uint8 [H, W, 3] as PNG or JPEG by the suffix of `path`."""
     path.write_bytes(encode_image(image, path.suffix))
+
+
+def resize(crop: np.ndarray, size: int) -> np.ndarray:
+    """A BGR crop [h, w, 3] -> RGB [size, size, 3], bilinear as at inference."""
+    return cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)

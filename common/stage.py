@@ -118,16 +118,18 @@ class Workers:
         jobs: dict[str, Job],
         seconds: dict[str, float] | None = None,
         on_tick: Callable[[], None] = lambda: None,
+        ahead: int | None = None,
     ) -> Iterator[tuple[str, Result | Exception]]:
         """Yield each job's name and what `work(*job)` returned, or its FAILURES, as they finish.
 
         A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a second.
-        Any other exception is raised. Where idle workers were killed, others take their place.
+        At most `ahead` jobs are at work or done and not yet taken, where results are large. Any other exception is raised. Where
+        idle workers were killed, others take their place.
         """
         left = dict(jobs)
         restarts = 0  # since a job last had an outcome
         while left:
-            for name, outcome in self._until_broken(work, left, seconds or {}, on_tick):
+            for name, outcome in self._until_broken(work, left, seconds or {}, on_tick, ahead):
                 restarts = 0
                 del left[name]
                 yield name, outcome
@@ -140,24 +142,31 @@ class Workers:
                 self._open()
 
     def _until_broken(
-        self, work: Callable[..., Result], jobs: dict[str, Job], seconds: dict[str, float], on_tick: Callable[[], None]
+        self,
+        work: Callable[..., Result],
+        jobs: dict[str, Job],
+        seconds: dict[str, float],
+        on_tick: Callable[[], None],
+        ahead: int | None,
     ) -> Iterator[tuple[str, Result | Exception]]:
         """As `run`, but ends early when the pool cannot go on; jobs without an outcome are left then."""
         finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
-        for name, job in jobs.items():
-            try:
-                future = self.pool.schedule(work, args=job, timeout=seconds.get(name))
-            except RuntimeError:  # pebble's word for a pool that broke since
-                return
-            future.add_done_callback(lambda future, name=name: finished.put((name, future)))
-        count = len(jobs)
-        while count:
+        waiting, under_way = list(reversed(jobs.items())), 0
+        while waiting or under_way:
+            while waiting and (ahead is None or under_way < ahead):
+                name, job = waiting.pop()
+                try:
+                    future = self.pool.schedule(work, args=job, timeout=seconds.get(name))
+                except RuntimeError:  # pebble's word for a pool that broke since
+                    return
+                future.add_done_callback(lambda future, name=name: finished.put((name, future)))
+                under_way += 1
             on_tick()
             try:
                 name, future = finished.get(timeout=0.5)
             except queue.Empty:
                 continue
-            count -= 1
+            under_way -= 1
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
                 return

@@ -4,10 +4,10 @@ Not by OpenCV itself: its version 5 shows interlaced video as black frames witho
 video ended there.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 
 OnDamage = Callable[[], None]
+Item = TypeVar("Item")
 
 
 class DecodeError(BadInputError):
@@ -92,11 +93,11 @@ def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.nd
                 return
 
 
-def in_batches(frames: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    """Lists of up to `size` frames."""
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of up to `size` frames, or whatever the items are."""
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
         if len(batch) == size:
             yield batch
             batch = []

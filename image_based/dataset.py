@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import BadInputError
+from common.images import resize
 from image_based.config import ImageConfig
 from image_based.transforms import augment
 from training.augment import randomness_of
 from training.face_tracks import FaceTracks
-from training.inputs import resize
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ class Ledger:
         begun, *lines = self.read() or [None]
         if begun not in (None, settings):
             hint = "remove it, or choose another --output"
-            raise BadInputError(f"{self.path} was begun with other members, weights or device: {hint}")
+            raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
         self.rows: dict[str, tuple[object, Row]] = {line["row"]["filename"]: (line["source"], line["row"]) for line in lines}
         if begun is None:
             self.append(settings)

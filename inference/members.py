@@ -1,15 +1,19 @@
 """The eleven members of the ensemble: one row each (contract, section 3).
 
 python -m inference.members                which checkpoints are present, their step and sha256
-python -m inference.members --check        loads each strictly and scores a recorded input with it
+python -m inference.members --check        loads each strictly and scores a built-in input with it; where the score of a checkpoint
+                                           of that sha256 is recorded it must come again: outputs that an upgrade changes are caught
+python -m inference.members --record       as --check, and records the scores
 python -m inference.members --markdown     the table of inference/README.md
 """
 
 import argparse
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +21,7 @@ from torch import Tensor, nn
 
 import image_based.models
 import video_based.models
+from common.atomic import write_text
 from common.errors import BadInputError
 from common.stage import run_script
 from common.weights import load_dict
@@ -26,6 +31,8 @@ from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
 
 MODELS = Path("inference/submit_models")
+RECORDED = Path("inference/recorded.json")  # sha256 of a checkpoint: its score of the built-in input
+TOLERANCE = 1e-4  # between machines; float32 sums differ in their order
 BRANCHES = {"image": image_based.models.build_model, "video": video_based.models.build_model}
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -77,24 +84,34 @@ MEMBERS = {
 }
 
 
-def choose_members(names: str | None, models: Path) -> dict[str, Member]:
+class Choice(NamedTuple):
+    """The members to score with, and the names of those that are wanted but have no checkpoint."""
+
+    members: dict[str, Member]
+    absent: list[str]
+
+
+def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
     """The members of a comma-separated list (None: all eleven), in the table's order.
 
-    Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its source.
+    Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its source, unless
+    some may be missing and some are there.
     """
     wanted = list(MEMBERS) if names is None else [name.strip() for name in names.split(",")]
     unknown = [name for name in wanted if name not in MEMBERS]
     if unknown:
         raise BadInputError(f"unknown members {', '.join(unknown)}; known are {', '.join(MEMBERS)}")
     chosen = {name: member for name, member in MEMBERS.items() if name in wanted}
-    absent = [
-        f"  {name}: {models / member.file} (trained by {member.trained_by}, or the reference's published file of that name)"
-        for name, member in chosen.items()
-        if not (models / member.file).is_file()
-    ]
-    if absent:
-        raise BadInputError("\n".join([f"{len(absent)} of {len(chosen)} members have no checkpoint:", *absent]))
-    return chosen
+    absent = [name for name, member in chosen.items() if not (models / member.file).is_file()]
+    if absent and (not allow_missing or len(absent) == len(chosen)):
+        lines = [f"  {name}: {source(chosen[name], models)}" for name in absent]
+        raise BadInputError("\n".join([f"{len(absent)} of {len(chosen)} members have no checkpoint:", *lines]))
+    return Choice({name: member for name, member in chosen.items() if name not in absent}, absent)
+
+
+def source(member: Member, models: Path) -> str:
+    """Where a member's checkpoint should be, and where it comes from."""
+    return f"{models / member.file} (trained by {member.trained_by}, or the reference's published file of that name)"
 
 
 def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
@@ -117,21 +134,34 @@ def share(member: Member) -> float:
 
 
 def check_input(member: Member) -> Tensor:
-    """A recorded input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
+    """A built-in input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
     frames = 8 if member.branch == "video" else 1
     noise = np.random.RandomState(0).randint(0, 256, (frames, 3, member.size, member.size), dtype=np.uint8)
     images = to_input(torch.from_numpy(noise).movedim(1, -1), member.color, *member.normalisation)
     return images.transpose(0, 1)[None] if member.branch == "video" else images
 
 
-def check_member(member: Member, models: Path) -> str:
-    """Load the member and score the recorded input: the probability, or what is wrong."""
-    try:
-        with torch.inference_mode():
-            probability = load_member(member, models)(check_input(member)).softmax(dim=1)[0, 1].item()
-    except BadInputError as error:
-        return f"FAILED {error}"
-    return f"{probability:.6f}" if math.isfinite(probability) else f"FAILED scores {probability}"
+def check_member(member: Member, models: Path) -> float:
+    """Load the member and score the built-in input. Raises BadInputError for what does not fit, or a score that is not finite."""
+    with torch.inference_mode():
+        probability = load_member(member, models)(check_input(member)).softmax(dim=1)[0, 1].item()
+    if not math.isfinite(probability):
+        raise BadInputError(f"scores {probability}")
+    return probability
+
+
+def read_recorded(path: Path = RECORDED) -> dict[str, float]:
+    """The recorded scores by the checkpoint's sha256."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def compare(probability: float, digest: str, recorded: dict[str, float]) -> str:
+    """What to say of a checkpoint's score of the built-in input."""
+    if digest not in recorded:
+        return f"check {probability:.6f}, none recorded"
+    if abs(probability - recorded[digest]) > TOLERANCE:
+        return f"FAILED scores {probability:.6f}, recorded are {recorded[digest]:.6f}"
+    return f"check {probability:.6f} as recorded"
 
 
 def markdown_table() -> str:
@@ -144,8 +174,8 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe(name: str, models: Path, check: bool) -> str:
-    """A member's line: what it is, whether its checkpoint is there, and what that holds."""
+def describe(name: str, models: Path, check: bool, recorded: dict[str, float], record: bool) -> str:
+    """A member's line: what it is, whether its checkpoint is there, and what that holds; `recorded` is added to."""
     member = MEMBERS[name]
     path = models / member.file
     line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {share(member):.4f}  "
@@ -153,28 +183,38 @@ def describe(name: str, models: Path, check: bool) -> str:
         return f"{line}absent"
     try:
         step = load_dict(path).get("step", "none")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        line += f"step {step}  sha256 {digest}"
+        if not check:
+            return line
+        probability = check_member(member, models)
     except BadInputError as error:
-        return f"{line}FAILED {error}"
-    line += f"step {step}  sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
-    return f"{line}  check {check_member(member, models)}" if check else line
+        return f"{line}  FAILED {error}"
+    if record:
+        recorded[digest] = round(probability, 6)
+    return f"{line}  {compare(probability, digest, recorded)}"
 
 
 def main() -> int:
     """Print the table; with --check, 1 unless every checkpoint that is present loads and scores, and one is present."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
-    parser.add_argument("--check", action="store_true", help="load each checkpoint strictly and score a recorded input")
+    parser.add_argument("--check", action="store_true", help="load each checkpoint strictly and score a built-in input")
+    parser.add_argument("--record", action="store_true", help=f"as --check, and record the scores in {RECORDED}")
     parser.add_argument("--markdown", action="store_true", help="print the table of inference/README.md and end")
     options = parser.parse_args()
     if options.markdown:
         print(markdown_table(), end="")
         return 0
     print(f"{'member':<8} {'checkpoint':<33} {'network':<16} {'input':<7} {'weight':<7} in {options.models}")
-    lines = [describe(name, options.models, options.check) for name in MEMBERS]
+    recorded, check = read_recorded(), options.check or options.record
+    lines = [describe(name, options.models, check, recorded, options.record) for name in MEMBERS]
+    if options.record:
+        write_text(RECORDED, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
     print("\n".join(lines))
     absent, failed = sum(line.endswith("absent") for line in lines), sum("FAILED" in line for line in lines)
     print(f"inference.members: {len(lines) - absent - failed} present, {absent} absent, {failed} failed")
-    return 1 if failed or (options.check and absent == len(lines)) else 0
+    return 1 if failed or (check and absent == len(lines)) else 0
 
 
 if __name__ == "__main__":

@@ -15,10 +15,14 @@ NO_SCORE = 0.5  # the label of a video that cannot be scored
 
 
 class Score(NamedTuple):
-    """A score and the rule it comes from; value None if there was nothing to score."""
+    """A score, the rule it comes from, and what it was made of: a member's faces, a face's groups of five.
+
+    The value is None if there was nothing to score.
+    """
 
     value: float | None
     rule: str
+    parts: tuple["Score", ...] = ()
 
 
 class Vote(NamedTuple):
@@ -37,9 +41,9 @@ class Ensemble(NamedTuple):
     image: Score
 
 
-def sampling_interval(frames: int) -> int:
-    """Every how many frames of the video one is used: 300 -> 2, so 150 frames."""
-    return max(1, math.ceil(frames / VIDEO_FRAMES))
+def sampling_interval(frames: int, wanted: int = VIDEO_FRAMES) -> int:
+    """Every how many frames of the video one is used, so that at most `wanted` are: 300 -> 2, so 150 frames."""
+    return max(1, math.ceil(frames / wanted))
 
 
 def image_frames(sampled: int) -> list[int]:
@@ -86,7 +90,7 @@ def face_score(faces: Sequence[float]) -> Score:
         return Score(max(faces), "all faces > .6: the highest")
     if max(faces) < 0.4:
         return Score(min(faces), "all faces < .4: the lowest")
-    return Score(mean(faces), f"mean of {len(faces)} faces")
+    return Score(mean(faces), f"mean of {len(faces)} faces" if len(faces) > 1 else "the only face")
 
 
 def squeeze(score: float) -> float:
@@ -96,20 +100,27 @@ def squeeze(score: float) -> float:
 
 def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
     """An image member's score of a video from the logits [N, 2] of each face's frames."""
-    scored = [group_score(group_probabilities(logits)) for logits in faces]
+    scored = tuple(_image_face(logits) for logits in faces)
     values = [score.value for score in scored if score.value is not None]
     if not values:
-        return scored[0] if scored else face_score([])
+        return scored[0]._replace(parts=scored) if scored else face_score([])
     score = face_score(values)
     rule = f"{score.rule} ({'; '.join(face.rule for face in scored)})"
     if squeezed and squeeze(score.value) != score.value:
-        return Score(squeeze(score.value), f"{rule}, squeezed")
-    return Score(score.value, rule)
+        return Score(squeeze(score.value), f"{rule}, squeezed", scored)
+    return Score(score.value, rule, scored)
+
+
+def _image_face(logits: np.ndarray) -> Score:
+    """A face's score from the logits [N, 2] of its frames, with its groups as parts."""
+    groups = group_probabilities(logits)
+    return group_score(groups)._replace(parts=tuple(Score(group, "softmax of five frames' mean logits") for group in groups))
 
 
 def video_score(faces: Sequence[np.ndarray]) -> Score:
     """A video member's score of a video from the logits [2] of each face."""
-    return face_score([float(fake_probability(logits)) for logits in faces])
+    scored = tuple(Score(float(fake_probability(logits)), "softmax of the clip's logits") for logits in faces)
+    return face_score([score.value for score in scored])._replace(parts=scored)
 
 
 def branch_score(votes: Sequence[Vote], branch: str) -> Score:

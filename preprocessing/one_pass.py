@@ -32,6 +32,7 @@ class Faces:
     """What one pass found: per frame its detections [N, 5], the tracks, their squares, and what to cut from each frame."""
 
     video: Path
+    interval: int  # of the frames used, of the video's
     height: int
     width: int
     detections: list[np.ndarray]
@@ -47,9 +48,18 @@ class Faces:
 
 
 def find_faces(
-    video: Path, detector: FaceDetector, submit: Submit, ahead: int, on_frames: OnFrames, keep: int = KEPT_BYTES
+    video: Path,
+    detector: FaceDetector,
+    submit: Submit,
+    ahead: int,
+    on_frames: OnFrames,
+    keep: int = KEPT_BYTES,
+    interval: int = 1,
+    max_faces: int | None = None,
 ) -> Faces:
     """Decode once, detect and track; `submit` runs a detector call, up to `ahead` of them at a time.
+
+    Frames 0, interval, 2 * interval, ... are used and numbered from 0; at most `max_faces` tracks are kept.
 
     Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
     """
@@ -66,16 +76,16 @@ def find_faces(
             detections.append(boxes)
         on_frames(len(frames))
 
-    for frames in in_batches(read_frames(video, on_damage=lambda: damage.append(None)), detector.batch):
+    for frames in in_batches(read_frames(video, interval, lambda: damage.append(None)), detector.batch):
         shape = frames[0].shape[:2]
         under_way.append((frames, submit(detector.detect, frames)))
         if len(under_way) >= min(ahead, max(UNDER_WAY_BYTES // (len(frames) * frames[0].nbytes), 1)):
             take()
     while under_way:
         take()
-    tracking = track_faces(detections)
+    tracking = track_faces(detections, max_faces)
     squares, crops = plan_crops(tracking.tracks, len(detections), shape[1], shape[0])
-    return Faces(video, *shape, detections, len(damage), tracking, squares, crops, regions)
+    return Faces(video, interval, *shape, detections, len(damage), tracking, squares, crops, regions)
 
 
 def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
@@ -98,8 +108,9 @@ def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
             again[number] = faces.crops[number]
         else:
             yield pixels
-    for number, frame in read_some(faces.video, again.keys()):
-        yield [(crop, cut(frame, crop.square)) for crop in again[number]]
+    numbers = {number * faces.interval: number for number in again}
+    for at, frame in read_some(faces.video, numbers.keys()):
+        yield [(crop, cut(frame, crop.square)) for crop in again[numbers[at]]]
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert float(label) == pytest.approx(rows[name]["label"], abs=1e-8)
         assert (rows[name]["label"] == 0.5) == (status != "ok")
         assert rows[name].keys() == {
-            "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video",
+            "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)
     assert rows["äußerst.mp4"]["image"] == rows["äußerst.mp4"]["members"]["b0"] == rows["äußerst.mp4"]["label"]
@@ -152,11 +152,12 @@ def test_a_member_that_gives_nan_ends_the_run_but_loses_no_row(run, videos, mode
     content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
     content["state_dict"]["module._fc.bias"] += float("nan")
     torch.save(content, tmp_path / MEMBERS["b0"].file)
-    arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", tmp_path, "--members", "b0")
+    arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", tmp_path, "--members", "b0", "--workers", "1")
     done = run("-m", "inference.predict", *arguments, "--output", tmp_path / "s.csv", check=False)
     assert done.returncode == 2
     assert "member b0 (b0_rgb_58000.pth.tar) gives nan" in done.stderr
-    assert (tmp_path / "s.csv").read_text() == "filename,label\nsky.MP4,0.50000000\n"
+    assert not (tmp_path / "s.csv").exists()
+    assert '"sky.MP4"' in (tmp_path / "s.partial.jsonl").read_text()
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models, tmp_path):
@@ -185,7 +186,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
     assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
     assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
     refused = run(*words(output), "--weights", models / MEMBERS["b0"].file, check=False)
-    assert (refused.returncode, "was begun with other members, weights or device" in refused.stderr) == (2, True)
+    assert (refused.returncode, "was begun with other members, weights or options" in refused.stderr) == (2, True)
     run(*words(output))
     whole = (tmp_path / "whole.csv").read_text().splitlines()
     assert output.read_text().splitlines() == [whole[0], "one.mp4,0.12500000", *whole[2:]]

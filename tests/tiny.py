@@ -5,7 +5,9 @@ import shutil
 import sys
 
 import cv2
+import torch
 
+from inference.members import BRANCHES, MEMBERS
 from tests.conftest import ROOT
 
 CONFIG = "image_based/configs/b0/config.yaml"
@@ -61,3 +63,18 @@ def small_slurm(environment, tasks, *train_args):
 def one_thread():
     """This environment, one thread."""
     return os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def write_checkpoints(folder, names):
+    """Checkpoints of these members in the published format, random weights whose scores differ visibly."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        torch.manual_seed(seed)
+        member = MEMBERS[name]
+        network = BRANCHES[member.branch](member.arch)
+        state = {f"module.{key}": value for key, value in network.state_dict().items()}
+        last = max(key for key in state if key.endswith(("fc.weight", "head.projection.weight", "last_linear.weight")))
+        state[last] *= 300
+        content = {"step": 1000, "arch": member.arch, "state_dict": state, "best_loss": 0.1, "optimizer": {}}
+        torch.save(content, folder / member.file)
+    return folder

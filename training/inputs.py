@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,8 +40,3 @@ def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:
 def memory_format(inputs: Tensor) -> torch.memory_format:
     """Channels last, for images [B, 3, H, W] or clips [B, 3, T, H, W]."""
     return torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d
-
-
-def resize(crop: np.ndarray, size: int) -> np.ndarray:
-    """A BGR crop [h, w, 3] -> RGB [size, size, 3], bilinear as at inference."""
-    return cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)

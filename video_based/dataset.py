@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from common.errors import BadInputError
+from common.images import resize
 from training.augment import randomness_of
 from training.face_tracks import FaceTracks
-from training.inputs import resize
 from video_based.config import VideoConfig
 from video_based.transforms import augment, central_begin, clip_frames, random_begin
 

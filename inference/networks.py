@@ -1,0 +1,127 @@
+"""The members on a device: faces of one or several videos in, each video's score of each member out.
+
+All frames, faces and mirrored images go through a network together, as many at a time as LIMITS says; where memory does not suffice
+the batch is halved, for that network and from then on, and this is said. On a CPU videos are kept apart, so that a video's score
+does not depend, in its last bits, on its neighbours.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from common.errors import BadInputError
+from inference.members import Member, load_member
+from inference.sampled import Face
+from inference.scoring import Score, image_score, video_score
+from training.inputs import memory_format, to_input
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
+# Images (as many again mirrored) and clips that go through a network at once. On a CPU more are slower: they leave its caches.
+LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
+
+
+@dataclass
+class Networks:
+    """The members' networks on a device. `seconds` adds up by member how long they took."""
+
+    members: Mapping[str, tuple[Member, nn.Module]]
+    device: str = "cpu"
+    precision: str = "fp32"
+    limits: dict[str, int] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        defaults = LIMITS[torch.device(self.device).type]
+        self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
+
+    def scores(self, videos: Sequence[Sequence[Face]]) -> list[dict[str, Score]]:
+        """Each video's score of each member, from its faces. Raises BadInputError rather than return a non-finite one."""
+        found: list[dict[str, Score]] = [{} for _ in videos]
+        for name, (member, _) in self.members.items():
+            began = time.perf_counter()
+            logits = iter(self.logits(name, [face.crops[member.branch, member.size] for faces in videos for face in faces]))
+            for scores, faces in zip(found, videos, strict=True):
+                scores[name] = self.score(member, [next(logits) for _ in faces])
+                if scores[name].value is not None and not np.isfinite(scores[name].value):
+                    raise BadInputError(f"member {name} ({member.file}) gives {scores[name].value}: its checkpoint is unusable")
+            self.seconds[name] += time.perf_counter() - began
+        return found
+
+    def score(self, member: Member, logits: list[np.ndarray]) -> Score:
+        """A member's score of a video from its faces' logits."""
+        return image_score(logits, member.squeeze) if member.branch == "image" else video_score([face[0] for face in logits])
+
+    def logits(self, name: str, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each face its crops' logits [N, 2], or its clip's [1, 2], from its crops [N, side, side, 3]."""
+        member, network = self.members[name]
+        if member.branch == "image":
+            lengths = np.cumsum([len(crops) for crops in faces])[:-1]
+            pixels = np.concatenate(faces) if faces else np.empty((0, member.size, member.size, 3), np.uint8)
+            return np.split(self.in_parts(name, pixels, lambda part: self.image_logits(member, network, part)), lengths)
+        found: list[np.ndarray] = [np.empty(0)] * len(faces)
+        for frames in {len(crops) for crops in faces}:  # clips of one length can go together
+            places = [place for place, crops in enumerate(faces) if len(crops) == frames]
+            clips = np.stack([faces[place] for place in places])
+            for place, logits in zip(
+                places, self.in_parts(name, clips, lambda part: self.clip_logits(member, network, part)), strict=True
+            ):
+                found[place] = logits[None]
+        return found
+
+    def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], Tensor]) -> np.ndarray:
+        """`work` on parts of at most the member's limit, put together; the limit is halved when memory does not suffice."""
+        outputs, start = [np.empty((0, 2), np.float32)], 0
+        while start < len(items):
+            part = items[start : start + self.limits[name]]
+            try:
+                outputs.append(work(part).float().cpu().numpy())
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(part) == 1:
+                    raise
+                self.limits[name] = len(part) // 2
+                tqdm.write(f"predict: out of memory: {name} goes on with {self.limits[name]} at a time", file=sys.stderr)
+            else:
+                start += len(part)
+        return np.concatenate(outputs)
+
+    @torch.inference_mode()
+    def image_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> Tensor:
+        """Crops [N, side, side, 3] -> logits [N, 2], averaged with those of the mirrored images where the member flips."""
+        images = self.inputs(member, crops)
+        output = self.run(network, torch.cat([images, images.flip(-1)]) if member.flip else images)
+        return (output[: len(crops)] + output[len(crops) :]) / 2 if member.flip else output
+
+    @torch.inference_mode()
+    def clip_logits(self, member: Member, network: nn.Module, clips: np.ndarray) -> Tensor:
+        """Clips [B, T, side, side, 3] -> logits [B, 2]."""
+        return self.run(network, self.inputs(member, clips).transpose(1, 2))
+
+    def inputs(self, member: Member, pixels: np.ndarray) -> Tensor:
+        """RGB crops [..., side, side, 3] -> the member's input [..., 3, side, side]."""
+        return to_input(torch.from_numpy(pixels).to(self.device), member.color, *member.normalisation)
+
+    def run(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """The network's logits [N, 2] at the chosen precision, in float32."""
+        dtype = PRECISIONS[self.precision]
+        with torch.autocast(torch.device(self.device).type, dtype, enabled=dtype != torch.float32):
+            return network(inputs.contiguous(memory_format=memory_format(inputs))).float()
+
+
+def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:
+    """The members with their checkpoints in `models`. Raises BadInputError for one that does not fit."""
+    loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}
+    return Networks(loaded, device, precision)
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the allocator of the CPU, had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,149 @@
+"""`inference.predict --evidence`: the numbers of a score as JSON, and pages that a browser shows."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+from demo.tree import write_video
+from faces.video import read_frames
+from inference.evidence import sha256
+from inference.members import MEMBERS
+from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
+from tests.conftest import ROOT
+from tests.tiny import write_checkpoints
+
+IMAGE_MEMBERS = ["b3", "b0"]
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory, weights, clip):
+    """Evidence of a video with two faces, one without any, one that is cut off and one that does not exist."""
+    folder = tmp_path_factory.mktemp("evidence")
+    write_checkpoints(folder / "models", [*IMAGE_MEMBERS, "sf3"])
+    frames = list(islice(read_frames(clip("single_face.mp4")), 10))
+    write_video(folder / "two & <faces>.mp4", [np.hstack([frame, cv2.flip(frame, 1)]) for frame in frames], 25.0)
+    write_video(folder / "sky.mp4", list(islice(read_frames(clip("no_face.mp4")), 6)), 25.0)
+    (folder / "cut.mp4").write_bytes((folder / "sky.mp4").read_bytes()[:2000])
+    names = ["two & <faces>.mp4", "sky.mp4", "cut.mp4", "absent.mp4"]
+    command = [
+        "-m", "inference.predict", *(folder / name for name in names), "--models", folder / "models", "--members", "b3,b0,sf3",
+        "--device", "cpu", "--output", folder / "s.csv", "--evidence", folder / "out",
+    ]  # fmt: skip
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    return folder
+
+
+def read(evidence, name):
+    return json.loads((evidence / "out" / f"{name}.json").read_text())
+
+
+def test_the_numbers_lead_from_the_groups_to_the_label(evidence):
+    facts = read(evidence, "two & <faces>.mp4")
+    assert len(facts["tracks"]) == 2
+    votes = {}
+    for name, member in facts["members"].items():
+        assert len(member["faces"]) == 2
+        if member["branch"] == "image":
+            for face in member["faces"]:
+                groups = [group["score"] for group in face["groups"]]
+                assert len(groups) == 2
+                assert face["score"] == pytest.approx(group_score(groups).value)
+                assert face["groups"][1]["times"] == [0.2, 0.24, 0.28, 0.32, 0.36]
+        score = face_score([face["score"] for face in member["faces"]]).value
+        assert member["score"] == pytest.approx(squeeze(score) if name == "b3" else score)
+        votes[name] = Vote(member["branch"], member["weight"], member["score"])
+    result = ensemble(votes)
+    assert facts["label"] == pytest.approx(result.final.value)
+    assert facts["rule"] == result.final.rule == "0.4 video + 0.6 image"
+    assert facts["branches"]["image"] == {"score": pytest.approx(result.image.value), "rule": result.image.rule}
+    line = next(line for line in (evidence / "s.csv").read_text().splitlines() if line.startswith("two"))
+    assert float(line.rpartition(",")[2]) == pytest.approx(facts["label"], abs=1e-8)
+
+
+def test_provenance_names_every_file_by_its_content(evidence):
+    facts = read(evidence, "two & <faces>.mp4")
+    assert facts["input"]["sha256"] == sha256(evidence / "two & <faces>.mp4")
+    assert facts["video"] == {
+        "duration": 0.4, "fps": 25.0, "frames": 10, "width": 1280, "height": 360, "rotation": 0, "damaged_packets": 0,
+    }  # fmt: skip
+    assert facts["sampling"]["times"] == [round(number / 25, 3) for number in range(10)]
+    for name, file in facts["provenance"]["members"].items():
+        assert file["sha256"] == sha256(evidence / "models" / MEMBERS[name].file)
+        assert file["config_sha256"] == sha256(ROOT / MEMBERS[name].trained_by)
+    assert facts["provenance"]["versions"].keys() >= {"python", "torch", "timm", "av"}
+    boxes = [found["box"] for found in facts["tracks"][0]["detections"]]
+    assert len(boxes) == 10
+    assert all(0 <= x1 < x2 <= 1280 and 0 <= y1 < y2 <= 360 for x1, y1, x2, y2 in boxes)
+
+
+def test_videos_without_a_score_say_why(evidence):
+    assert read(evidence, "sky.mp4")["status"] == "no_face"
+    assert "No face was found" in " ".join(read(evidence, "sky.mp4")["not_analysed"])
+    assert read(evidence, "cut.mp4")["status"] == "decode_error"
+    assert read(evidence, "absent.mp4")["input"] == {"path": str(evidence / "absent.mp4"), "bytes": None, "sha256": None}
+    for name in ("sky.mp4", "cut.mp4", "absent.mp4"):
+        page = (evidence / "out" / f"{name}.html").read_text()
+        assert "not scored" in page
+        assert read(evidence, name)["reason"].split(":")[0] in page
+
+
+def test_pages_need_nothing_from_elsewhere_and_escape_names(evidence):
+    for page in (evidence / "out").glob("*.html"):
+        text = page.read_text()
+        assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
+        assert "<faces>" not in text
+        assert "@import" not in text
+    text = (evidence / "out/two &amp; <faces>.mp4.html".replace("&amp;", "&")).read_text()
+    assert "two &amp; &lt;faces&gt;.mp4" in text
+    assert text.count("data:image/jpeg;base64,") == 1 + 2 * 2  # the first frame, two groups of two faces
+    assert text.count("<polyline") == 2
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Runs headless Chromium with options on a page; skips where there is none."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        pytest.skip("no Chromium here: make browser-install")
+    home = tmp_path_factory.mktemp("chromium")
+
+    def browse(page, *options):
+        command = [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}", *options, page.as_uri()]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    return browse
+
+
+def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
+    picture = tmp_path / "page.png"
+    chromium(evidence / "out/two & <faces>.mp4.html", "--window-size=900,1800", f"--screenshot={picture}")
+    image = cv2.imread(str(picture))
+    assert image.shape == (1800, 900, 3)
+    blue = np.all(np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2)  # the first face's line, and the bar at its strip
+    orange = np.all(np.abs(image.astype(int) - (0x1C, 0x54, 0xB5)) < 12, axis=2)
+    assert blue.sum() > 200
+    assert orange.sum() > 200
+    assert (image < 250).any(axis=2).mean() > 0.1, "the page is all but empty"
+    pdf = tmp_path / "page.pdf"
+    chromium(evidence / "out/two & <faces>.mp4.html", f"--print-to-pdf={pdf}")
+    assert pdf.read_bytes().startswith(b"%PDF")
+
+
+def test_the_index_sorts_by_a_click(evidence, chromium):
+    index = (evidence / "out/index.html").read_text()
+    order = re.compile(r'data-key="([^"]+\.mp4)"')
+    names = ["two &amp; &lt;faces&gt;.mp4", "sky.mp4", "cut.mp4", "absent.mp4"]
+    assert order.findall(index) == names
+    click = "<script>document.querySelectorAll('th.sortable')[0].click()</script></body>"
+    (evidence / "out/clicked.html").write_text(index.replace("</body>", click))
+    shown = order.findall(chromium(evidence / "out/clicked.html", "--dump-dom"))
+    (evidence / "out/clicked.html").unlink()
+    assert [name[:3] for name in shown] == ["two", "sky", "cut", "abs"]  # descending
