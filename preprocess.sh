@@ -8,6 +8,7 @@
 # Logs go to logs/. Afterwards: python preprocess.py --status
 set -eu
 cd "$(dirname "$0")"
+. slurm/words.sh
 
 if [ $# -lt 1 ]; then
     echo "usage: sh preprocess.sh PARTITION [SHARDS] [TASK] [OPTIONS OF preprocess.py ...]" >&2
@@ -15,14 +16,10 @@ if [ $# -lt 1 ]; then
 fi
 partition=$1 shards=${2:-100} task=${3:-preprocess}
 if [ $# -gt 3 ]; then shift 3; else shift $#; fi
-case $shards in '' | *[!0-9]* | 0) echo "preprocess.sh: SHARDS must be a positive number, not '$shards'" >&2; exit 2 ;; esac
-if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=python; fi
-
-quoted() { printf " '%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
-command="exec$(quoted "${PYTHON:-$python}") preprocess.py"
-for option in "$@"; do command="$command$(quoted "$option")"; done
+positive "preprocess.sh: SHARDS" "$shards"
 
 mkdir -p logs
 # shellcheck disable=SC2086  # SBATCH_ARGS is several words
 exec sbatch --partition="$partition" --job-name="$task" --array="0-$((shards - 1))" --requeue --open-mode=append \
-    --ntasks=1 --cpus-per-task="${CPUS_PER_TASK:-5}" --output="logs/$task-%A_%a.out" ${SBATCH_ARGS:-} --wrap "$command"
+    --ntasks=1 --cpus-per-task="${CPUS_PER_TASK:-5}" --output="logs/$task-%A_%a.out" ${SBATCH_ARGS:-} \
+    --wrap "exec$(quoted "$python" preprocess.py "$@")"

@@ -6,6 +6,9 @@ Writes submission.csv (`filename,label`, in the order of the input; label = prob
        an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds (and left_out, the members
        without a checkpoint, with --allow-missing); with --evidence DIR a JSON and a page a video, and DIR/index.html.
 
+With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and .jsonl, which
+`python -m inference.merge` puts together.
+
 Worker processes find and cut the faces of the next videos while the networks score one. Killed at any moment and run again, it goes
 on: the rows so far are in submission.partial.jsonl until all are done.
 
@@ -39,6 +42,7 @@ from inference.pages import write_evidence, write_index
 from inference.rows import FAILED, Row, combine, failed_row, scored_row
 from inference.sampled import Sampled, sample
 from inference.scoring import VIDEO_FRAMES, Score
+from preprocessing.shard import Shard, parse_shard, shard_of_array
 
 Members = dict[str, Member]
 SPARE = 2  # videos whose faces wait for the networks, beside one at work in each worker
@@ -101,6 +105,11 @@ def write_submission(output: Path, rows: list[Row]) -> None:
     write_table(output, [("filename", "label"), *((row["filename"], f"{row['label']:.8f}") for row in rows)])
 
 
+def part_of(output: Path, shard: Shard) -> Path:
+    """The submission of a shard, beside the whole."""
+    return output.with_name(f"{output.stem}-{shard.index}-of-{shard.count}{output.suffix}")
+
+
 def table(rows: list[Row], networks: Networks) -> str:
     """Where the time went: a worker's core-seconds, and the seconds of each network."""
     spent = Counter()
@@ -111,17 +120,13 @@ def table(rows: list[Row], networks: Networks) -> str:
     return "\n".join(["", *lines, ""])
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def scoring_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that every command has which scores videos."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
-    parser.add_argument("--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv")
-    parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
     parser.add_argument("--members", metavar="A,B", help="default: all eleven")
     parser.add_argument("--allow-missing", action="store_true", help="go on without the members that have no checkpoint")
-    parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON and a page for each video")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
     parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (default: fp32, the contract's)")
@@ -129,32 +134,53 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--frames", type=positive, default=VIDEO_FRAMES, metavar="N", help=f"sampled of a video, at most (default: {VIDEO_FRAMES})"
     )
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = scoring_parser(__doc__)
+    parser.add_argument("--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv")
+    parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie")
+    parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON and a page for each video")
+    parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
     return parser.parse_args()
 
 
-def main() -> int:
-    """Score every video; 1 if one could not be read."""
-    options = parse_arguments()
-    videos = find_videos(options.inputs, options.list, options.videos)
+def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]:
+    """Score videos and write the submission; print where the time went and the summary; return the rows.
+
+    Raises BadInputError for members, weights or a ledger that cannot be used.
+    """
     choice = choose_members(options.members, options.models, options.allow_missing)
     options.device, options.weights = pick_device(options.device), options.weights or default_weights()
     files = {name: state_of(options.models / member.file) for name, member in choice.members.items()}
-    how = {"device": options.device, "precision": options.precision, "frames": options.frames, "evidence": str(options.evidence)}
+    how = {name: str(getattr(options, name)) for name in ("device", "precision", "frames", "evidence")}
     ledger = Ledger(options.output, {"members": files, "weights": state_of(options.weights)} | how)
     load_detector(options.weights, "cpu")  # a file that does not load is one error here, not one for every video
     keep_freed_memory()
     with ThreadPoolExecutor(1) as beside:  # the first faces are found meanwhile
         loading = beside.submit(load_networks, choice.members, options.models, options.device, options.precision)
         rows = score_videos(videos, options, choice, loading, ledger)
-    networks = loading.result()
     if options.evidence:
         write_index(options.evidence, list(videos))
     write_submission(options.output, rows)
     ledger.close()
     statuses = Counter(row["status"] for row in rows)
-    print(table(rows, networks))
+    print(table(rows, loading.result()))
     print(f"predict: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
-    return 1 if any(statuses[status] for status in FAILED) else 0
+    return rows
+
+
+def main() -> int:
+    """Score every video of this shard; 1 if one could not be read."""
+    options = parse_arguments()
+    shard = options.shard or shard_of_array()
+    videos = find_videos(options.inputs, options.list, options.videos)
+    if shard.count > 1:
+        videos, options.output = shard.of(videos), part_of(options.output, shard)
+    return 1 if any(row["status"] in FAILED for row in score_all(videos, options)) else 0
 
 
 if __name__ == "__main__":

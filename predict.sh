@@ -1,0 +1,31 @@
+#!/bin/sh
+# Stage 6 of a list of videos as a Slurm job array, and a job after it that merges the parts:
+#
+#     sh predict.sh PARTITION LIST [SHARDS] [TASK] [OPTIONS OF inference.predict ...]
+#
+# LIST is a CSV with a column `filename`, looked up in test_videos or the option --videos. SHARDS (default 8) array tasks score their
+# shares into submission-<i>-of-<n>.csv; a task that is preempted or whose node fails is queued again and goes on. The merging job
+# runs when all have ended and writes submission.csv (or OUTPUT). CPUS_PER_TASK (default 8), GPUS_PER_TASK (default 1; 0: none) and
+# SBATCH_ARGS reach sbatch; PYTHON chooses the interpreter. Logs go to logs/.
+set -eu
+cd "$(dirname "$0")"
+. slurm/words.sh
+
+if [ $# -lt 2 ]; then
+    echo "usage: sh predict.sh PARTITION LIST [SHARDS] [TASK] [OPTIONS OF inference.predict ...]" >&2
+    exit 2
+fi
+partition=$1 list=$2 shards=${3:-8} task=${4:-predict} output=${OUTPUT:-submission.csv}
+if [ $# -gt 4 ]; then shift 4; else shift $#; fi
+positive "predict.sh: SHARDS" "$shards"
+[ -f "$list" ] || { echo "predict.sh: $list is no file" >&2; exit 2; }
+[ "${GPUS_PER_TASK:-1}" = 0 ] || SBATCH_ARGS="--gres=gpu:${GPUS_PER_TASK:-1} ${SBATCH_ARGS:-}"
+
+mkdir -p logs
+# shellcheck disable=SC2086  # SBATCH_ARGS is several words
+array=$(sbatch --parsable --partition="$partition" --job-name="$task" --array="0-$((shards - 1))" --requeue --open-mode=append \
+    --ntasks=1 --cpus-per-task="${CPUS_PER_TASK:-8}" --output="logs/$task-%A_%a.out" ${SBATCH_ARGS:-} \
+    --wrap "exec$(quoted "$python" -m inference.predict --list "$list" --output "$output" "$@")")
+merge=$(sbatch --parsable --partition="$partition" --job-name="$task-merge" --dependency="afterany:${array%%;*}" --ntasks=1 \
+    --output="logs/$task-%j.out" --wrap "exec$(quoted "$python" -m inference.merge --list "$list" --output "$output")")
+echo "submitted array ${array%%;*} of $shards tasks, and ${merge%%;*}, which merges them into $output"

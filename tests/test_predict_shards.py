@@ -1,0 +1,96 @@
+"""`predict.sh` and `inference.merge`: a list over the tasks of an array, and its parts put together."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from demo.tree import write_video
+from tests.conftest import ROOT, wait_for
+from tests.tiny import write_checkpoints
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, frames, weights):
+    """Five videos in a folder with a space, of which one is missing, and a list of them."""
+    folder = tmp_path_factory.mktemp("it's shards")
+    write_checkpoints(folder / "models", ["res34"])
+    names = ["e.mp4", "b.mp4", "missing.mp4", "d.mp4", "a.mp4"]
+    for number, name in enumerate(name for name in names if name != "missing.mp4"):
+        write_video(folder / "videos" / name, frames[number : number + 6], 30.0)
+    (folder / "list.csv").write_text("filename,label\n" + "".join(f"{name},0.5\n" for name in names))
+    return folder
+
+
+def words(work, output):
+    return ["--videos", work / "videos", "--models", work / "models", "--members", "res34", "--device", "cpu", "--output", output]
+
+
+@pytest.fixture(scope="module")
+def whole(work):
+    command = [sys.executable, "-m", "inference.predict", "--list", work / "list.csv", *words(work, work / "whole.csv")]
+    assert subprocess.run(list(map(str, command)), cwd=ROOT, check=False).returncode == 1
+    return (work / "whole.csv").read_text()
+
+
+def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
+    output, listed = tmp_path / "s.csv", ("--list", work / "list.csv")
+    run("-m", "inference.predict", *listed, *words(work, output), "--shard", "1/2", check=False)
+    early = run("-m", "inference.merge", *listed, "--output", output, check=False)
+    assert early.returncode == 2
+    assert "3 of 5 videos have no row yet, such as missing.mp4, d.mp4, a.mp4" in early.stderr
+    assert not output.exists()
+    assert run("-m", "inference.predict", *listed, *words(work, output), "--shard", "0/2", check=False).returncode == 1
+    merged = run("-m", "inference.merge", *listed, "--output", output, check=False)
+    assert merged.returncode == 1
+    assert "merge: 4 ok, 1 missing" in merged.stdout
+    assert output.read_text() == whole
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in rows] == ["ok", "ok", "missing", "ok", "ok"]
+    (tmp_path / "s-0-of-3.jsonl").write_text("")
+    mixed = run("-m", "inference.merge", *listed, "--output", output, check=False)
+    assert (mixed.returncode, "parts of 2 shardings" in mixed.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "usage:"),
+        (("debug", "nowhere.csv"), "nowhere.csv is no file"),
+        (("debug", "README.md", "no"), "SHARDS must be a positive number"),
+    ],
+)
+def test_a_call_that_makes_no_sense(arguments, complaint):
+    done = subprocess.run(["sh", "predict.sh", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+@pytest.mark.slurm
+def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
+    """Two tasks, then the merging job; the missing video makes all of them end with 1, and loses nothing."""
+    output = tmp_path / "out/submission.csv"
+    environment = slurm | {
+        "PYTHON": sys.executable, "CPUS_PER_TASK": "1", "GPUS_PER_TASK": "0", "OUTPUT": str(output),
+        "SBATCH_ARGS": f"--chdir={ROOT} --output={tmp_path}/%a.out",
+    }  # fmt: skip
+    options = [str(word) for word in words(work, output)[:-2]]
+    command = ["sh", "predict.sh", "debug", str(work / "list.csv"), "2", "scores", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "which merges them into" in done.stdout
+    wait_for(output.exists, 180)
+    assert output.read_text() == whole
+    assert sorted(path.name for path in output.parent.glob("*.csv")) == [
+        "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv",
+    ]  # fmt: skip
+    assert "missing.mp4: missing" in "".join((tmp_path / f"{number}.out").read_text() for number in (0, 1))
+
+
+def test_nothing_of_slurm_changes_a_run_outside_an_array(run, work, whole, tmp_path):
+    environment = os.environ | {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "1"}
+    words_ = ["-m", "inference.predict", "--list", work / "list.csv", *words(work, tmp_path / "s.csv")]
+    assert run(*words_, check=False, env=environment).returncode == 1
+    assert (tmp_path / "s.csv").read_text() == whole
