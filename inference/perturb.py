@@ -1,0 +1,132 @@
+"""What happens to videos on their way through the web, as recodings: what `inference.robustness` scores.
+
+Everything is written as H.264 (libx264, preset veryfast); what is not about compression at crf 18, where nothing is seen of it.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+
+from common.atomic import atomic_file
+from faces.video import probe, read_frames
+
+CLEAN = 18  # crf
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of a frame [H, W, 3] BGR uint8
+
+
+class Perturbation(NamedTuple):
+    """How frames are changed, the crf of the encoding, how many a second are kept (None: all), the crf of an encoding before."""
+
+    change: Change
+    crf: int = CLEAN
+    fps: float | None = None
+    first_crf: int | None = None
+
+
+def same(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """As it is."""
+    return frame
+
+
+def scaled(factor: float) -> Change:
+    """Smaller by a factor."""
+    return lambda frame, _: cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def blurred(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """A Gaussian of sigma 2 pixels."""
+    return cv2.GaussianBlur(frame, (0, 0), 2)
+
+
+def noisy(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of 10 levels."""
+    return np.clip(frame + random.standard_normal(frame.shape, np.float32) * 10, 0, 255).astype(np.uint8)
+
+
+def gamma(exponent: float) -> Change:
+    """Levels raised to a power: below 1 lighter, above 1 darker."""
+    table = (255 * (np.arange(256) / 255) ** exponent).round().astype(np.uint8)
+    return lambda frame, _: cv2.LUT(frame, table)
+
+
+def mirrored(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """Left and right exchanged."""
+    return cv2.flip(frame, 1)
+
+
+def cropped(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """The middle, .8 of each side."""
+    height, width = frame.shape[:2]
+    return frame[height // 10 : height - height // 10, width // 10 : width - width // 10]
+
+
+def on_a_screen(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """As filmed off a player's window: down to .7, up to .9, a dark frame around it."""
+    small = cv2.resize(frame, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+    window = cv2.resize(small, None, fx=0.9 / 0.7, fy=0.9 / 0.7, interpolation=cv2.INTER_LINEAR)
+    screen = np.full_like(frame, 24)
+    top, left = ((whole - part) // 2 for whole, part in zip(frame.shape[:2], window.shape[:2], strict=True))
+    screen[top : top + window.shape[0], left : left + window.shape[1]] = window
+    return screen
+
+
+PERTURBATIONS = {
+    "crf 28": Perturbation(same, crf=28),
+    "crf 35": Perturbation(same, crf=35),
+    "crf 40": Perturbation(same, crf=40),
+    "half size": Perturbation(scaled(0.5)),
+    "15 fps": Perturbation(same, fps=15),
+    "blur": Perturbation(blurred),
+    "noise": Perturbation(noisy),
+    "gamma .6": Perturbation(gamma(0.6)),
+    "gamma 1.6": Perturbation(gamma(1.6)),
+    "mirrored": Perturbation(mirrored),
+    "cropped": Perturbation(cropped),
+    "screenshot": Perturbation(on_a_screen, crf=30, first_crf=30),
+}
+
+
+def recode(source: Path, target: Path, name: str) -> int:
+    """Write the perturbation of that name of a video, atomically; return the number of frames.
+
+    Raises UnsupportedError, DecodeError or FileNotFoundError for a source that cannot be read.
+    """
+    perturbation = PERTURBATIONS[name]
+    random = np.random.default_rng(zlib.crc32(f"{name}/{source.name}".encode("utf-8", "surrogateescape")))
+    with atomic_file(target) as temporary:
+        if perturbation.first_crf is None:
+            return encode(source, temporary, perturbation, random)
+        with atomic_file(target.with_name(f"first {target.name}")) as first:
+            encode(source, first, Perturbation(same, crf=perturbation.first_crf), random)
+            frames = encode(first, temporary, perturbation, random)
+        target.with_name(f"first {target.name}").unlink()
+        return frames
+
+
+def encode(source: Path, target: Path, perturbation: Perturbation, random: np.random.Generator) -> int:
+    """One encoding; return the number of frames."""
+    rate = probe(source).fps or 30.0
+    step = max(1, round(rate / perturbation.fps)) if perturbation.fps else 1
+    count = 0
+    with av.open(str(target), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate / step).limit_denominator(1001))
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(perturbation.crf), "preset": "veryfast"}
+        for frame in even(perturbation.change(frame, random) for frame in read_frames(source, step)):
+            if count == 0:
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+            count += 1
+        container.mux(stream.encode())
+    return count
+
+
+def even(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Frames without a last odd row or column, which yuv420p cannot hold."""
+    for frame in frames:
+        yield np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])

@@ -1,0 +1,127 @@
+"""How a score holds when the video is recoded, made smaller, darker, filmed off a screen (inference.perturb).
+
+Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as inference.evaluate does
+Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a perturbation) and .png, and the scores of all in
+       robustness/submission.csv and .jsonl, as `<perturbation>/<video>`
+
+A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift of REAL and
+of FAKE, the AUC, the other statuses. Killed and run again, it goes on.
+
+    python -m inference.robustness videos/*.mp4 --labels metadata.json --members b0
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
+
+from common.atomic import atomic_file, write_table
+from common.stage import Workers, progress, run_script
+from inference.evaluate import Truth, read_truth
+from inference.inputs import find_videos
+from inference.perturb import PERTURBATIONS, recode
+from inference.predict import score_all, scoring_parser
+from inference.rows import Row
+
+ORIGINAL = "original"
+COLUMNS = ("perturbation", "videos", "scored", "mean_shift", "largest_shift", "shift_REAL", "shift_FAKE", "auc", "statuses")
+
+
+def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str, Path]:
+    """Every perturbation of every video, by `<perturbation>/<name>`, and the originals; what is there and newer is kept.
+
+    A video that cannot be read has its original only.
+    """
+    targets = {f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos}
+    jobs = {
+        key: (videos[name], target, kind)
+        for key, (target, name, kind) in targets.items()
+        if not target.is_file() or (videos[name].is_file() and target.stat().st_mtime < videos[name].stat().st_mtime)
+    }
+    failed = set()
+    with Workers(min(workers, len(jobs))) as pool, progress(total=len(jobs), desc="recode", unit="video", disable=not jobs) as bar:
+        for key, outcome in pool.run(recode, jobs):
+            if isinstance(outcome, Exception):
+                failed.add(key)
+                bar.write(f"robustness: {key}: {outcome}", file=sys.stderr)
+            bar.update()
+    found = {key: target for key, (target, _, _) in targets.items() if key not in failed}
+    return {f"{ORIGINAL}/{name}": path for name, path in videos.items()} | found
+
+
+def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth]) -> list[object]:
+    """The table's row of a perturbation; what is not defined is empty."""
+    mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
+    scored = {name: row["label"] for name, row in mine.items() if row["status"] == "ok"}
+    before = {name: rows[f"{ORIGINAL}/{name}"]["label"] for name in scored if rows[f"{ORIGINAL}/{name}"]["status"] == "ok"}
+    shifts = {name: scored[name] - label for name, label in before.items()}
+    by_label = [[shift for name, shift in shifts.items() if name in truth and truth[name].label == label] for label in (0, 1)]
+    known = [(truth[name].label, score) for name, score in scored.items() if name in truth]
+    both = len({label for label, _ in known}) == 2
+    statuses = Counter(row["status"] for row in mine.values() if row["status"] != "ok")
+    return [
+        kind,
+        len(names),
+        len(scored),
+        shown(fmean(shifts.values()) if shifts else None),
+        shown(max(shifts.values(), key=abs) if shifts else None),
+        *(shown(fmean(some) if some else None) for some in by_label),
+        shown(float(roc_auc_score(*zip(*known, strict=True))) if both else None),
+        " ".join(f"{count} {status}" for status, count in statuses.items()),
+    ]
+
+
+def shown(value: float | None) -> str:
+    """Four digits, or nothing."""
+    return "" if value is None else f"{value:.4f}"
+
+
+def draw(path: Path, rows: dict[str, Row], names: list[str], kinds: list[str]) -> None:
+    """The scores of every video under every perturbation, a line a video."""
+    figure = Figure(figsize=(1.5 + 0.8 * len(kinds), 5), layout="constrained")
+    axes = figure.subplots()
+    for name in names:
+        labels = [rows.get(f"{kind}/{name}", {"status": None}) for kind in kinds]
+        axes.plot(kinds, [row["label"] if row["status"] == "ok" else float("nan") for row in labels], "o-", label=name)
+    axes.set(ylabel="score", ylim=(-0.02, 1.02))
+    axes.tick_params(axis="x", rotation=45)
+    if len(names) <= 12:
+        axes.legend(fontsize="small")
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = scoring_parser(__doc__)
+    parser.add_argument("--labels", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label; without it no AUC")
+    parser.add_argument("--output", type=Path, default=Path("robustness"), metavar="DIR", help="default: robustness")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Recode, score, compare; 1 if an original could not be scored."""
+    options = parse_arguments()
+    truth = read_truth(options.labels) if options.labels else {}
+    videos, folder = find_videos(options.inputs, None, Path()), options.output
+    everything = recode_all(videos, folder, options.workers)
+    options.output, options.evidence = folder / "submission.csv", None
+    rows = {row["filename"]: row for row in score_all(everything, options)}
+    kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
+    found = [summarise(kind, rows, names, truth) for kind in kinds]
+    write_table(folder / "robustness.csv", [COLUMNS, *found])
+    draw(folder / "robustness.png", rows, names, kinds)
+    print("".join(f"{column:<14}" for column in COLUMNS))
+    for line in found:
+        print("".join(f"{value!s:<14}" for value in line).rstrip())
+    unscored = [name for name in names if rows[f"{ORIGINAL}/{name}"]["status"] != "ok"]
+    print(f"robustness: {len(names)} videos, {len(unscored)} of them without a score, {len(PERTURBATIONS)} perturbations; {folder}")
+    return 1 if unscored else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

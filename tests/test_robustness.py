@@ -1,0 +1,107 @@
+"""`inference.robustness`: what the recodings are, and what is said of scores on them."""
+
+import csv
+import json
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+from demo.tree import write_video
+from faces.video import probe, read_frames
+from inference.perturb import PERTURBATIONS, recode
+from tests.tiny import write_checkpoints
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, clip):
+    """Twenty frames, 30 a second, of an odd width."""
+    path = tmp_path_factory.mktemp("video") / "face.mp4"
+    write_video(path, [frame[:, :638] for frame in islice(read_frames(clip("single_face.mp4")), 20)], 30.0)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recoded(video):
+    """Each perturbation's file and frames."""
+    found = {}
+    for kind in PERTURBATIONS:
+        target = video.parent / "out" / f"{kind}.mp4"
+        count = recode(video, target, kind)
+        found[kind] = target, list(read_frames(target))
+        assert len(found[kind][1]) == count
+    assert sorted(path.name for path in (video.parent / "out").iterdir()) == sorted(f"{kind}.mp4" for kind in PERTURBATIONS)
+    return found
+
+
+def difference(frames, others):
+    return np.mean([np.abs(one.astype(float) - other).mean() for one, other in zip(frames, others, strict=True)])
+
+
+def test_recodings_are_what_their_names_say(video, recoded):
+    original = list(read_frames(video))
+    shapes = {kind: frames[0].shape[:2] for kind, (_, frames) in recoded.items()}
+    assert shapes["half size"] == (180, 318)  # 319 is odd
+    assert shapes["cropped"] == (288, 512)
+    assert all(shape == (360, 638) for kind, shape in shapes.items() if kind not in ("half size", "cropped"))
+    assert probe(recoded["15 fps"][0]).fps == 15
+    assert len(recoded["15 fps"][1]) == 10
+    assert difference(recoded["15 fps"][1], original[::2]) < 4
+    assert all(len(frames) == 20 for kind, (_, frames) in recoded.items() if kind != "15 fps")
+    sizes = [recoded[f"crf {crf}"][0].stat().st_size for crf in (28, 35, 40)]
+    assert sizes == sorted(sizes, reverse=True)
+    losses = [difference(recoded[f"crf {crf}"][1], original) for crf in (28, 35, 40)]
+    assert losses == sorted(losses)
+    assert difference([cv2.flip(frame, 1) for frame in recoded["mirrored"][1]], original) < 4
+    means = {kind: np.mean(recoded[kind][1]) for kind in ("gamma .6", "mirrored", "gamma 1.6")}
+    assert means["gamma .6"] > means["mirrored"] + 10 > means["gamma 1.6"] + 20
+    rough = {kind: np.mean([cv2.Laplacian(frame, cv2.CV_64F).var() for frame in recoded[kind][1]]) for kind in recoded}
+    assert rough["blur"] < 0.5 * rough["mirrored"] < 0.25 * rough["noise"]
+    assert np.mean([frame[5, 300] for frame in recoded["screenshot"][1]]) < 60  # the dark frame around it
+
+
+def test_the_noise_is_the_same_again(video, recoded, tmp_path):
+    recode(video, tmp_path / "again.mp4", "noise")
+    assert (tmp_path / "again.mp4").read_bytes() == recoded["noise"][0].read_bytes()
+
+
+def test_the_table_says_shifts_aucs_and_statuses(run, video, clip, weights, tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    frames = list(read_frames(video))
+    write_video(videos / "real.mp4", frames[:10], 30.0)
+    write_video(videos / "fake.mp4", [cv2.flip(frame, 0)[::-1, ::-1] for frame in frames[:10]], 30.0)
+    write_video(videos / "few.mp4", frames[:8], 30.0)  # four of them at 15 fps
+    (videos / "broken.mp4").write_bytes(b"no video")
+    truth = {
+        "real.mp4": {"label": "REAL"},
+        "fake.mp4": {"label": "FAKE"},
+        "few.mp4": {"label": "FAKE"},
+        "broken.mp4": {"label": "REAL"},
+    }
+    (tmp_path / "metadata.json").write_text(json.dumps(truth))
+    models = write_checkpoints(tmp_path / "models", ["b0"])
+    words = ["-m", "inference.robustness", videos, "--labels", tmp_path / "metadata.json", "--models", models, "--members", "b0"]
+    done = run(*words, "--output", tmp_path / "out", "--device", "cpu", check=False)
+    assert done.returncode == 1, done.stderr
+    assert "4 videos, 1 of them without a score, 12 perturbations" in done.stdout
+    with (tmp_path / "out/robustness.csv").open(newline="") as file:
+        table = {row["perturbation"]: row for row in csv.DictReader(file)}
+    assert list(table) == ["original", *PERTURBATIONS]
+    with (tmp_path / "out/submission.csv").open(newline="") as file:
+        scores = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
+    assert table["original"]["scored"] == "3"
+    assert table["original"]["statuses"] == "1 unsupported"
+    assert table["15 fps"]["statuses"] == "1 too_few_frames"
+    for kind, row in table.items():
+        shifts = {name: scores[f"{kind}/{name}"] - scores[f"original/{name}"] for name in ("real.mp4", "fake.mp4")}
+        assert float(row["shift_REAL"]) == pytest.approx(shifts["real.mp4"], abs=1e-4)
+        if kind == "15 fps":
+            assert float(row["shift_FAKE"]) == pytest.approx(shifts["fake.mp4"], abs=1e-4)
+            assert float(row["auc"]) == (1.0 if scores[f"{kind}/fake.mp4"] > scores[f"{kind}/real.mp4"] else 0.0)
+    assert abs(float(table["blur"]["largest_shift"])) > 1e-3, "scores too tame for the comparison to mean anything"
+    assert cv2.imread(str(tmp_path / "out/robustness.png")) is not None
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.mp4")}
+    run(*words, "--output", tmp_path / "out", "--device", "cpu", check=False)
+    assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.mp4")}, "recoded again"
