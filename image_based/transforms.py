@@ -1,10 +1,16 @@
-"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur."""
+"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur.
+
+`augmentation: strong` goes on with what the contract lacks, in order: turn and shear, colour, down and up again, blur, noise, JPEG,
+a rectangle cut out.
+"""
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 
 from image_based.config import ImageConfig
-from training.augment import random_look
+from training.augment import Look, random_look
 
 
 def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
@@ -14,6 +20,10 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     image = random_look(random).apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
     if random.random() < 0.5:
         image = cv2.filter2D(image, -1, motion(random))
+    if config.augmentation == "strong":
+        for chance, change in STRONG:
+            if random.random() < chance:
+                image = change(image, random)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -34,3 +44,69 @@ def line(side: int, start: int, end: int) -> np.ndarray:
     kernel = np.zeros((side, side), np.uint8)
     cv2.line(kernel, (start % side, start // side), (end % side, end // side), color=1)
     return kernel.astype(np.float32) / kernel.sum()
+
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Turn by up to 12 degrees, stretch each side by up to 8 %, around the centre; the border is mirrored."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
+    matrix[:, :2] *= random.uniform(0.92, 1.08, 2)
+    matrix[:, 2] += np.array([width, height]) / 2 - matrix @ [width / 2, height / 2, 1]
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Saturation times .6 to 1.4, each colour channel plus up to +-15 levels."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    saturation = random.uniform(0.6, 1.4)
+    image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+    return cv2.add(image, (*random.uniform(-15, 15, 3), 0))
+
+
+def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Down to .5 to .95 of the size and up again."""
+    height, width = image.shape[:2]
+    scale = random.uniform(0.5, 0.95)
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    up = cv2.INTER_LINEAR if random.random() < 0.5 else cv2.INTER_CUBIC
+    return cv2.resize(small, (width, height), interpolation=up)
+
+
+def blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A Gaussian of sigma .4 to 1.5 pixels."""
+    return cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.5))
+
+
+def noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Gaussian noise of standard deviation 2 to 8 levels, the same in all colours half of the time."""
+    channels = 1 if random.random() < 0.5 else 3
+    values = random.standard_normal((*image.shape[:2], channels), np.float32) * random.uniform(2, 8)
+    return np.clip(image + values, 0, 255).astype(np.uint8)
+
+
+def compress(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """JPEG of quality 40 to 95."""
+    return Look(flip=False, quality=int(random.integers(40, 96))).apply(image)
+
+
+def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A grey rectangle of sides .1 to .45 of the image's."""
+    sides = (random.uniform(0.1, 0.45, 2) * image.shape[:2]).astype(int)
+    y, x = (int(random.integers(length - side + 1)) for length, side in zip(image.shape[:2], sides, strict=True))
+    image = image.copy()
+    image[y : y + sides[0], x : x + sides[1]] = 127
+    return image
+
+
+STRONG: tuple[tuple[float, Change], ...] = (
+    (0.4, turn),
+    (0.3, tint),
+    (0.2, lower_resolution),
+    (0.1, blur),
+    (0.1, noise),
+    (0.3, compress),
+    (0.3, cut_out),
+)  # chance, change

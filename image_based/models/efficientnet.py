@@ -1,5 +1,6 @@
-"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4).
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4), and lite0, which it did not.
 
+lite0 is Google's b0 for phones: no squeeze and excitation, ReLU6; its ImageNet weights lie in a package of the registry.
 timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual one: every
 stride-2 convolution pads one more on the right and below. And state dicts speak the published names (`_conv_stem`, `_blocks.0.
 _depthwise_conv`, ...), both when read and when written.
@@ -11,7 +12,7 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DROPOUT = {"b0": 0.2, "b1": 0.2, "b3": 0.3}
+DROPOUT = {"b0": 0.2, "b1": 0.2, "b3": 0.3, "lite0": 0.2}
 DROP_CONNECT = 0.2  # times block / number of blocks
 BN_MOMENTUM, BN_EPS = 0.01, 1e-3
 
@@ -30,7 +31,7 @@ class StaticPadConv2d(nn.Conv2d):
 
 
 def efficientnet(variant: str, num_classes: int) -> nn.Module:
-    """EfficientNet `b0`, `b1` or `b3`: images [B, 3, H, W] -> logits [B, num_classes]."""
+    """EfficientNet `b0`, `b1`, `b3` or `lite0`: images [B, 3, H, W] -> logits [B, num_classes]."""
     model = timm.create_model(
         f"efficientnet_{variant}",
         num_classes=num_classes,

@@ -1,0 +1,121 @@
+"""Stage 4 for ready-made face crops: unpack them and write the lists that training and validation read.
+
+Reads  <crops>/faces.csv (split, part, video, label, original: a row a video, split train or val), <crops>/*.tar with one crop
+       `<part folder>/<video>/frame1_face1.jpg` a video
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg and DFDC-Kaggle_list/faces224_{train,calibration,test}.txt and .csv
+
+The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on. The .txt
+files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m inference.evaluate`.
+An original on both sides of the train and val splits is an error. Running it again unpacks only what is missing.
+
+    python make_crop_lists.py --crops CROPS
+"""
+
+import csv
+import hashlib
+import random
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from common.atomic import atomic_file, write_table, write_text
+from common.errors import BadInputError
+from common.layout import safe_relative
+from common.stage import folder_parser, progress, run_script
+from make_lists import LABELS
+
+CROP = "frame1_face1.jpg"
+COLUMNS = ("split", "part", "video", "label", "original")
+
+
+class Crop(NamedTuple):
+    """A video's crop: its folder `<part>/<video>` below the faces, its label (1 FAKE), its original, its list."""
+
+    folder: str
+    label: int
+    original: str
+    list: str
+
+    @property
+    def path(self) -> str:
+        """The crop below the faces."""
+        return f"{self.folder}/{CROP}"
+
+
+def half(original: str) -> str:
+    """The half of the val split that an original and its fakes are in."""
+    return "calibration" if hashlib.sha256(original.encode()).digest()[0] < 128 else "test"
+
+
+def read_crops(faces_csv: Path) -> list[Crop]:
+    """The rows of faces.csv; a video without an original is one.
+
+    Raises BadInputError for an unknown split or label, a name that leaves its folder, an original on both sides.
+    """
+    crops, sides = [], {}
+    with faces_csv.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
+            raise BadInputError(f"{faces_csv} has no column {', '.join(missing)}")
+        for row in rows:
+            where, (split, part, video, label, original) = f"{faces_csv}:{rows.line_num}", (row[column] for column in COLUMNS)
+            original = original or video
+            if split not in ("train", "val") or label not in LABELS:
+                raise BadInputError(f"{where}: split {split!r} or label {label!r} is unknown")
+            if sides.setdefault(original, split) != split:
+                raise BadInputError(f"{where}: the original {original} is on both sides of the split")
+            folder = safe_relative(f"dfdc_train_part_{part}/{video}")
+            crops.append(Crop(folder, LABELS[label], original, "train" if split == "train" else half(original)))
+    return crops
+
+
+def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
+    """Write the wanted crops of an archive that are not there yet; yield the name of each wanted one it holds."""
+    with tarfile.open(archive) as file:
+        for member in file:
+            if member.name not in wanted or not member.isfile():
+                continue
+            path = faces / member.name
+            if not path.is_file():
+                with atomic_file(path) as temporary:
+                    temporary.write_bytes(file.extractfile(member).read())
+            yield member.name
+
+
+def write_lists(crops: list[Crop], lists: Path, seed: int) -> None:
+    """The lists of training and validation, shuffled, and their truth."""
+    for name in ("train", "calibration", "test"):
+        mine = sorted(crop for crop in crops if crop.list == name)
+        random.Random(f"{seed}/{name}").shuffle(mine)
+        lines = "".join(f"{crop.folder}/{CROP.replace('1', '%d', 1)} 1 1 1 {crop.label}\n" for crop in mine)
+        write_text(lists / f"faces224_{name}.txt", lines)
+        truth = [(crop.path, crop.label, crop.original, crop.folder.partition("/")[0]) for crop in mine]
+        write_table(lists / f"faces224_{name}.csv", [("filename", "label", "original", "subset"), *truth])
+        print(f"faces224_{name}: {len(mine)} crops, {sum(crop.label for crop in mine)} fake")
+
+
+def main() -> int:
+    """Unpack the crops and write their lists; an archive that lacks a crop of faces.csv is an error."""
+    parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
+    parser.add_argument("--crops", type=Path, required=True, metavar="DIR", help="the folder of faces.csv and the archives")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of lines (default: 0)")
+    options = parser.parse_args()
+    crops = read_crops(options.crops / "faces.csv")
+    wanted = {crop.path for crop in crops}
+    with progress(total=len(wanted), desc="make_crop_lists", unit="crop") as bar:
+        for archive in sorted(options.crops.glob("*.tar")):
+            for name in unpack(archive, wanted, options.faces):
+                wanted.discard(name)
+                bar.update()
+    if wanted:
+        raise BadInputError(
+            f"{len(wanted)} crops of faces.csv are in no archive of {options.crops}: {', '.join(sorted(wanted)[:3])}"
+        )
+    write_lists(crops, options.lists, options.seed)
+    print(f"make_crop_lists: {len(crops)} crops done; {options.faces}, {options.lists}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

