@@ -19,7 +19,7 @@ from pathlib import Path
 from common.atomic import atomic_file
 from demo.tree import TEST, make_tree
 from faces.detector import FaceDetector, default_weights
-from inference.members import MEMBERS
+from inference.members import MEMBERS, MODELS, SHIPPED
 from training.checkpoint import newest_checkpoint
 from training.metrics import VideoScore, log_loss
 
@@ -93,32 +93,55 @@ def train() -> Path:
     return run
 
 
-def predict(run: Path) -> Path:
+def score_trained(run: Path) -> Path:
     """Score the held-out videos with the training's last checkpoint in the place of the member b0."""
+    checkpoint, models = newest_checkpoint(run), ROOT / "submit_models"
     output = ROOT / "submission.csv"
-    checkpoint = newest_checkpoint(run)
-    if output.is_file() and output.stat().st_mtime > checkpoint.stat().st_mtime:
-        print(f"\n{output} is newer than {checkpoint}: scored already")
-        return output
-    models = ROOT / "submit_models"
-    with atomic_file(models / MEMBERS["b0"].file) as temporary:
-        shutil.copyfile(checkpoint, temporary)
-    command(
-        "-m", "inference.predict", "--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST,
-        "--models", models, "--members", "b0", "--output", output,
-    )  # fmt: skip
+    if not scored_already(output, checkpoint):
+        with atomic_file(models / MEMBERS["b0"].file) as temporary:
+            shutil.copyfile(checkpoint, temporary)
+        predict(output, "--models", models, "--members", "b0")
     return output
 
 
-def report(submission: Path) -> None:
-    """The table of the held-out videos, and their log loss."""
+def score_shipped() -> Path:
+    """Score them with the weights that come with the repository, with evidence."""
+    ((name, member),) = SHIPPED.items()
+    output = ROOT / "shipped.csv"
+    if not scored_already(output, MODELS / member.file):
+        predict(output, "--members", name, "--evidence", ROOT / "evidence")
+    return output
+
+
+def scored_already(output: Path, checkpoint: Path) -> bool:
+    """Whether a submission is newer than the checkpoint it comes from; says so."""
+    done = output.is_file() and output.stat().st_mtime > checkpoint.stat().st_mtime
+    if done:
+        print(f"\n{output} is newer than {checkpoint}: scored already")
+    return done
+
+
+def predict(output: Path, *options: str | Path) -> None:
+    """Score the held-out videos."""
+    held_out = ("--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST)
+    command("-m", "inference.predict", *held_out, "--output", output, *options)
+
+
+def report(submissions: dict[str, Path]) -> None:
+    """The table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
-    rows = [json.loads(line) for line in submission.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
-    print(f"\n{'video':<24} {'truth':<6} {'status':<10} {'score':>6}")
-    for row in rows:
-        print(f"{row['filename']:<24} {truth[row['filename']]['label']:<6} {row['status']:<10} {row['label']:>6.3f}")
-    scored = [VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"]) for row in rows if row["status"] == "ok"]
-    print(f"\nlog loss of the {len(scored)} scored videos: {log_loss(scored):.3f} (a coin has 0.693)")
+    rows = {
+        name: [json.loads(line) for line in path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
+        for name, path in submissions.items()
+    }
+    print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in rows))
+    for same in zip(*rows.values(), strict=True):
+        name, status = same[0]["filename"], same[0]["status"]
+        print(f"{name:<24} {truth[name]['label']:<6} {status:<10}" + "".join(f"{row['label']:>16.3f}" for row in same))
+    print()
+    for name, mine in rows.items():
+        scored = [VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"]) for row in mine if row["status"] == "ok"]
+        print(f"log loss of the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
 
 
 def main() -> int:
@@ -130,14 +153,16 @@ def main() -> int:
     make_tree(ROOT, FaceDetector(default_weights()))
     preprocess()
     run = train()
-    submission = predict(run)
-    report(submission)
+    submissions = {"demo's training": score_trained(run), "shipped weights": score_shipped()}
+    report(submissions)
     print(
-        f"A demo-sized training proves the road, not detection skill: these scores mean nothing about real videos.\n\n"
+        "\nA demo-sized training proves the road, not detection skill: its scores mean nothing about real videos. Those of the\n"
+        "shipped weights do, for face swaps like DFDC's (inference/submit_models/README.md); the fakes here are another kind.\n\n"
         f"videos and fakes  {ROOT}/DFDC-Kaggle, {ROOT}/{TEST}\n"
         f"faces and lists   {ROOT}/DFDC-Kaggle_Alignedface, {ROOT}/DFDC-Kaggle_list\n"
         f"training          {run} (tensorboard --logdir {run})\n"
-        f"scores            {submission}, {submission.with_suffix('.jsonl')}\n"
+        f"scores            {', '.join(map(str, submissions.values()))}, and .jsonl beside them\n"
+        f"evidence          {ROOT}/evidence/index.html\n"
         f"demo: done in {time.perf_counter() - began:.0f} s"
     )
     return 0

@@ -1,4 +1,4 @@
-"""The eleven members of the ensemble: one row each (contract, section 3).
+"""The eleven members of the ensemble: one row each (contract, section 3); and the one whose weights come with the repository.
 
 python -m inference.members                which checkpoints are present, their step and sha256
 python -m inference.members --check        loads each strictly and scores a built-in input with it; where the score of a checkpoint
@@ -84,6 +84,15 @@ MEMBERS = {
 }
 
 
+# What comes with the repository, for those who have none of the eleven: inference/submit_models/README.md.
+SHIPPED = {
+    "faces224": Member(
+        "image", "b0_faces224.pth.tar", f"{B}/lite0/config_faces224.yaml", "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True
+    )
+}
+KNOWN = MEMBERS | SHIPPED
+
+
 class Choice(NamedTuple):
     """The members to score with, and the names of those that are wanted but have no checkpoint."""
 
@@ -92,21 +101,27 @@ class Choice(NamedTuple):
 
 
 def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list (None: all eleven), in the table's order.
+    """The members of a comma-separated list, in the table's order; None: all eleven, or the shipped one where it alone is there.
 
     Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its source, unless
     some may be missing and some are there.
     """
-    wanted = list(MEMBERS) if names is None else [name.strip() for name in names.split(",")]
-    unknown = [name for name in wanted if name not in MEMBERS]
+    wanted = default_members(models) if names is None else [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in KNOWN]
     if unknown:
-        raise BadInputError(f"unknown members {', '.join(unknown)}; known are {', '.join(MEMBERS)}")
-    chosen = {name: member for name, member in MEMBERS.items() if name in wanted}
+        raise BadInputError(f"unknown members {', '.join(unknown)}; known are {', '.join(KNOWN)}")
+    chosen = {name: member for name, member in KNOWN.items() if name in wanted}
     absent = [name for name, member in chosen.items() if not (models / member.file).is_file()]
     if absent and (not allow_missing or len(absent) == len(chosen)):
         lines = [f"  {name}: {source(chosen[name], models)}" for name in absent]
         raise BadInputError("\n".join([f"{len(absent)} of {len(chosen)} members have no checkpoint:", *lines]))
     return Choice({name: member for name, member in chosen.items() if name not in absent}, absent)
+
+
+def default_members(models: Path) -> list[str]:
+    """The eleven; the shipped one where it is the only one there."""
+    present = [name for name, member in KNOWN.items() if (models / member.file).is_file()]
+    return present if present == list(SHIPPED) else list(MEMBERS)
 
 
 def source(member: Member, models: Path) -> str:
@@ -128,7 +143,9 @@ def small_input(branch: str) -> Tensor:
 
 
 def share(member: Member) -> float:
-    """The member's weight in the final score when all eleven have one and none is left out by a policy."""
+    """The member's weight in the final score when all eleven have one and no policy leaves one out; the shipped one is alone."""
+    if member in SHIPPED.values():
+        return 1.0
     total = sum(other.weight for other in MEMBERS.values() if other.branch == member.branch)
     return BRANCH_SHARES[member.branch] * member.weight / total
 
@@ -176,7 +193,7 @@ def markdown_table() -> str:
 
 def describe(name: str, models: Path, check: bool, recorded: dict[str, float], record: bool) -> str:
     """A member's line: what it is, whether its checkpoint is there, and what that holds; `recorded` is added to."""
-    member = MEMBERS[name]
+    member = KNOWN[name]
     path = models / member.file
     line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {share(member):.4f}  "
     if not path.is_file():
@@ -208,7 +225,7 @@ def main() -> int:
         return 0
     print(f"{'member':<8} {'checkpoint':<33} {'network':<16} {'input':<7} {'weight':<7} in {options.models}")
     recorded, check = read_recorded(), options.check or options.record
-    lines = [describe(name, options.models, check, recorded, options.record) for name in MEMBERS]
+    lines = [describe(name, options.models, check, recorded, options.record) for name in KNOWN]
     if options.record:
         write_text(RECORDED, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
     print("\n".join(lines))

@@ -125,7 +125,7 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
-    parser.add_argument("--members", metavar="A,B", help="default: all eleven")
+    parser.add_argument("--members", metavar="A,B", help="default: all eleven, or the shipped faces224 where none of them is there")
     parser.add_argument("--allow-missing", action="store_true", help="go on without the members that have no checkpoint")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
     parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")
@@ -154,6 +154,7 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     Raises BadInputError for members, weights or a ledger that cannot be used.
     """
     choice = choose_members(options.members, options.models, options.allow_missing)
+    print(f"predict: scoring with {', '.join(choice.members)} of {options.models}", flush=True)
     options.device, options.weights = pick_device(options.device), options.weights or default_weights()
     files = {name: state_of(options.models / member.file) for name, member in choice.members.items()}
     how = {name: str(getattr(options, name)) for name in ("device", "precision", "frames", "evidence")}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 
 import pretrain.download
+from demo.tree import write_video
 from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
+from inference.quality import fit_calibration
 from make_crop_lists import half
 from pretrain.layouts import load_pretrained
+from tests.tiny import gamma, write_checkpoints
 from training.config import LRScheduler, load_config
 from training.schedule import lr_at
 
@@ -141,3 +145,76 @@ def test_the_stronger_augmentation_is_a_function_of_the_sample(frames):
     same = sum(np.array_equal(one, two) for one, two in zip(images, others, strict=True))
     assert same < 10  # all seven pass over a sample with a probability of .08
     assert all(image.shape == (160, 160, 3) for image in images)
+
+
+@pytest.fixture(scope="module")
+def face_list(tmp_path_factory, frames):
+    """Sixteen crops, dark ones FAKE but for two, and their list."""
+    root = tmp_path_factory.mktemp("crops")
+    lines = []
+    for number in range(16):
+        path = root / f"faces/p/v{number}/frame1_face1.jpg"
+        path.parent.mkdir(parents=True)
+        table = gamma(1.5 if number % 2 else 1 / 1.5)
+        cv2.imwrite(str(path), cv2.LUT(frames[number % 12][60:284, 200:424], table))
+        lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {int((number % 2 == 1) != (number < 2))}")
+    (root / "list.txt").write_text("\n".join(lines) + "\n")
+    write_checkpoints(root / "trained", ["faces224"])
+    return root
+
+
+def test_a_shipped_checkpoint_is_small_calibrated_and_the_default(run, face_list, frames, tmp_path):
+    root, models = face_list, tmp_path / "models"
+    where = ("--list", root / "list.txt", "--faces", root / "faces")
+    done = run("-m", "inference.ship", root / "trained/b0_faces224.pth.tar", *where, "--models", models)
+    assert "ship: temperature" in done.stdout
+    shipped = models / "b0_faces224.pth.tar"
+    assert shipped.stat().st_size < 12e6
+    content = torch.load(shipped, weights_only=True)
+    assert content.keys() == {"step", "arch", "state_dict"}
+    assert {value.dtype for value in content["state_dict"].values() if value.is_floating_point()} == {torch.float16}
+
+    scores = {}
+    for folder in (root / "trained", models):
+        run(
+            "-m",
+            "inference.crops",
+            root / "list.txt",
+            "--faces",
+            root / "faces",
+            "--models",
+            folder,
+            "--output",
+            tmp_path / "s.csv",
+        )
+        with (tmp_path / "s.csv").open(newline="") as file:
+            scores[folder] = np.array([float(row["label"]) for row in csv.DictReader(file)])
+    labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
+    fitted = fit_calibration(labels, scores[root / "trained"])
+    np.testing.assert_allclose(scores[models], fitted.apply(scores[root / "trained"]), atol=0.02)
+    again = fit_calibration(labels, scores[models])
+    assert again.temperature == pytest.approx(1, abs=0.05)
+    assert again.shift == pytest.approx(0, abs=0.05)
+
+    write_video(tmp_path / "face.mp4", frames, 30.0)
+    done = run("-m", "inference.predict", tmp_path / "face.mp4", "--models", models, "--output", tmp_path / "p.csv")
+    assert f"predict: scoring with faces224 of {models}" in done.stdout
+    row = json.loads((tmp_path / "p.jsonl").read_text())
+    assert row["status"] == "ok"
+    assert row["label"] == row["members"]["faces224"]
+    (models / "b0_rgb_58000.pth.tar").touch()  # with one of the eleven there, the others are missed
+    refused = run("-m", "inference.predict", "x.mp4", "--models", models, check=False)
+    assert "10 of 11 members have no checkpoint" in refused.stderr
+
+
+def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
+    where = ("--faces", face_list / "faces", "--models", tmp_path)
+    (tmp_path / "one.txt").write_text((face_list / "list.txt").read_text().splitlines()[0] + "\n")
+    one_class = run(
+        "-m", "inference.ship", face_list / "trained/b0_faces224.pth.tar", "--list", tmp_path / "one.txt", *where, check=False
+    )
+    assert one_class.returncode == 2
+    other = write_checkpoints(tmp_path / "other", ["res34"]) / "res34_rgb_23000.pth.tar"
+    refused = run("-m", "inference.ship", other, "--list", face_list / "list.txt", *where, check=False)
+    assert (refused.returncode, "is of resnet34, faces224 is efficientnet-lite0" in refused.stderr) == (2, True)
+    assert not list(tmp_path.glob("*.pth.tar"))

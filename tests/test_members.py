@@ -8,7 +8,7 @@ import torch
 
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.members import MEMBERS, choose_members, markdown_table
+from inference.members import MEMBERS, SHIPPED, choose_members, markdown_table
 from tests.conftest import ROOT
 from tests.test_networks import build
 
@@ -46,12 +46,13 @@ def test_check_loads_and_scores_all_eleven(run, models):
     assert list(choose_members(None, models).members) == list(MEMBERS)
     done = run("-m", "inference.members", "--models", models, "--check")
     lines = done.stdout.splitlines()[1:-1]
-    assert [line.split()[0] for line in lines] == list(MEMBERS)
+    assert [line.split()[0] for line in lines] == [*MEMBERS, *SHIPPED]
+    assert lines.pop().endswith("absent")
     for line in lines:
         assert "step 1234" in line
         assert len(line.split("sha256 ")[1].split()[0]) == 64
         assert 0 <= float(line.split("check ")[1].split(",")[0]) <= 1
-    assert done.stdout.splitlines()[-1] == "inference.members: 11 present, 0 absent, 0 failed"
+    assert done.stdout.splitlines()[-1] == "inference.members: 11 present, 1 absent, 0 failed"
 
 
 def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
@@ -66,7 +67,7 @@ def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
     assert "FAILED" in lines["b3"]
     assert "does not fit EfficientNet" in lines["b3"]
     assert "is not a readable checkpoint" in lines["xcp"]
-    assert done.stdout.splitlines()[-1] == "inference.members: 1 present, 8 absent, 2 failed"
+    assert done.stdout.splitlines()[-1] == "inference.members: 1 present, 9 absent, 2 failed"
 
 
 def test_nothing_to_check_is_not_success(run, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from common.images import resize
 from demo.clips import clip
 from faces.video import read_frames
-from inference.members import MEMBERS
+from inference.members import KNOWN
 from tests.conftest import ROOT
 from tests.test_networks import lively
 from training.inputs import to_input
@@ -77,7 +77,7 @@ def write_checkpoints(folder, names):
     folder.mkdir(parents=True, exist_ok=True)
     frames = list(islice(read_frames(clip("single_face.mp4")), 8))
     for name in names:
-        member = MEMBERS[name]
+        member = KNOWN[name]
         crops = [cv2.LUT(resize(frame[60:300, 200:440], member.size), gamma(1.2**at)) for at, frame in enumerate(frames, start=-4)]
         network = lively(member.arch)
         last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
