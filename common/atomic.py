@@ -20,7 +20,9 @@ PARTIAL = ".partial"
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix; it becomes `path` if the block ends well, and vanishes if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix}")  # nodes share folders
+    temporary = path.with_name(
+        f".{path.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix[:40]}"
+    )  # nodes share folders
     try:
         yield temporary
         temporary.replace(path)

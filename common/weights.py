@@ -1,5 +1,6 @@
 """Files that torch.save wrote, read without running anything in them."""
 
+import hashlib
 import pickle
 import struct
 from collections.abc import Mapping
@@ -39,3 +40,9 @@ def load_dict(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dict")
     return dict(content)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -93,6 +93,17 @@ def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.nd
                 return
 
 
+def frame_times(path: Path) -> list[float]:
+    """When the frames are shown, in seconds from the first, in order, by the packets' timestamps; none where there are none.
+
+    Raises UnsupportedError, DecodeError, FileNotFoundError.
+    """
+    with _open(path) as container:
+        stream = _video_stream(path, container)
+        stamps = sorted(packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None)
+        return [float((stamp - stamps[0]) * stream.time_base) for stamp in stamps]
+
+
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of up to `size` frames, or whatever the items are."""
     batch: list[Item] = []

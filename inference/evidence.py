@@ -6,27 +6,23 @@ DIR/<filename>.html   the same as one self-contained page (inference.pages)
 DIR/index.html        all videos of a run
 """
 
-import hashlib
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from inference.members import Member, share
+from common.weights import sha256
+from inference.ledger import state_of
+from inference.members import Member
 from inference.rows import Row
 from inference.sampled import Face, Sampled, frames_of
-from inference.scoring import GROUP, Ensemble, Score
+from inference.scoring import BRANCH_SHARES, GROUP, Ensemble, Score
 
 Facts = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headless", "numpy", "av")
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache
@@ -51,17 +47,17 @@ def provenance(members: tuple[tuple[str, Member], ...], models: Path, weights: P
     }
 
 
-def failed_facts(row: Row, path: Path) -> Facts:
-    """The evidence of a video that could not be read."""
-    exists = path.is_file()
-    source = {"path": str(path), "bytes": path.stat().st_size if exists else None, "sha256": readable_sha256(path)}
+def input_facts(row: Row, path: Path) -> Facts:
+    """The evidence of any video; of one that could not be read, all of it."""
+    state = state_of(path)
+    source = {"path": str(path), "bytes": state[1] if state else None, "sha256": readable_sha256(path)}
     return {"filename": row["filename"], "status": row["status"], "reason": row["reason"], "label": row["label"], "input": source}
 
 
 def readable_sha256(path: Path) -> str | None:
-    """The sha256 of a file, None where there is none or it may not be read."""
+    """The sha256 of a file, None where there is none (a pipe is none) or it may not be read."""
     try:
-        return sha256(path)
+        return sha256(path) if path.is_file() else None
     except OSError:
         return None
 
@@ -71,10 +67,10 @@ def facts_of(
 ) -> Facts:
     """The evidence of a video that could be read."""
     info = sampled.info
-    branches = {"image": result.image, "video": result.video}
-    return failed_facts(row, path) | {
+    branches, shares = {"image": result.image, "video": result.video}, shares_of(members)
+    return input_facts(row, path) | {
         "video": {
-            "duration": round(info.frames / info.fps, 3) if info.fps else None,
+            "duration": round(sampled.duration, 3),
             "fps": round(info.fps, 4),
             "frames": info.frames,
             "width": info.width,
@@ -84,14 +80,21 @@ def facts_of(
         },
         "sampling": {
             "every": sampled.interval,
+            "times_from": sampled.times_from,
             "frames": sampled.frames,
-            "times": [round(sampled.time(frame), 3) for frame in range(sampled.frames)],
+            "times": [round(time, 3) for time in sampled.times],
         },
-        "faces": {"voted": sampled.voted_faces, "voted_in_frames": sampled.voted_frames},
+        "faces": {
+            "voted": sampled.voted_faces,
+            "voted_in_frames": sampled.voted_frames,
+            "other_detections": sampled.other_detections,
+        },
         "tracks": [track_facts(face, sampled) for face in sampled.faces],
         "rule": result.final.rule,
         "branches": {name: {"score": score.value, "rule": score.rule} for name, score in branches.items()},
-        "members": {name: member_facts(member, scores[name], sampled) for name, member in members.items()} if scores else {},
+        "members": {name: member_facts(member, scores[name], sampled, shares[name]) for name, member in members.items()}
+        if scores
+        else {},
         "not_analysed": not_analysed(row, sampled, members),
     }
 
@@ -99,20 +102,29 @@ def facts_of(
 def track_facts(face: Face, sampled: Sampled) -> Facts:
     """A face's crop side in pixels and its detections: sampled frame, time, box (x1, y1, x2, y2), score."""
     detections = [
-        {"frame": found.frame, "time": round(sampled.time(found.frame), 3), "box": found.box, "score": round(found.score, 4)}
+        {"frame": found.frame, "time": round(sampled.times[found.frame], 3), "box": found.box, "score": round(found.score, 4)}
         for found in face.track
     ]
     return {"crop_side": face.squares[0].size, "detections": detections}
 
 
-def member_facts(member: Member, score: Score, sampled: Sampled) -> Facts:
+def shares_of(members: Mapping[str, Member]) -> dict[str, float]:
+    """Each member's weight in the final score when all of these score and no policy leaves one out."""
+    weights = Counter()
+    for member in members.values():
+        weights[member.branch] += member.weight
+    branches = BRANCH_SHARES if len(weights) > 1 else dict.fromkeys(weights, 1.0)
+    return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
+
+
+def member_facts(member: Member, score: Score, sampled: Sampled, share: float) -> Facts:
     """A member's score, the rule of it, its share of the final score, and each face's score with its groups."""
     frames = frames_of(member.branch, sampled.frames)
     faces = []
     for part in score.parts:
         faces.append({"score": part.value, "rule": part.rule})
         if member.branch == "image":
-            times = [[round(sampled.time(frame), 3) for frame in frames[at : at + GROUP]] for at in range(0, len(frames), GROUP)]
+            times = [[round(sampled.times[frame], 3) for frame in frames[at : at + GROUP]] for at in range(0, len(frames), GROUP)]
             faces[-1]["groups"] = [{"score": group.value, "times": times[at]} for at, group in enumerate(part.parts)]
     return {
         "score": score.value,
@@ -120,7 +132,7 @@ def member_facts(member: Member, score: Score, sampled: Sampled) -> Facts:
         "branch": member.branch,
         "arch": member.arch,
         "weight": member.weight,
-        "share": share(member),
+        "share": share,
         "faces": faces,
     }
 
@@ -130,10 +142,12 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
     said = []
     if sampled.interval > 1:
         said.append(f"Of {sampled.info.frames} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
-    if any(member.branch == "image" for member in members.values()):
+    if sampled.faces and any(member.branch == "image" for member in members.values()):
         said.append(f"The image members see {len(frames_of('image', sampled.frames))} of these, in groups of five.")
-    if sampled.voted_faces > len(sampled.faces):
-        said.append(f"Most frames show {sampled.voted_faces} faces; only the {len(sampled.faces)} seen longest were scored.")
+    if sampled.faces and (sampled.voted_faces > len(sampled.faces) or sampled.other_detections):
+        seen = f"{sampled.voted_faces} faces are what most frames agree on ({sampled.voted_frames} of {sampled.frames})"
+        others = f"{sampled.other_detections} detections of other faces were not looked at"
+        said.append(f"{seen}; the {len(sampled.faces)} seen longest were scored, and {others}.")
     for number, face in enumerate(sampled.faces, start=1):
         if absent := sampled.frames - len(face.track):
             said.append(f"Face {number} was not detected in {absent} of the frames; its nearest detection stands in there.")
@@ -144,5 +158,5 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
             f"Members without a checkpoint were left out: {', '.join(row['left_out'])}; the others' weights were scaled up."
         )
     if not sampled.faces:
-        said.append("No face was found in most frames, so no network looked at the video.")
+        said.append(f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video.")
     return [*said, "The sound, the background, and whatever lies outside the face crops were not looked at."]

@@ -1,4 +1,4 @@
-"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the video at work.
+"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the videos at work.
 
 The first line holds what the scores depend on; a ledger that was begun with something else is not gone on with.
 """
@@ -14,10 +14,11 @@ Row = dict[str, Any]
 
 
 def state_of(path: Path) -> list[str | int] | None:
-    """A file by path, size and time of change; None where there is none."""
-    if not path.is_file():
+    """A file by path, size and time of change; None where there is none, or none can be."""
+    try:
+        facts = path.stat()
+    except OSError:
         return None
-    facts = path.stat()
     return [str(path), facts.st_size, facts.st_mtime_ns]
 
 
@@ -28,11 +29,12 @@ class Ledger:
         """Read what an earlier run left beside `output`. Raises BadInputError if its settings were others."""
         self.path = output.with_suffix(".partial.jsonl")
         begun, *lines = self.read() or [None]
-        if begun not in (None, settings):
+        if lines and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
         self.rows: dict[str, tuple[object, Row]] = {line["row"]["filename"]: (line["source"], line["row"]) for line in lines}
-        if begun is None:
+        if begun != settings:
+            self.path.unlink(missing_ok=True)
             self.append(settings)
 
     def read(self) -> list[dict[str, Any]]:
@@ -62,5 +64,5 @@ class Ledger:
         self.append({"source": state_of(video), "row": row})
 
     def close(self) -> None:
-        """The submission is written."""
+        """The submission is written, and the rows are needed no more."""
         self.path.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ python -m inference.members --markdown     the table of inference/README.md
 """
 
 import argparse
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import video_based.models
 from common.atomic import write_text
 from common.errors import BadInputError
 from common.stage import run_script
-from common.weights import load_dict
+from common.weights import load_dict, sha256
 from inference.fold import fastest
 from inference.scoring import BRANCH_SHARES
 from training.checkpoint import load_weights, read_weights
@@ -200,7 +199,7 @@ def describe(name: str, models: Path, check: bool, recorded: dict[str, float], r
         return f"{line}absent"
     try:
         step = load_dict(path).get("step", "none")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256(path)
         line += f"step {step}  sha256 {digest}"
         if not check:
             return line

@@ -1,7 +1,7 @@
 """Put the parts of a sharded `inference.predict` together.
 
 Reads  submission-<i>-of-<n>.jsonl beside --output, and the same videos or --list as the shards did
-Writes submission.csv and submission.jsonl, in the order of the input
+Writes submission.csv and submission.jsonl, in the order of the input; with --evidence the index.html of all videos
 
 The exit status is 1 if a video could not be read; if one has no row yet nothing is written, and it is 2.
 
@@ -9,13 +9,16 @@ The exit status is 1 if a video could not be read; if one has no row yet nothing
 """
 
 import argparse
+import glob
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 from common.errors import BadInputError
 from common.stage import run_script
 from inference.inputs import find_videos
+from inference.pages import write_index
 from inference.predict import write_submission
 from inference.rows import FAILED, Row
 
@@ -24,13 +27,15 @@ SHOWN = 5
 
 def read_parts(output: Path) -> dict[str, Row]:
     """The rows of all parts of a submission by file name, of shards of one number. Raises BadInputError."""
-    parts = sorted(output.parent.glob(f"{output.stem}-*-of-*.jsonl"))
-    parts = [part for part in parts if not part.name.endswith(".partial.jsonl")]
-    counts = {part.stem.rpartition("-of-")[2] for part in parts}
-    if len(counts) != 1:
-        raise BadInputError(f"{output.parent} holds parts of {len(counts)} shardings of {output.stem}: keep those of one")
-    lines = [line for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
-    return {row["filename"]: row for row in map(json.loads, lines)}
+    pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)\.jsonl")
+    parts = {path: found[1] for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
+    counts = len(set(parts.values()))
+    if counts != 1:
+        raise BadInputError(f"{output.parent} holds parts of {counts} shardings of {output.stem}: keep those of one")
+    rows = [json.loads(line) for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
+    if len({row["run"] for row in rows}) > 1:
+        raise BadInputError(f"the parts of {output} were scored with different members, weights or options")
+    return {row["filename"]: row for row in rows}
 
 
 def main() -> int:
@@ -39,6 +44,7 @@ def main() -> int:
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--list", type=Path, metavar="CSV", help="as given to the shards")
     parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="as given to the shards")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="as given to the shards: write its index.html")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
     rows = read_parts(options.output)
@@ -47,6 +53,10 @@ def main() -> int:
         some = ", ".join(missing[:SHOWN])
         raise BadInputError(f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again")
     write_submission(options.output, [rows[name] for name in names])
+    if options.evidence:
+        write_index(options.evidence, names)
+    for ledger in options.output.parent.glob(f"{glob.escape(options.output.stem)}-*-of-*.partial.jsonl"):
+        ledger.unlink()
     statuses = Counter(rows[name]["status"] for name in names)
     print(f"merge: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
     return 1 if any(statuses[status] for status in FAILED) else 0

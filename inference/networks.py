@@ -23,7 +23,8 @@ from inference.sampled import Face
 from inference.scoring import Score, image_score, video_score
 from training.inputs import memory_format, to_input
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# tf32: float32 whose products an NVIDIA GPU rounds to ten bits; elsewhere the same as fp32.
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
 # Images (as many again mirrored) and clips that go through a network at once. On a CPU more are slower: they leave its caches.
 LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
@@ -40,6 +41,7 @@ class Networks:
     seconds: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
         defaults = LIMITS[torch.device(self.device).type]
         self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
 
@@ -48,11 +50,12 @@ class Networks:
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
-            logits = iter(self.logits(name, [face.crops[member.branch, member.size] for faces in videos for face in faces]))
+            logits = self.logits(name, [face.crops[member.branch, member.size] for faces in videos for face in faces])
+            if not all(np.isfinite(face).all() for face in logits):
+                raise BadInputError(f"member {name} ({member.file}) gives scores that are not finite at {self.precision}")
+            left = iter(logits)
             for scores, faces in zip(found, videos, strict=True):
-                scores[name] = self.score(member, [next(logits) for _ in faces])
-                if scores[name].value is not None and not np.isfinite(scores[name].value):
-                    raise BadInputError(f"member {name} ({member.file}) gives {scores[name].value}: its checkpoint is unusable")
+                scores[name] = self.score(member, [next(left) for _ in faces])
             self.seconds[name] += time.perf_counter() - began
         return found
 
@@ -84,9 +87,11 @@ class Networks:
             part = items[start : start + self.limits[name]]
             try:
                 outputs.append(work(part).float().cpu().numpy())
-            except RuntimeError as error:
-                if not out_of_memory(error) or len(part) == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
                     raise
+                if len(part) == 1:
+                    raise BadInputError(f"no memory for member {name}, one of {items.shape[1:]} at a time: {error}") from error
                 self.limits[name] = len(part) // 2
                 tqdm.write(f"predict: out of memory: {name} goes on with {self.limits[name]} at a time", file=sys.stderr)
             else:
@@ -122,6 +127,9 @@ def load_networks(members: Mapping[str, Member], models: Path, device: str, prec
     return Networks(loaded, device, precision)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or the allocator of the CPU, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device, one of its libraries, or the allocator of the CPU had no memory left."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(
+        words in said for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    )

@@ -4,23 +4,28 @@ Charts are SVG, placed by the functions here and drawn by the templates; picture
 """
 
 import base64
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import jinja2
 import numpy as np
 
 from common.atomic import write_text
+from common.errors import BadInputError
 from common.images import encode_image
 from inference.evidence import Facts
 from inference.members import Member
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP
 
+LONGEST = 200  # bytes of a name
 STRIP, THUMBNAIL = 12, 112  # pictures a face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c")  # of the first and the second face
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
@@ -96,7 +101,7 @@ def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, int], sampled: S
             chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
         found.append(
             [
-                {"picture": picture(crops[at]), "time": sampled.time(frames[at]), "score": score}
+                {"picture": picture(crops[at]), "time": sampled.times[frames[at]], "score": score}
                 for score, at in chosen
                 if at < len(crops)
             ]
@@ -121,10 +126,19 @@ def page(facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -
 
 def write_evidence(folder: Path, facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
     """A video's JSON and page, the JSON last."""
-    name = facts["filename"]
-    write_text(folder / f"{name}.html", page(facts, sampled, members))
+    write_text(evidence_file(folder, facts["filename"], ".html"), page(facts, sampled, members))
     thumbnail = picture(middle_crop(sampled)) if sampled and sampled.faces else None
-    write_text(folder / f"{name}.json", json.dumps(facts | {"thumbnail": thumbnail}, indent=1) + "\n")
+    text = json.dumps(facts | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
+    write_text(evidence_file(folder, facts["filename"], ".json"), text + "\n")
+
+
+def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
+    """Where a video's JSON or page lies; a name too long to add to is cut, with a digest in place of its end."""
+    name = os.fsencode(Path(filename).name)
+    if len(name) > LONGEST or filename == "index":
+        digest = hashlib.sha256(name).hexdigest()[:12]
+        name = f"{name[: LONGEST - 40].decode(errors='ignore')}~{digest}".encode()
+    return folder / Path(filename).parent / f"{os.fsdecode(name)}{suffix}"
 
 
 def middle_crop(sampled: Sampled) -> np.ndarray:
@@ -135,6 +149,17 @@ def middle_crop(sampled: Sampled) -> np.ndarray:
 
 def write_index(folder: Path, names: list[str]) -> None:
     """`index.html` over the evidence of these videos."""
-    videos = [json.loads((folder / f"{name}.json").read_bytes()) for name in names]
-    rows = [{"facts": facts, "verdict": verdict(facts), "link": f"{facts['filename']}.html"} for facts in videos]
+    rows = [index_row(folder, name) for name in names]
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
+
+
+def index_row(folder: Path, name: str) -> dict[str, Any]:
+    """What the index says of a video. Raises BadInputError if its evidence is not there."""
+    path = evidence_file(folder, name, ".json")
+    if not path.is_file():
+        raise BadInputError(f"{path} is missing: score the video again")
+    facts = json.loads(path.read_bytes())
+    shown = {key: facts[key] for key in ("filename", "label", "status", "thumbnail")}
+    page = evidence_file(folder, name, ".html").relative_to(folder)
+    more = {"faces": len(facts.get("tracks", ())), "seconds": facts.get("video", {}).get("duration")}
+    return shown | more | {"verdict": verdict(facts)["name"], "link": quote(os.fsencode(page))}

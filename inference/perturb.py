@@ -6,7 +6,9 @@ Everything is written as H.264 (libx264, preset veryfast); what is not about com
 import zlib
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from math import floor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import av
@@ -99,25 +101,25 @@ def recode(source: Path, target: Path, name: str) -> int:
     """
     perturbation = PERTURBATIONS[name]
     random = np.random.default_rng(zlib.crc32(f"{name}/{source.name}".encode("utf-8", "surrogateescape")))
-    with atomic_file(target) as temporary:
-        if perturbation.first_crf is None:
-            return encode(source, temporary, perturbation, random)
-        with atomic_file(target.with_name(f"first {target.name}")) as first:
+    with atomic_file(target) as temporary, TemporaryDirectory() as folder:
+        if perturbation.first_crf is not None:
+            first = Path(folder) / "first.mp4"
             encode(source, first, Perturbation(same, crf=perturbation.first_crf), random)
-            frames = encode(first, temporary, perturbation, random)
-        target.with_name(f"first {target.name}").unlink()
-        return frames
+            source = first
+        return encode(source, temporary, perturbation, random)
 
 
 def encode(source: Path, target: Path, perturbation: Perturbation, random: np.random.Generator) -> int:
     """One encoding; return the number of frames."""
     rate = probe(source).fps or 30.0
-    step = max(1, round(rate / perturbation.fps)) if perturbation.fps else 1
+    kept_rate = min(rate, perturbation.fps or rate)
+    share = kept_rate / rate
+    kept = (frame for at, frame in enumerate(read_frames(source)) if floor(at * share + 1e-9) > floor((at - 1) * share + 1e-9))
     count = 0
     with av.open(str(target), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate / step).limit_denominator(1001))
+        stream = container.add_stream("libx264", rate=Fraction(kept_rate).limit_denominator(1001))
         stream.pix_fmt, stream.options = "yuv420p", {"crf": str(perturbation.crf), "preset": "veryfast"}
-        for frame in even(perturbation.change(frame, random) for frame in read_frames(source, step)):
+        for frame in even(perturbation.change(frame, random) for frame in kept):
             if count == 0:
                 stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))

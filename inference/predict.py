@@ -3,8 +3,8 @@
 Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos); checkpoints; the
        detector
 Writes submission.csv (`filename,label`, in the order of the input; label = probability of FAKE) and submission.jsonl beside it,
-       an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds (and left_out, the members
-       without a checkpoint, with --allow-missing); with --evidence DIR a JSON and a page a video, and DIR/index.html.
+       an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds, run (and left_out, the
+       members without a checkpoint, with --allow-missing); with --evidence DIR a JSON and a page a video, and DIR/index.html.
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and .jsonl, which
 `python -m inference.merge` puts together.
@@ -20,7 +20,9 @@ if a video could not be read.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -33,24 +35,25 @@ from common.device import CHOICES, keep_freed_memory, pick_device
 from common.stage import Workers, cores, positive, progress, run_script
 from faces.detector import default_weights, load_detector
 from faces.video import in_batches
-from inference.evidence import facts_of, failed_facts, provenance
+from inference.evidence import facts_of, input_facts, provenance
 from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of
 from inference.members import MODELS, Choice, Member, choose_members
 from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks, load_networks
-from inference.pages import write_evidence, write_index
+from inference.pages import evidence_file, write_evidence, write_index
 from inference.rows import FAILED, Row, combine, failed_row, scored_row
 from inference.sampled import Sampled, sample
 from inference.scoring import VIDEO_FRAMES, Score
 from preprocessing.shard import Shard, parse_shard, shard_of_array
 
 Members = dict[str, Member]
-SPARE = 2  # videos whose faces wait for the networks, beside one at work in each worker
+SPARE = 2  # so many videos more than workers are at work or wait for the networks
 
 
 def patience(video: Path) -> float:
     """Seconds after which a worker counts as stuck: ten minutes and a hundred more a megabyte."""
-    return 600 + (video.stat().st_size / 1e4 if video.exists() else 0)
+    state = state_of(video)
+    return 600 + (state[1] / 1e4 if state else 0)
 
 
 def outcomes(videos: dict[str, Path], options: argparse.Namespace, members: Members) -> Iterator[tuple[str, Any]]:
@@ -68,7 +71,7 @@ def score_videos(
     videos: dict[str, Path], options: argparse.Namespace, choice: Choice, loading: Future[Networks], ledger: Ledger
 ) -> list[Row]:
     """The rows of all videos, in their order; those in the ledger are taken from there, the others added to it."""
-    rows = {name: row for name, path in videos.items() if (row := ledger.row(name, path))}
+    rows = {name: row for name, path in videos.items() if (row := ledger.row(name, path)) and has_evidence(options.evidence, name)}
     todo = {name: path for name, path in videos.items() if name not in rows}
     with progress(total=len(videos), initial=len(rows), desc="predict", unit="video") as bar:
         for group in in_batches(outcomes(todo, options, choice.members), VIDEOS_TOGETHER[options.device]):
@@ -88,11 +91,12 @@ def conclude(name: str, path: Path, outcome: Any, scores: dict[str, Score], opti
     sampled = outcome if isinstance(outcome, Sampled) else None
     result = combine(choice.members, scores) if sampled else None
     row = scored_row(name, sampled, scores, result) if sampled else failed_row(name, outcome, choice.members)
+    row["run"] = options.run
     if choice.absent:
         row |= {"left_out": choice.absent}
         row["reason"] += f"; without {', '.join(choice.absent)}, which have no checkpoint"
     if options.evidence:
-        facts = facts_of(row, path, sampled, choice.members, scores, result) if sampled else failed_facts(row, path)
+        facts = facts_of(row, path, sampled, choice.members, scores, result) if sampled else input_facts(row, path)
         members = tuple(choice.members.items())
         facts["provenance"] = provenance(members, options.models, options.weights, options.device, options.precision)
         write_evidence(options.evidence, facts, sampled, choice.members)
@@ -105,18 +109,23 @@ def write_submission(output: Path, rows: list[Row]) -> None:
     write_table(output, [("filename", "label"), *((row["filename"], f"{row['label']:.8f}") for row in rows)])
 
 
+def has_evidence(folder: Path | None, name: str) -> bool:
+    """Whether a video's evidence is there, or none is wanted."""
+    return folder is None or evidence_file(folder, name, ".json").is_file()
+
+
 def part_of(output: Path, shard: Shard) -> Path:
     """The submission of a shard, beside the whole."""
     return output.with_name(f"{output.stem}-{shard.index}-of-{shard.count}{output.suffix}")
 
 
 def table(rows: list[Row], networks: Networks) -> str:
-    """Where the time went: a worker's core-seconds, and the seconds of each network."""
+    """Where the time of these rows went: a worker's core-seconds, and the seconds of each network."""
     spent = Counter()
     for row in rows:
         spent.update(row["seconds"])
     stages = [*spent.items(), *networks.seconds.items()]
-    lines = [f"{stage:<16}{seconds:>9.1f} s{seconds / len(rows):>10.2f} s a video" for stage, seconds in stages]
+    lines = [f"{stage:<16}{seconds:>9.1f} s{seconds / max(len(rows), 1):>10.2f} s a video" for stage, seconds in stages]
     return "\n".join(["", *lines, ""])
 
 
@@ -144,7 +153,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON and a page for each video")
-    parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
+    parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else all")
     return parser.parse_args()
 
 
@@ -158,18 +167,22 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     options.device, options.weights = pick_device(options.device), options.weights or default_weights()
     files = {name: state_of(options.models / member.file) for name, member in choice.members.items()}
     how = {name: str(getattr(options, name)) for name in ("device", "precision", "frames", "evidence")}
-    ledger = Ledger(options.output, {"members": files, "weights": state_of(options.weights)} | how)
+    settings = {"members": files, "left_out": choice.absent, "weights": state_of(options.weights)} | how
+    options.run = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
+    ledger = Ledger(options.output, settings)
+    known = set(ledger.rows)
     load_detector(options.weights, "cpu")  # a file that does not load is one error here, not one for every video
     keep_freed_memory()
     with ThreadPoolExecutor(1) as beside:  # the first faces are found meanwhile
         loading = beside.submit(load_networks, choice.members, options.models, options.device, options.precision)
         rows = score_videos(videos, options, choice, loading, ledger)
-    if options.evidence:
-        write_index(options.evidence, list(videos))
     write_submission(options.output, rows)
-    ledger.close()
+    if not options.shard:  # what is of a shard, inference.merge ends
+        if options.evidence:
+            write_index(options.evidence, list(videos))
+        ledger.close()
     statuses = Counter(row["status"] for row in rows)
-    print(table(rows, loading.result()))
+    print(table([row for row in rows if row["filename"] not in known], loading.result()))
     print(f"predict: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
     return rows
 
@@ -177,10 +190,11 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
 def main() -> int:
     """Score every video of this shard; 1 if one could not be read."""
     options = parse_arguments()
-    shard = options.shard or shard_of_array()
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        options.shard = options.shard or shard_of_array()
     videos = find_videos(options.inputs, options.list, options.videos)
-    if shard.count > 1:
-        videos, options.output = shard.of(videos), part_of(options.output, shard)
+    if options.shard:
+        videos, options.output = options.shard.of(videos), part_of(options.output, options.shard)
     return 1 if any(row["status"] in FAILED for row in score_all(videos, options)) else 0
 
 

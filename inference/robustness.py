@@ -5,7 +5,7 @@ Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a
        robustness/submission.csv and .jsonl, as `<perturbation>/<video>`
 
 A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift of REAL and
-of FAKE, the AUC, the other statuses. Killed and run again, it goes on.
+of FAKE, the AUC of those that score on both sides, the other statuses. Killed and run again, it goes on.
 
     python -m inference.robustness videos/*.mp4 --labels metadata.json --members b0
 """
@@ -24,7 +24,7 @@ from common.stage import Workers, progress, run_script
 from inference.evaluate import Truth, read_truth
 from inference.inputs import find_videos
 from inference.perturb import PERTURBATIONS, recode
-from inference.predict import score_all, scoring_parser
+from inference.predict import patience, score_all, scoring_parser
 from inference.rows import Row
 
 ORIGINAL = "original"
@@ -44,7 +44,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
     }
     failed = set()
     with Workers(min(workers, len(jobs))) as pool, progress(total=len(jobs), desc="recode", unit="video", disable=not jobs) as bar:
-        for key, outcome in pool.run(recode, jobs):
+        for key, outcome in pool.run(recode, jobs, {key: patience(video) for key, (video, _, _) in jobs.items()}):
             if isinstance(outcome, Exception):
                 failed.add(key)
                 bar.write(f"robustness: {key}: {outcome}", file=sys.stderr)
@@ -60,12 +60,12 @@ def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str
     before = {name: rows[f"{ORIGINAL}/{name}"]["label"] for name in scored if rows[f"{ORIGINAL}/{name}"]["status"] == "ok"}
     shifts = {name: scored[name] - label for name, label in before.items()}
     by_label = [[shift for name, shift in shifts.items() if name in truth and truth[name].label == label] for label in (0, 1)]
-    known = [(truth[name].label, score) for name, score in scored.items() if name in truth]
+    known = [(truth[name].label, scored[name]) for name in before if name in truth]
     both = len({label for label, _ in known}) == 2
     statuses = Counter(row["status"] for row in mine.values() if row["status"] != "ok")
     return [
         kind,
-        len(names),
+        len(mine),
         len(scored),
         shown(fmean(shifts.values()) if shifts else None),
         shown(max(shifts.values(), key=abs) if shifts else None),
@@ -109,7 +109,7 @@ def main() -> int:
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()), options.output
     everything = recode_all(videos, folder, options.workers)
-    options.output, options.evidence = folder / "submission.csv", None
+    options.output, options.evidence, options.shard = folder / "submission.csv", None, None
     rows = {row["filename"]: row for row in score_all(everything, options)}
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
     found = [summarise(kind, rows, names, truth) for kind in kinds]

@@ -9,15 +9,17 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from common.images import encode_image, resize
+from faces.boxes import tracking_boxes
 from faces.crops import Square
 from faces.detector import load_detector
 from faces.tracking import Track
-from faces.video import VideoInfo, probe, read_some
+from faces.video import VideoInfo, frame_times, probe, read_some
 from inference.scoring import image_frames, sampling_interval
 from preprocessing.one_pass import Faces, Submit, crop_pixels, find_faces, threads
 
@@ -38,7 +40,11 @@ class Face:
 
 @dataclass
 class Sampled:
-    """What was found in a video. `seconds` are a core's; `poster` is the frame that first shows the first face, as JPEG."""
+    """What was found in a video.
+
+    `seconds` are a core's; `times` are those of the sampled frames, `times_from` says whether timestamps or the rate gave them;
+    `other_detections` are boxes of faces that are not among `faces`; `poster` is the frame that first shows the first face.
+    """
 
     info: VideoInfo
     interval: int
@@ -47,12 +53,12 @@ class Sampled:
     voted_faces: int
     voted_frames: int
     faces: list[Face]
+    other_detections: int
+    times: list[float]
+    duration: float
+    times_from: str
     seconds: dict[str, float]
-    poster: bytes | None = None
-
-    def time(self, frame: int) -> float:
-        """Seconds from the start at which a sampled frame is shown, at the video's rate."""
-        return frame * self.interval / self.info.fps if self.info.fps else 0.0
+    poster: bytes | None = None  # JPEG
 
 
 def frames_of(branch: str, frames: int) -> list[int]:
@@ -60,8 +66,9 @@ def frames_of(branch: str, frames: int) -> list[int]:
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
-def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int, poster: bool) -> Sampled:
-    """Find the faces of a video in about `wanted` frames and cut their crops, on so many cores.
+def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
+    """Find the faces of a video in at most `wanted` frames and cut their crops, on so many cores; with `evidence` also read
+    timestamps and a poster.
 
     Raises what `common.stage.FAILURES` names: UnsupportedError, DecodeError, FileNotFoundError among them.
     """
@@ -76,16 +83,37 @@ def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int
     decoded = time.thread_time()
     crops = cut_crops(faces, kinds)
     found = [Face(*face) for face in zip(faces.tracking.tracks, faces.squares, crops, strict=True)]
-    picture = frame_as_jpeg(video, faces.tracking.tracks[0][0].frame * interval) if poster and found else None
+    picture = frame_as_jpeg(video, faces.tracking.tracks[0][0].frame * interval) if evidence and found else None
+    stamps = frame_times(video) if evidence else []
     seconds = {
         "decode": decoded - began - (detecting.seconds if here else 0),
         "detect": detecting.seconds,
         "track and crop": time.thread_time() - decoded,
     }
     tracking = faces.tracking
+    boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
     return Sampled(
-        info, interval, faces.frames, faces.damaged, tracking.voted_faces, tracking.voted_frames, found, seconds, picture
-    )  # fmt: skip
+        info=info,
+        interval=interval,
+        frames=faces.frames,
+        damaged=faces.damaged,
+        voted_faces=tracking.voted_faces,
+        voted_frames=tracking.voted_frames,
+        faces=found,
+        other_detections=boxes - sum(len(track) for track in tracking.tracks),
+        seconds=seconds,
+        poster=picture,
+        **timing(info, interval, faces.frames, stamps),
+    )
+
+
+def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> dict[str, Any]:
+    """`times`, `duration` and `times_from` of a video with these timestamps of all its frames, or with too few of them."""
+    frame = 1 / info.fps if info.fps else 0.0
+    if len(stamps) > (frames - 1) * interval:
+        return {"times": stamps[::interval][:frames], "duration": stamps[-1] + frame, "times_from": "timestamps"}
+    times = [number * interval * frame for number in range(frames)]
+    return {"times": times, "duration": info.frames * frame, "times_from": "rate"}
 
 
 def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:

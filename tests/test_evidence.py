@@ -1,37 +1,45 @@
 """`inference.predict --evidence`: the numbers of a score as JSON, and pages that a browser shows."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from itertools import islice
+from urllib.parse import unquote_to_bytes
 
 import cv2
 import numpy as np
 import pytest
 
+from common.weights import sha256
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.evidence import sha256
 from inference.members import MEMBERS
+from inference.pages import evidence_file
+from inference.sampled import sample, timing
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
+from tests.strange import encode
 from tests.tiny import write_checkpoints
 
 IMAGE_MEMBERS = ["b3", "b0"]
+LONG = f"{'x' * 228}{os.fsdecode(bytes([255]))}.mp4"  # no UTF-8, and no room for ".json" and a temporary name
 
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory, weights, clip):
-    """Evidence of a video with two faces, one without any, one that is cut off and one that does not exist."""
+    """Evidence of videos with two faces, with a strange name, without any face, cut off, absent, and of a pipe."""
     folder = tmp_path_factory.mktemp("evidence")
     write_checkpoints(folder / "models", [*IMAGE_MEMBERS, "sf3"])
     frames = list(islice(read_frames(clip("single_face.mp4")), 10))
     write_video(folder / "two & <faces>.mp4", [np.hstack([frame, cv2.flip(frame, 1)]) for frame in frames], 25.0)
+    write_video(folder / LONG, frames, 25.0)
     write_video(folder / "sky.mp4", list(islice(read_frames(clip("no_face.mp4")), 6)), 25.0)
     (folder / "cut.mp4").write_bytes((folder / "sky.mp4").read_bytes()[:2000])
-    names = ["two & <faces>.mp4", "sky.mp4", "cut.mp4", "absent.mp4"]
+    os.mkfifo(folder / "pipe.mp4")
+    names = ["two & <faces>.mp4", LONG, "sky.mp4", "cut.mp4", "absent.mp4", "pipe.mp4"]
     command = [
         "-m", "inference.predict", *(folder / name for name in names), "--models", folder / "models", "--members", "b3,b0,sf3",
         "--device", "cpu", "--output", folder / "s.csv", "--evidence", folder / "out",
@@ -42,7 +50,7 @@ def evidence(tmp_path_factory, weights, clip):
 
 
 def read(evidence, name):
-    return json.loads((evidence / "out" / f"{name}.json").read_text())
+    return json.loads(evidence_file(evidence / "out", name, ".json").read_text())
 
 
 def test_the_numbers_lead_from_the_groups_to_the_label(evidence):
@@ -64,7 +72,7 @@ def test_the_numbers_lead_from_the_groups_to_the_label(evidence):
     assert facts["label"] == pytest.approx(result.final.value)
     assert facts["rule"] == result.final.rule == "0.4 video + 0.6 image"
     assert facts["branches"]["image"] == {"score": pytest.approx(result.image.value), "rule": result.image.rule}
-    line = next(line for line in (evidence / "s.csv").read_text().splitlines() if line.startswith("two"))
+    line = next(line for line in (evidence / "s.csv").read_text(errors="surrogateescape").splitlines() if line.startswith("two"))
     assert float(line.rpartition(",")[2]) == pytest.approx(facts["label"], abs=1e-8)
 
 
@@ -86,9 +94,10 @@ def test_provenance_names_every_file_by_its_content(evidence):
 
 def test_videos_without_a_score_say_why(evidence):
     assert read(evidence, "sky.mp4")["status"] == "no_face"
-    assert "No face was found" in " ".join(read(evidence, "sky.mp4")["not_analysed"])
+    assert "6 of 6 frames show no face" in " ".join(read(evidence, "sky.mp4")["not_analysed"])
     assert read(evidence, "cut.mp4")["status"] == "decode_error"
     assert read(evidence, "absent.mp4")["input"] == {"path": str(evidence / "absent.mp4"), "bytes": None, "sha256": None}
+    assert read(evidence, "pipe.mp4")["input"]["sha256"] is None
     for name in ("sky.mp4", "cut.mp4", "absent.mp4"):
         page = (evidence / "out" / f"{name}.html").read_text()
         assert "not scored" in page
@@ -97,11 +106,11 @@ def test_videos_without_a_score_say_why(evidence):
 
 def test_pages_need_nothing_from_elsewhere_and_escape_names(evidence):
     for page in (evidence / "out").glob("*.html"):
-        text = page.read_text()
+        text = page.read_text(errors="surrogateescape")
         assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
         assert "<faces>" not in text
         assert "@import" not in text
-    text = (evidence / "out/two &amp; <faces>.mp4.html".replace("&amp;", "&")).read_text()
+    text = (evidence / "out/two & <faces>.mp4.html").read_text()
     assert "two &amp; &lt;faces&gt;.mp4" in text
     assert text.count("data:image/jpeg;base64,") == 1 + 2 * 2  # the first frame, two groups of two faces
     assert text.count("<polyline") == 2
@@ -138,12 +147,56 @@ def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
 
 
 def test_the_index_sorts_by_a_click(evidence, chromium):
-    index = (evidence / "out/index.html").read_text()
+    index = (evidence / "out/index.html").read_bytes().decode(errors="replace")
     order = re.compile(r'data-key="([^"]+\.mp4)"')
-    names = ["two &amp; &lt;faces&gt;.mp4", "sky.mp4", "cut.mp4", "absent.mp4"]
-    assert order.findall(index) == names
+    assert [name[:3] for name in order.findall(index)] == ["two", "xxx", "sky", "cut", "abs", "pip"]
+    for link in re.findall(r'href="([^"]+)"', index):
+        assert (evidence / "out" / os.fsdecode(unquote_to_bytes(link))).is_file()
     click = "<script>document.querySelectorAll('th.sortable')[0].click()</script></body>"
     (evidence / "out/clicked.html").write_text(index.replace("</body>", click))
     shown = order.findall(chromium(evidence / "out/clicked.html", "--dump-dom"))
     (evidence / "out/clicked.html").unlink()
-    assert [name[:3] for name in shown] == ["two", "sky", "cut", "abs"]  # descending
+    assert [name[:3] for name in shown] == ["xxx", "two", "sky", "pip", "cut", "abs"]  # descending
+
+
+def test_times_are_the_files_timestamps(frames, weights, tmp_path):
+    """At a variable rate; and at the mean rate where the file has too few of them."""
+    path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
+    video = sample(path, {("image", 256)}, 160, weights, 1, True)
+    assert video.times_from == "timestamps"
+    assert video.times == pytest.approx([number * number / 30 for number in range(12)])
+    few = timing(video.info, 1, 12, [0.0, 0.1])
+    assert few["times_from"] == "rate"
+    assert few["times"][1] == pytest.approx(1 / video.info.fps)
+
+
+def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
+    """A second face in a third of the frames is outvoted, and not scored."""
+    frames = list(islice(read_frames(clip("single_face.mp4")), 9))
+    beside = [np.hstack([frame, cv2.flip(frame, 1) if at < 3 else np.zeros_like(frame)]) for at, frame in enumerate(frames)]
+    write_video(tmp_path / "guest.mp4", beside, 25.0)
+    words = ["-m", "inference.predict", tmp_path / "guest.mp4", "--models", evidence / "models", "--members", "b0"]
+    run(*words, "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out")
+    facts = read(tmp_path, "guest.mp4")
+    assert facts["faces"] == {"voted": 1, "voted_in_frames": 6, "other_detections": 3}
+    assert "3 detections of other faces were not looked at" in " ".join(facts["not_analysed"])
+    assert facts["members"]["b0"]["share"] == 1.0
+
+
+def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_again(run, evidence, frames, tmp_path):
+    for name in ("one.mp4", "two.mp4"):
+        write_video(tmp_path / name, frames[:6], 25.0)
+    words = [
+        "-m", "inference.predict", tmp_path / "one.mp4", tmp_path / "two.mp4", "--models", evidence / "models", "--members", "b0",
+        "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
+    ]  # fmt: skip
+    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    partial = tmp_path / "s.partial.jsonl"
+    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 2)
+    process.kill()
+    process.wait()
+    for path in (tmp_path / "out").glob("*.json"):
+        path.unlink()
+    run(*words)
+    assert (tmp_path / "s.csv").read_text().count("\n") == 3
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["one.mp4.json", "two.mp4.json"]

@@ -74,7 +74,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert float(label) == pytest.approx(rows[name]["label"], abs=1e-8)
         assert (rows[name]["label"] == 0.5) == (status != "ok")
         assert rows[name].keys() == {
-            "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds",
+            "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds", "run",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)
     assert rows["äußerst.mp4"]["image"] == rows["äußerst.mp4"]["members"]["b0"] == rows["äußerst.mp4"]["label"]
@@ -155,7 +155,7 @@ def test_a_member_that_gives_nan_ends_the_run_but_loses_no_row(run, videos, mode
     arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", tmp_path, "--members", "b0", "--workers", "1")
     done = run("-m", "inference.predict", *arguments, "--output", tmp_path / "s.csv", check=False)
     assert done.returncode == 2
-    assert "member b0 (b0_rgb_58000.pth.tar) gives nan" in done.stderr
+    assert "member b0 (b0_rgb_58000.pth.tar) gives scores that are not finite at fp32" in done.stderr
     assert not (tmp_path / "s.csv").exists()
     assert '"sky.MP4"' in (tmp_path / "s.partial.jsonl").read_text()
 
@@ -197,6 +197,9 @@ def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):
     content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
     del content["state_dict"]["module._fc.bias"]
     torch.save(content, tmp_path / MEMBERS["b0"].file)
-    done = run("-m", "inference.predict", "x.mp4", "--models", tmp_path, "--members", "b0", check=False)
-    assert done.returncode == 2
-    assert "b0_rgb_58000.pth.tar does not fit EfficientNet: missing _fc.bias" in done.stderr
+    words = ("-m", "inference.predict", "x.mp4", "--models", tmp_path, "--members", "b0", "--output", tmp_path / "s.csv")
+    for _ in range(2):  # a ledger without rows is in nobody's way
+        done = run(*words, check=False)
+        assert done.returncode == 2
+        assert "b0_rgb_58000.pth.tar does not fit EfficientNet: missing _fc.bias" in done.stderr
+        (tmp_path / MEMBERS["b0"].file).touch()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from common.errors import BadInputError
 from demo.tree import write_video
 from faces.crops import cut, plan_crops
 from faces.tracking import track_faces
@@ -130,6 +131,21 @@ def sampled(folder, weights):
     return [sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")]
 
 
+class Broken(nn.Module):
+    """A network one of whose logits is not finite for one image."""
+
+    def forward(self, images):
+        logits = images.mean(dim=(2, 3))[:, :2]
+        logits[0, 1] = float("nan")
+        return logits
+
+
+def test_one_value_that_is_not_finite_is_an_error(sampled):
+    member = MEMBERS["b0"]
+    with pytest.raises(BadInputError, match="gives scores that are not finite at fp32"):
+        Networks({"b0": (member, Broken())}, limits={"b0": 100}).scores([sampled[0].faces])
+
+
 class Hungry(nn.Module):
     """A network that finds no memory for more than so many images at a time."""
 
@@ -155,7 +171,7 @@ def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsy
         assert alone.keys() == split.keys() == members.keys()
         for name, score in alone.items():
             assert split[name].value == (None if score.value is None else pytest.approx(score.value, abs=1e-5))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(BadInputError, match="no memory for member b0, one of"):
         Networks({"b0": (MEMBERS["b0"], Hungry(members["b0"][1], 0))}).scores(faces)
 
 

@@ -49,6 +49,12 @@ def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
     assert output.read_text() == whole
     rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [row["status"] for row in rows] == ["ok", "ok", "missing", "ok", "ok"]
+    (tmp_path / "s-b0-0-of-2.jsonl").write_text('{"filename": "e.mp4", "label": 0.9}\n')  # of another submission, s-b0.csv
+    assert run("-m", "inference.merge", *listed, "--output", output, check=False).returncode == 1
+    assert output.read_text() == whole
+    (tmp_path / "s-0-of-2.jsonl").write_text((tmp_path / "s-0-of-2.jsonl").read_text().replace('"run": "', '"run": "0'))
+    other = run("-m", "inference.merge", *listed, "--output", output, check=False)
+    assert (other.returncode, "scored with different members" in other.stderr) == (2, True)
     (tmp_path / "s-0-of-3.jsonl").write_text("")
     mixed = run("-m", "inference.merge", *listed, "--output", output, check=False)
     assert (mixed.returncode, "parts of 2 shardings" in mixed.stderr) == (2, True)
@@ -74,7 +80,7 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
     output = tmp_path / "out/submission.csv"
     environment = slurm | {
         "PYTHON": sys.executable, "CPUS_PER_TASK": "1", "GPUS_PER_TASK": "0", "OUTPUT": str(output),
-        "SBATCH_ARGS": f"--chdir={ROOT} --output={tmp_path}/%a.out",
+        "SBATCH_ARGS": f"--chdir={ROOT} --output={tmp_path}/%a.out", "EVIDENCE": str(tmp_path / "evidence"),
     }  # fmt: skip
     options = [str(word) for word in words(work, output)[:-2]]
     command = ["sh", "predict.sh", "debug", str(work / "list.csv"), "2", "scores", *options]
@@ -83,6 +89,8 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
     assert "which merges them into" in done.stdout
     wait_for(output.exists, 180)
     assert output.read_text() == whole
+    index = wait_for(lambda: (tmp_path / "evidence/index.html").exists() and (tmp_path / "evidence/index.html").read_text())
+    assert index.count("data-key") == 2 * 5
     assert sorted(path.name for path in output.parent.glob("*.csv")) == [
         "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv",
     ]  # fmt: skip
@@ -94,3 +102,28 @@ def test_nothing_of_slurm_changes_a_run_outside_an_array(run, work, whole, tmp_p
     words_ = ["-m", "inference.predict", "--list", work / "list.csv", *words(work, tmp_path / "s.csv")]
     assert run(*words_, check=False, env=environment).returncode == 1
     assert (tmp_path / "s.csv").read_text() == whole
+
+
+def test_an_array_of_one_is_merged_too(run, work, whole, tmp_path):
+    array = {
+        f"SLURM_ARRAY_TASK_{name}": value
+        for name, value in (("ID", "0"), ("MIN", "0"), ("MAX", "0"), ("STEP", "1"), ("COUNT", "1"))
+    }
+    output, listed = tmp_path / "s.csv", ("--list", work / "list.csv")
+    run("-m", "inference.predict", *listed, *words(work, output), check=False, env=os.environ | array)
+    assert not output.exists()
+    before = (tmp_path / "s-0-of-1.jsonl").read_text()
+    again = run("-m", "inference.predict", *listed, *words(work, output), check=False, env=os.environ | array)
+    assert "100%" in again.stderr
+    assert (tmp_path / "s-0-of-1.jsonl").read_text() == before  # the seconds in it would differ
+    assert run("-m", "inference.merge", *listed, "--output", output, check=False).returncode == 1
+    assert output.read_text() == whole
+    assert not list(tmp_path.glob("*.partial.jsonl"))
+
+
+def test_parts_of_another_number_of_shards_are_seen_before_hours_are_spent(work, tmp_path):
+    (tmp_path / "s-1-of-3.jsonl").touch()
+    command = ["sh", "predict.sh", "debug", work / "list.csv", "2"]
+    environment = os.environ | {"OUTPUT": str(tmp_path / "s.csv")}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, "is of another number of shards" in done.stderr) == (2, True)
