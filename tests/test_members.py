@@ -1,6 +1,7 @@
 """The members' table, and `python -m inference.members` on checkpoints of all six networks."""
 
 import json
+import re
 from itertools import islice
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.members import MEMBERS, SHIPPED, choose_members, markdown_table
+from inference.members import MEMBERS, SHIPPED, choose_members, compare, markdown_table, read_recorded
 from tests.conftest import ROOT
 from tests.test_networks import build
 
@@ -84,3 +85,22 @@ def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
     assert all(0 <= score <= 1 for score in row["members"].values())
     assert len(row["members"]) == 11
     assert row["label"] == pytest.approx(0.4 * row["video"] + 0.6 * row["image"])
+
+
+def test_the_shipped_weights_score_as_recorded(run, tmp_path):
+    """And an upgrade that changed what they score would be seen."""
+    done = run("-m", "inference.members", "--check")
+    shipped = next(line for line in done.stdout.splitlines() if line.startswith("faces224"))
+    assert "as recorded" in shipped
+    digest = re.search(r"sha256 (\w+)", shipped)[1]
+    recorded = read_recorded()
+    assert compare(recorded[digest] + 2e-4, digest, recorded).startswith("FAILED scores")
+    assert compare(recorded[digest] + 1e-5, digest, recorded).endswith("as recorded")
+    assert compare(0.5, "0" * 64, recorded).endswith("none recorded")
+
+
+def test_real_scores_of_a_newcomer(run, clip, tmp_path):
+    """In a fresh clone, on a real video, with no option."""
+    done = run("-m", "inference.predict", clip("single_face.mp4"), "--output", tmp_path / "s.csv")
+    assert "scoring with faces224 of inference/submit_models" in done.stdout
+    assert json.loads((tmp_path / "s.jsonl").read_text())["label"] < 0.5  # it is real
