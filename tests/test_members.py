@@ -99,7 +99,7 @@ def test_the_shipped_weights_score_as_recorded(run, tmp_path):
     assert compare(0.5, "0" * 64, recorded).endswith("none recorded")
 
 
-def test_real_scores_of_a_newcomer(run, clip, tmp_path):
+def test_real_scores_of_a_newcomer(run, clip, weights, tmp_path):
     """In a fresh clone, on a real video, with no option."""
     done = run("-m", "inference.predict", clip("single_face.mp4"), "--output", tmp_path / "s.csv")
     assert "scoring with faces224 of inference/submit_models" in done.stdout
