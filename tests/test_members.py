@@ -10,6 +10,7 @@ import torch
 from demo.tree import write_video
 from faces.video import read_frames
 from inference.members import MEMBERS, SHIPPED, choose_members, compare, markdown_table, read_recorded
+from inference.predict import detector_weights
 from tests.conftest import ROOT
 from tests.test_networks import build
 
@@ -97,6 +98,14 @@ def test_the_shipped_weights_score_as_recorded(run, tmp_path):
     assert compare(recorded[digest] + 2e-4, digest, recorded).startswith("FAILED scores")
     assert compare(recorded[digest] + 1e-5, digest, recorded).endswith("as recorded")
     assert compare(0.5, "0" * 64, recorded).endswith("none recorded")
+
+
+def test_the_detector_of_a_newcomer_is_fetched(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert detector_weights().is_file()
+    assert "fetching" in capsys.readouterr().out
+    assert detector_weights().is_file()
+    assert capsys.readouterr().out == ""
 
 
 def test_real_scores_of_a_newcomer(run, clip, weights, tmp_path):
