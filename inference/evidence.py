@@ -7,7 +7,6 @@ DIR/index.html        all videos of a run
 """
 
 import platform
-from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import version
@@ -16,10 +15,10 @@ from typing import Any
 
 from common.weights import sha256
 from inference.ledger import state_of
-from inference.members import Member
+from inference.members import Member, shares
 from inference.rows import Row
 from inference.sampled import Face, Sampled, frames_of
-from inference.scoring import BRANCH_SHARES, GROUP, Ensemble, Score
+from inference.scoring import GROUP, Ensemble, Score
 
 Facts = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headless", "numpy", "av")
@@ -67,7 +66,7 @@ def facts_of(
 ) -> Facts:
     """The evidence of a video that could be read."""
     info = sampled.info
-    branches, shares = {"image": result.image, "video": result.video}, shares_of(members)
+    branches, final = {"image": result.image, "video": result.video}, shares(members)
     return input_facts(row, path) | {
         "video": {
             "duration": round(sampled.duration, 3),
@@ -92,7 +91,7 @@ def facts_of(
         "tracks": [track_facts(face, sampled) for face in sampled.faces],
         "rule": result.final.rule,
         "branches": {name: {"score": score.value, "rule": score.rule} for name, score in branches.items()},
-        "members": {name: member_facts(member, scores[name], sampled, shares[name]) for name, member in members.items()}
+        "members": {name: member_facts(member, scores[name], sampled, final[name]) for name, member in members.items()}
         if scores
         else {},
         "not_analysed": not_analysed(row, sampled, members),
@@ -106,15 +105,6 @@ def track_facts(face: Face, sampled: Sampled) -> Facts:
         for found in face.track
     ]
     return {"crop_side": face.squares[0].size, "detections": detections}
-
-
-def shares_of(members: Mapping[str, Member]) -> dict[str, float]:
-    """Each member's weight in the final score when all of these score and no policy leaves one out."""
-    weights = Counter()
-    for member in members.values():
-        weights[member.branch] += member.weight
-    branches = BRANCH_SHARES if len(weights) > 1 else dict.fromkeys(weights, 1.0)
-    return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
 
 
 def member_facts(member: Member, score: Score, sampled: Sampled, share: float) -> Facts:

@@ -10,6 +10,8 @@ python -m inference.members --markdown     the table of inference/README.md
 import argparse
 import json
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -141,12 +143,13 @@ def small_input(branch: str) -> Tensor:
     return torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
 
 
-def share(member: Member) -> float:
-    """The member's weight in the final score when all eleven have one and no policy leaves one out; the shipped one is alone."""
-    if member in SHIPPED.values():
-        return 1.0
-    total = sum(other.weight for other in MEMBERS.values() if other.branch == member.branch)
-    return BRANCH_SHARES[member.branch] * member.weight / total
+def shares(members: Mapping[str, Member]) -> dict[str, float]:
+    """Each member's weight in the final score when all of these have one and no policy leaves one out."""
+    weights = Counter()
+    for member in members.values():
+        weights[member.branch] += member.weight
+    branches = BRANCH_SHARES if len(weights) > 1 else dict.fromkeys(weights, 1.0)
+    return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
 
 
 def check_input(member: Member) -> Tensor:
@@ -183,10 +186,11 @@ def compare(probability: float, digest: str, recorded: dict[str, float]) -> str:
 def markdown_table() -> str:
     """The members as rows of a Markdown table."""
     lines = ["| member | checkpoint | trained by | network | input | colours | flip | squeeze | final weight |", "|---" * 9 + "|"]
+    final = shares(MEMBERS)
     for name, member in MEMBERS.items():
         marks = ["yes" if mark else "" for mark in (member.flip, member.squeeze)]
         cells = [name, member.file, member.trained_by, member.arch, f"{member.size} px", member.color.upper(), *marks]
-        lines.append(f"| {' | '.join([*cells, f'{share(member):.4f}'])} |")
+        lines.append(f"| {' | '.join([*cells, f'{final[name]:.4f}'])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -194,7 +198,7 @@ def describe(name: str, models: Path, check: bool, recorded: dict[str, float], r
     """A member's line: what it is, whether its checkpoint is there, and what that holds; `recorded` is added to."""
     member = KNOWN[name]
     path = models / member.file
-    line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {share(member):.4f}  "
+    line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {(shares(MEMBERS) | shares(SHIPPED))[name]:.4f}  "
     if not path.is_file():
         return f"{line}absent"
     try:
