@@ -1,6 +1,7 @@
 """What the stage scripts share: their common options, workers, one progress bar, the summary line, the exit status."""
 
 import argparse
+import atexit
 import json
 import multiprocessing
 import os
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -197,10 +199,21 @@ def run_script(main: Callable[[], int]) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(main())
+        end(main())
     except (BadInputError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        end(2)
     except KeyboardInterrupt:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
-        sys.exit(130)
+        end(130)
+    except SystemExit as stop:  # argparse's, or that of SIGTERM
+        end(stop.code or 0)
+
+
+def end(status: int) -> NoReturn:
+    """End the process as `sys.exit` does, but do not take its modules apart, which takes torch a second."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):  # its reader has left, as `head` does
+            stream.flush()
+    os._exit(status)
