@@ -13,6 +13,7 @@ import yaml
 
 from demo.tree import write_video
 from faces.video import read_frames
+from inference.members import MEMBERS
 from make_lists import drawn_for_validation
 from tests.tiny import checkout, small_slurm
 from training.checkpoint import read_checkpoint
@@ -63,7 +64,7 @@ def test_all_eleven_train_with_8_and_16_tasks(lab, slurm):
 
     done = train()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    configs = sorted(lab.glob("*_based/configs/**/*.yaml"))
+    configs = sorted({lab / member.config for member in MEMBERS.values()})
     assert len(configs) == 11
     for config in configs:
         values = yaml.safe_load(config.read_text())
