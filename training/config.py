@@ -4,8 +4,8 @@ Unknown and missing keys are errors that name the nearest known key: a typo in a
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -75,12 +75,14 @@ class TrainingConfig:
     val_freq: int  # steps between validations and checkpoints
     seed: int
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
+    together: int = field(default=1, kw_only=True)  # consecutive samples that share a batch and the draw of their augmentation
 
     def __post_init__(self) -> None:
         require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
         require(len(self.mean) == len(self.std) == 3, "mean and std need three values each")
-        for name in ("num_classes", "input_size", "batch_size", "reference_world_size", "print_freq", "val_freq"):
+        for name in ("num_classes", "input_size", "batch_size", "reference_world_size", "print_freq", "val_freq", "together"):
             require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} is not positive")
+        require(self.batch_size % self.together == 0, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
         for name, path in self.val_lists.items():
             require(isinstance(path, str), f"val_lists: {name}: {path!r} is not a path")
 
@@ -92,7 +94,7 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {error}") from error
     for override in overrides:
-        _apply(values, override)
+        _apply(values, override, kind)
     return _build(kind, values, str(path))
 
 
@@ -101,7 +103,7 @@ def dump_config(config: TrainingConfig) -> str:
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], override: str, kind: type) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} is not key=value")
@@ -109,9 +111,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for parent in parents:
         if not isinstance(values.get(parent), dict):
             raise ConfigError(f"--set {key}: {_unknown(parent, values)}")
-        values = values[parent]
-    if last not in values:
-        raise ConfigError(f"--set {key}: {_unknown(last, values)}")
+        values, kind = values[parent], get_type_hints(kind).get(parent, dict)
+    known = [*values, *(field.name for field in fields(kind))] if is_dataclass(kind) else values
+    if last not in known:
+        raise ConfigError(f"--set {key}: {_unknown(last, known)}")
     values[last] = yaml.safe_load(text)
 
 
@@ -144,6 +147,6 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: ANN401
     return value
 
 
-def _unknown(key: str, known: Mapping[str, object]) -> str:
+def _unknown(key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0)
     return f"unknown key {key!r}, the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
