@@ -29,7 +29,7 @@ from demo.clips import clip  # noqa: E402
 from faces.detector import default_weights  # noqa: E402
 from faces.video import in_batches  # noqa: E402
 from inference.fold import fastest  # noqa: E402
-from inference.members import BRANCHES, MEMBERS, small_input  # noqa: E402
+from inference.members import BRANCHES, MEMBERS, crop_kinds, small_input  # noqa: E402
 from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks  # noqa: E402
 from inference.predict import outcomes  # noqa: E402
 from inference.sampled import sample  # noqa: E402
@@ -53,7 +53,7 @@ def matmul_rate(device: str) -> float:
 def serial(videos: dict[str, Path], members: dict, options: argparse.Namespace) -> tuple[Scores, Counter]:
     """Scores, and the seconds of each stage."""
     networks = Networks(members, options.device, "fp32", dict.fromkeys(members, 1))
-    kinds = {(member.branch, member.size) for member, _ in members.values()}
+    kinds = crop_kinds({name: member for name, (member, _) in members.items()})
     scores, spent = {}, Counter()
     for name, path in videos.items():
         video = sample(path, kinds, VIDEO_FRAMES, options.weights, 1, False)

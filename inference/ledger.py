@@ -23,7 +23,7 @@ def state_of(path: Path) -> list[str | int] | None:
 
 
 class Ledger:
-    """Remembers the rows of videos that are scored."""
+    """Remembers the rows of videos that are scored; `added` are those of this run."""
 
     def __init__(self, output: Path, settings: dict[str, Any]) -> None:
         """Read what an earlier run left beside `output`. Raises BadInputError if its settings were others."""
@@ -33,6 +33,7 @@ class Ledger:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
         self.rows: dict[str, tuple[object, Row]] = {line["row"]["filename"]: (line["source"], line["row"]) for line in lines}
+        self.added: list[Row] = []
         if begun != settings:
             self.path.unlink(missing_ok=True)
             self.append(settings)
@@ -62,6 +63,7 @@ class Ledger:
     def add(self, video: Path, row: Row) -> None:
         """A video is scored."""
         self.append({"source": state_of(video), "row": row})
+        self.added.append(row)
 
     def close(self) -> None:
         """The submission is written, and the rows are needed no more."""

@@ -12,7 +12,6 @@ import argparse
 import glob
 import json
 import re
-from collections import Counter
 from pathlib import Path
 
 from common.errors import BadInputError
@@ -20,7 +19,7 @@ from common.stage import run_script
 from inference.inputs import find_videos
 from inference.pages import write_index
 from inference.predict import write_submission
-from inference.rows import FAILED, Row
+from inference.rows import Row, exit_status, statuses
 
 SHOWN = 5
 
@@ -47,19 +46,19 @@ def main() -> int:
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="as given to the shards: write its index.html")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
-    rows = read_parts(options.output)
+    parts = read_parts(options.output)
     names = list(find_videos(options.inputs, options.list, options.videos))
-    if missing := [name for name in names if name not in rows]:
+    if missing := [name for name in names if name not in parts]:
         some = ", ".join(missing[:SHOWN])
         raise BadInputError(f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again")
-    write_submission(options.output, [rows[name] for name in names])
+    rows = [parts[name] for name in names]
+    write_submission(options.output, rows)
     if options.evidence:
         write_index(options.evidence, names)
     for ledger in options.output.parent.glob(f"{glob.escape(options.output.stem)}-*-of-*.partial.jsonl"):
         ledger.unlink()
-    statuses = Counter(rows[name]["status"] for name in names)
-    print(f"merge: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
-    return 1 if any(statuses[status] for status in FAILED) else 0
+    print(f"merge: {statuses(rows)}; {options.output}")
+    return exit_status(rows)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,10 @@ from faces.video import in_batches
 from inference.evidence import facts_of, input_facts, provenance
 from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of
-from inference.members import MODELS, Choice, Member, choose_members
+from inference.members import MODELS, Choice, Member, choose_members, crop_kinds
 from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks, load_networks
 from inference.pages import evidence_file, write_evidence, write_index
-from inference.rows import FAILED, Row, combine, failed_row, scored_row
+from inference.rows import FAILED, Row, combine, exit_status, failed_row, scored_row, statuses
 from inference.sampled import Sampled, sample
 from inference.scoring import VIDEO_FRAMES, Score
 from preprocessing.shard import Shard, parse_shard, shard_of_array
@@ -70,8 +70,7 @@ def patience(video: Path) -> float:
 def outcomes(videos: dict[str, Path], options: argparse.Namespace, members: Members) -> Iterator[tuple[str, Any]]:
     """Each video's name and its Sampled, or why there is none, as the workers finish."""
     processes = min(options.workers, len(videos))
-    kinds = {(member.branch, member.size) for member in members.values()}
-    shared = (kinds, options.frames, options.weights, options.workers // max(processes, 1), bool(options.evidence))
+    shared = (crop_kinds(members), options.frames, options.weights, options.workers // max(processes, 1), bool(options.evidence))
     jobs = {name: (path, *shared) for name, path in videos.items()}
     seconds = {name: patience(path) for name, path in videos.items()}
     with Workers(processes) as workers:
@@ -181,7 +180,6 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     settings = {"members": files, "left_out": choice.absent, "weights": state_of(options.weights)} | how
     options.run = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     ledger = Ledger(options.output, settings)
-    known = set(ledger.rows)
     load_detector(options.weights, "cpu")  # a file that does not load is one error here, not one for every video
     keep_freed_memory()
     with ThreadPoolExecutor(1) as beside:  # the first faces are found meanwhile
@@ -192,9 +190,8 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
         if options.evidence:
             write_index(options.evidence, list(videos))
         ledger.close()
-    statuses = Counter(row["status"] for row in rows)
-    print(table([row for row in rows if row["filename"] not in known], loading.result()))
-    print(f"predict: {', '.join(f'{count} {status}' for status, count in statuses.items())}; {options.output}")
+    print(table(ledger.added, loading.result()))
+    print(f"predict: {statuses(rows)}; {options.output}")
     return rows
 
 
@@ -206,7 +203,7 @@ def main() -> int:
     videos = find_videos(options.inputs, options.list, options.videos)
     if options.shard:
         videos, options.output = options.shard.of(videos), part_of(options.output, options.shard)
-    return 1 if any(row["status"] in FAILED for row in score_all(videos, options)) else 0
+    return exit_status(score_all(videos, options))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The rows of `submission.jsonl`: a video's label, its status, and what they come from."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,16 @@ from preprocessing.log import failure
 
 Row = dict[str, Any]
 FAILED = ("decode_error", "missing", "unsupported", "crashed")
+
+
+def statuses(rows: Iterable[Row]) -> str:
+    """How many rows have which status: `4 ok, 1 missing`."""
+    return ", ".join(f"{count} {status}" for status, count in Counter(row["status"] for row in rows).items())
+
+
+def exit_status(rows: Iterable[Row]) -> int:
+    """1 if a video could not be read."""
+    return int(any(row["status"] in FAILED for row in rows))
 
 
 def combine(members: Mapping[str, Member], scores: Mapping[str, Score]) -> Ensemble:
