@@ -2,10 +2,13 @@
 
 Reads  <crops>/faces.csv (split, part, video, label, original: a row a video, split train or val), <crops>/*.tar with one crop
        `<part folder>/<video>/frame1_face1.jpg` a video
-Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg and DFDC-Kaggle_list/faces224_{train,calibration,test}.txt and .csv
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg, DFDC-Kaggle_list/faces224_{train,calibration,test}.txt and .csv, and
+       DFDC-Kaggle_list/faces224_pairs.txt
 
 The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on. The .txt
 files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m inference.evaluate`.
+`pairs` are the fakes of the train
+split, each followed by its original's crop, for configs with `together: 2`.
 An original on both sides of the train and val splits is an error. Running it again unpacks only what is missing.
 
     python make_crop_lists.py --crops CROPS
@@ -41,6 +44,11 @@ class Crop(NamedTuple):
     def path(self) -> str:
         """The crop below the faces."""
         return f"{self.folder}/{CROP}"
+
+    @property
+    def line(self) -> str:
+        """In a list of make_lists.py."""
+        return f"{self.folder}/{CROP.replace('1', '%d', 1)} 1 1 1 {self.label}\n"
 
 
 def half(original: str) -> str:
@@ -83,16 +91,27 @@ def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
             yield member.name
 
 
+def pairs_of(crops: list[Crop]) -> Iterator[tuple[Crop, Crop]]:
+    """Each fake with its original, where that is there; sorted."""
+    originals = {crop.original: crop for crop in crops if not crop.label}
+    for crop in sorted(crops):
+        if crop.label and crop.original in originals:
+            yield crop, originals[crop.original]
+
+
 def write_lists(crops: list[Crop], lists: Path, seed: int) -> None:
     """The lists of training and validation, shuffled, and their truth."""
     for name in ("train", "calibration", "test"):
         mine = sorted(crop for crop in crops if crop.list == name)
         random.Random(f"{seed}/{name}").shuffle(mine)
-        lines = "".join(f"{crop.folder}/{CROP.replace('1', '%d', 1)} 1 1 1 {crop.label}\n" for crop in mine)
-        write_text(lists / f"faces224_{name}.txt", lines)
+        write_text(lists / f"faces224_{name}.txt", "".join(crop.line for crop in mine))
         truth = [(crop.path, crop.label, crop.original, crop.folder.partition("/")[0]) for crop in mine]
         write_table(lists / f"faces224_{name}.csv", [("filename", "label", "original", "subset"), *truth])
         print(f"faces224_{name}: {len(mine)} crops, {sum(crop.label for crop in mine)} fake")
+    pairs = list(pairs_of([crop for crop in crops if crop.list == "train"]))
+    random.Random(f"{seed}/pairs").shuffle(pairs)
+    write_text(lists / "faces224_pairs.txt", "".join(fake.line + real.line for fake, real in pairs))
+    print(f"faces224_pairs: {len(pairs)} pairs")
 
 
 def main() -> int:

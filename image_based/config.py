@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 from training.config import TrainingConfig, require
 
+AUGMENTATIONS = ("contract", "strong", "sharp")
+
 
 @dataclass(frozen=True)
 class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a share of the face crop's side.
 
-    `augmentation`: the contract's, or `strong`, which adds to it what compressed crops of unknown origin need.
+    `augmentation`: the contract's; `strong`, which adds to it what compressed crops of unknown origin need; or `sharp`, which
+    leaves out of both what blurs.
     """
 
     min_scale: float
@@ -17,6 +20,4 @@ class ImageConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.augmentation in ("contract", "strong"), f"augmentation: {self.augmentation!r} is neither 'contract' nor 'strong'"
-        )
+        require(self.augmentation in AUGMENTATIONS, f"augmentation: {self.augmentation!r} is none of {', '.join(AUGMENTATIONS)}")

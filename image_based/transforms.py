@@ -1,7 +1,7 @@
 """Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur.
 
 `augmentation: strong` goes on with what the contract lacks, in order: turn and shear, colour, down and up again, blur, noise, JPEG,
-a rectangle cut out.
+a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,11 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     x, y, side = random_square(*crop.shape[:2], config.min_scale, random)
     size = (config.input_size, config.input_size)
     image = random_look(random).apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
-    if random.random() < 0.5:
+    if config.augmentation != "sharp" and random.random() < 0.5:
         image = cv2.filter2D(image, -1, motion(random))
-    if config.augmentation == "strong":
-        for chance, change in STRONG:
-            if random.random() < chance:
-                image = change(image, random)
+    for chance, change in MORE[config.augmentation]:
+        if random.random() < chance:
+            image = change(image, random)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -110,3 +109,5 @@ STRONG: tuple[tuple[float, Change], ...] = (
     (0.3, compress),
     (0.3, cut_out),
 )  # chance, change
+SHARP = tuple((chance, change) for chance, change in STRONG if change not in (lower_resolution, blur, noise))
+MORE = {"contract": (), "strong": STRONG, "sharp": SHARP}

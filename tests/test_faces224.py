@@ -67,6 +67,8 @@ def test_lists_of_ready_made_crops(run, crops):
         "dfdc_train_part_3/ra/frame%d_face1.jpg 1 1 1 0",
         "dfdc_train_part_4/rb/frame%d_face1.jpg 1 1 1 0",
     ]
+    fake, real = (f"dfdc_train_part_3/{name}/frame%d_face1.jpg 1 1 1 " for name in ("fa", "ra"))
+    assert (lists / "faces224_pairs.txt").read_text() == f"{fake}1\n{real}0\n"  # rb has no fake
     for name in ("calibration", "test"):
         with (lists / f"faces224_{name}.csv").open(newline="") as file:
             truth = list(csv.DictReader(file))
@@ -145,6 +147,17 @@ def test_the_stronger_augmentation_is_a_function_of_the_sample(frames):
     same = sum(np.array_equal(one, two) for one, two in zip(images, others, strict=True))
     assert same < 10  # all seven pass over a sample with a probability of .08
     assert all(image.shape == (160, 160, 3) for image in images)
+
+
+def test_the_sharp_augmentation_spares_fine_detail(frames):
+    face = frames[0][60:284, 200:424]
+
+    def detail(augmentation):
+        config = load_config(Path(CONFIG), ImageConfig, ["input_size=224", "min_scale=1.0", f"augmentation={augmentation}"])
+        images = [augment(face, config, np.random.default_rng([0, number])) for number in range(60)]
+        return np.percentile([cv2.Laplacian(image, cv2.CV_64F).var() for image in images], 25)
+
+    assert detail("sharp") > 1.25 * detail("contract") > 1.25 * detail("strong")
 
 
 @pytest.fixture(scope="module")

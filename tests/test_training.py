@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -57,6 +58,21 @@ def test_one_process_takes_what_two_would_in_each_step():
     assert list(alone) == [pair for batch in steps for pair in batch]
     assert list(alone.of_step(3)) == steps[6] + steps[7]
     assert len(alone) == 56
+
+
+def test_samples_that_stay_together_share_a_batch_and_a_position():
+    pairs = list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(2), reference=2, together=2))
+    assert len(pairs) == 56
+    for (first, fake), (second, real) in zip(pairs[::2], pairs[1::2], strict=True):
+        assert (first, fake + 1, fake % 2) == (second, real, 0)
+    assert len({position for position, _ in pairs}) == 28
+    counts = Counter(sample for _, sample in pairs)
+    assert set(counts) == set(range(10))
+    assert max(counts.values()) - min(counts.values()) <= 1
+    with pytest.raises(BadInputError, match="9 samples do not make groups of 2"):
+        TrainingSampler(range(9), 7, 4, range(2), 2, together=2)
+    with pytest.raises(ConfigError, match="batch_size: 9 is no multiple of together, 2"):
+        load_config(CONFIG, ImageConfig, ["batch_size=9", "together=2"])
 
 
 def test_learning_rate(values):

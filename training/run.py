@@ -180,7 +180,13 @@ class Run:
         if self.validation_is_due():
             self.checkpoint(self.start - 1)
         sampler = TrainingSampler(
-            self.train_set, scheduler.max_iter, config.batch_size, self.shares, config.reference_world_size, self.start
+            self.train_set,
+            scheduler.max_iter,
+            config.batch_size,
+            self.shares,
+            config.reference_world_size,
+            self.start,
+            config.together,
         )
         batches = loader(self.train_set, sampler, config, world.device)
         try:

@@ -6,20 +6,23 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from common.errors import BadInputError
 
-def training_order(samples: int, max_iter: int, batch: int, world: int) -> np.ndarray:
+
+def training_order(samples: int, max_iter: int, batch: int, world: int, together: int = 1) -> np.ndarray:
     """The sample of each position of each rank, int64 [world, max_iter * batch].
 
     Seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its consecutive slice.
+    `together`, not of the contract: as many consecutive samples are shuffled as one; they must divide samples and batch.
     """
-    needed = max_iter * batch * world
+    needed = max_iter * batch // together * world
     random = np.random.RandomState(0)
-    indices = np.arange(samples)
+    indices = np.arange(samples // together)
     random.shuffle(indices)
     indices = indices[:needed]
     indices = np.tile(indices, -(-needed // len(indices)))[:needed]
     random.shuffle(indices)
-    return indices.reshape(world, -1)
+    return (indices[:, None] * together + np.arange(together)).reshape(world, -1)
 
 
 def validation_share(samples: int, rank: int, world: int) -> list[int]:
@@ -36,18 +39,23 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     """Yields (position, sample) from step `start` on: in each step a batch for each of `shares`.
 
     Shares are the reference's processes that this one stands in for. A position is that of the whole order, whatever the number
-    of processes; it seeds the sample's augmentation.
+    of processes; it seeds the sample's augmentation. Samples that stay `together` have one position.
     """
 
-    def __init__(self, data: Sized, max_iter: int, batch: int, shares: range, reference: int, start: int = 0) -> None:
-        self.order = training_order(len(data), max_iter, batch, reference)
-        self.batch, self.shares, self.steps = batch, shares, range(start, max_iter)
+    def __init__(
+        self, data: Sized, max_iter: int, batch: int, shares: range, reference: int, start: int = 0, together: int = 1
+    ) -> None:
+        """Raises BadInputError where the samples are not a multiple of `together`."""
+        if len(data) % together:
+            raise BadInputError(f"{len(data)} samples do not make groups of {together} (together)")
+        self.order = training_order(len(data), max_iter, batch, reference, together)
+        self.batch, self.shares, self.steps, self.together = batch, shares, range(start, max_iter), together
 
     def of_step(self, step: int) -> Iterator[tuple[int, int]]:
         """The positions and samples of one step."""
         for share in self.shares:
             for position in range(step * self.batch, (step + 1) * self.batch):
-                yield share * self.order.shape[1] + position, int(self.order[share, position])
+                yield (share * self.order.shape[1] + position) // self.together, int(self.order[share, position])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         for step in self.steps:

@@ -23,7 +23,8 @@ def show_batch(data: TrainingSet, config: TrainingConfig, output: Path) -> int:
     """Draw the first batch of rank 0 with labels and names; returns 0. Raises BadInputError for an unknown suffix."""
     if output.suffix not in OPTIONS:
         raise BadInputError(f"--show-batch {output}: the suffix must be one of {', '.join(OPTIONS)}")
-    order = TrainingSampler(data, config.lr_scheduler.max_iter, config.batch_size, range(1), config.reference_world_size)
+    steps, world = config.lr_scheduler.max_iter, config.reference_world_size
+    order = TrainingSampler(data, steps, config.batch_size, range(1), world, together=config.together)
     cells = [cell(*data[position, index][:2], data.sample_name(index)) for position, index in order.of_step(0)]
     columns = COLUMNS if cells[0].shape[0] * 2 > cells[0].shape[1] else 1
     write_sheet(output, below([beside(cells[start : start + columns]) for start in range(0, len(cells), columns)]))
