@@ -14,14 +14,13 @@ import numpy as np
 from av.stream import Disposition
 
 from common.errors import BadInputError
+from faces.containers import cut_off, in_fragments, is_container
 
 # A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo);
 # a stream that yields fewer than that broke off, unless its last frame is at the end: then the lost ones are in the middle.
 HIDDEN_FRAMES = 5
 # What a file may be, whatever its name says: no playlists, which name other files.
 OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,asf", "protocol_whitelist": "file"}
-EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
-FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 
 OnDamage = Callable[[], None]
 Item = TypeVar("Item")
@@ -174,14 +173,14 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         if path.stat().st_size == 0:
             raise DecodeError(f"{path}: the file is empty")
-        complaint = _cut_off(path)
+        complaint = cut_off(path)
         container = av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DecodeError(f"{path}: {error.strerror}") from error
     except av.error.FFmpegError as error:
-        if complaint or _is_container(path):
+        if complaint or is_container(path):
             raise DecodeError(complaint or f"{path}: cut off or damaged, nothing in it can be read") from error
         raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
     with container:
@@ -191,13 +190,6 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
             yield container
         except av.error.FFmpegError as error:
             raise DecodeError(f"{path}: {error.strerror}") from error
-
-
-def _is_container(path: Path) -> bool:
-    """Whether the file begins as MP4, QuickTime, AVI or Matroska do."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    return head[4:] in FIRST_BOXES or head[:4] in (b"RIFF", EBML)
 
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
@@ -229,9 +221,9 @@ class _Declared(NamedTuple):
 
 
 def _declared(path: Path, stream: av.VideoStream) -> _Declared:
-    """What the container declares; where it declares no number of frames, as Matroska, what its packets say."""
+    """What the container declares; what its packets say where that is no number of frames, as in Matroska, or but of some."""
     rate = _rate(stream) or 1.0
-    if stream.frames:
+    if stream.frames and not in_fragments(path):
         start = float((stream.start_time or 0) * stream.time_base)
         length = float(stream.duration * stream.time_base) if stream.duration else stream.frames / rate
         return _Declared(stream.frames, start + length)
@@ -244,53 +236,3 @@ def _at_end(stream: av.VideoStream, last: float | None, declared: _Declared) -> 
     """Whether the last frame's time, in seconds, is that of the video's end."""
     rate = _rate(stream)
     return last is not None and rate > 0 and declared.end - last <= (HIDDEN_FRAMES + 1) / rate
-
-
-def _cut_off(path: Path) -> str | None:
-    """Why the file cannot be whole: its own structure says that it goes on past its end."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    size, promised = path.stat().st_size, None
-    if head[4:8] in FIRST_BOXES:
-        return _mp4_complaint(path)
-    if head[:4] == b"RIFF":
-        promised = 8 + int.from_bytes(head[4:8], "little")
-    if head[:4] == EBML:
-        promised = _matroska_end(head)
-    return f"{path}: cut off, it should have {promised} bytes and has {size}" if promised and promised > size else None
-
-
-def _matroska_end(head: bytes) -> int | None:
-    """Where the segment of a Matroska file ends (RFC 8794); None if that is not said, as in live recordings."""
-    header, start = _ebml_size(head, 4)
-    at = start + (header or 0)
-    if head[at : at + 4] != SEGMENT:
-        return None
-    length, start = _ebml_size(head, at + 4)
-    return None if length is None else start + length
-
-
-def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """The size written at a place, None for an unknown one, and where its content begins."""
-    width = 9 - data[at].bit_length() if at < len(data) and data[at] else 8
-    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
-    return (None if value == (1 << 7 * width) - 1 else value), at + width
-
-
-def _mp4_complaint(path: Path) -> str | None:
-    """Walk the top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12); say so if one ends past the file."""
-    size = path.stat().st_size
-    position = 0
-    with path.open("rb") as file:
-        while position + 8 <= size:
-            file.seek(position)
-            header = file.read(16)
-            length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if length == 1:
-                length = int.from_bytes(header[8:16], "big")
-            if length < 8:  # 0: to the end of the file; 2-7: not a box, left to the decoder
-                return None
-            position += length
-            if position > size:
-                return f"{path}: cut off, its {kind.decode('latin-1')!r} box ends at byte {position} of {size}"
-    return None

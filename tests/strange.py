@@ -18,11 +18,11 @@ def encode(
     pixels: str = "yuv420p",
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
-    faststart: bool = False,
+    movflags: str = "",
     sound_seconds: int = 0,
 ) -> Path:
     """Write BGR frames; `times` are in thirtieths of a second. `sound_seconds` of silence make a second stream."""
-    with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
+    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=FPS, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels

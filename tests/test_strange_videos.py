@@ -29,7 +29,7 @@ def make(folder: Path, frames: list[np.ndarray]) -> None:
     (folder / "text.mp4").write_text("no video, whatever it is called\n" * 50)
     audio_only(folder / "audio.mp4")
     for number, share in enumerate((0.05, 0.3, 0.6, 0.9, 0.99)):
-        cut_off(encode(folder / f"cut{number}.mp4", frames, faststart=True), share)
+        cut_off(encode(folder / f"cut{number}.mp4", frames, movflags="faststart"), share)
     cut_off(encode(folder / "cut.mkv", frames, options={"g": "2"}), 0.4)
     encode(folder / "one frame.mp4", frames[:1])
     encode(folder / "seven.mp4", frames[:7])

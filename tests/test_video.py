@@ -2,6 +2,7 @@
 
 from itertools import islice
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -151,9 +152,19 @@ def test_a_size_that_changes_is_unsupported(frames, tmp_path):
 
 
 def test_how_many_frames_there_were_before_the_end(frames, tmp_path):
-    path = encode(tmp_path / "x.mp4", frames, faststart=True)
+    path = encode(tmp_path / "x.mp4", frames, movflags="faststart")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(0.9 * len(whole))])
     with pytest.raises(DecodeError, match="cut off") as error:
         next(read_frames(path))
     assert 0 < error.value.frames < 12
+
+
+def test_an_mp4_in_fragments_has_more_frames_than_its_header_says(frames, tmp_path):
+    path = encode(tmp_path / "x.mp4", frames, options={"g": "4"}, movflags="frag_keyframe")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames < 12
+    assert probe(path).frames == len(list(read_frames(path))) == 12
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DecodeError, match="cut off"):
+        list(read_frames(path))

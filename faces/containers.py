@@ -1,0 +1,84 @@
+"""What a video file says of its own structure, without decoding: which container it is, whether it is cut off or in fragments."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+EBML, SEGMENT = b"\x1aE\xdf\xa3", b"\x18S\x80g"
+FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
+
+
+class Box(NamedTuple):
+    """A top-level box of an MP4 or QuickTime file (ISO/IEC 14496-12): its type, and the byte where it ends."""
+
+    kind: bytes
+    end: int
+
+
+def is_container(path: Path) -> bool:
+    """Whether the file begins as MP4, QuickTime, AVI or Matroska do."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return head[4:] in FIRST_BOXES or head[:4] in (b"RIFF", EBML)
+
+
+def cut_off(path: Path) -> str | None:
+    """Why the file cannot be whole: its own structure says that it goes on past its end."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    size, promised = path.stat().st_size, None
+    if head[4:8] in FIRST_BOXES:
+        return next(
+            (
+                f"{path}: cut off, its {kind.decode('latin-1')!r} box ends at byte {end} of {size}"
+                for kind, end in boxes(path)
+                if end > size
+            ),
+            None,
+        )
+    if head[:4] == b"RIFF":
+        promised = 8 + int.from_bytes(head[4:8], "little")
+    if head[:4] == EBML:
+        promised = _matroska_end(head)
+    return f"{path}: cut off, it should have {promised} bytes and has {size}" if promised and promised > size else None
+
+
+def _matroska_end(head: bytes) -> int | None:
+    """Where the segment of a Matroska file ends (RFC 8794); None if that is not said, as in live recordings."""
+    header, start = _ebml_size(head, 4)
+    at = start + (header or 0)
+    if head[at : at + 4] != SEGMENT:
+        return None
+    length, start = _ebml_size(head, at + 4)
+    return None if length is None else start + length
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """The size written at a place, None for an unknown one, and where its content begins."""
+    width = 9 - data[at].bit_length() if at < len(data) and data[at] else 8
+    value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
+
+
+def in_fragments(path: Path) -> bool:
+    """Whether a file is an MP4 in fragments, whose header may declare the frames of the first one alone."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return head[4:] in FIRST_BOXES and any(kind == b"moof" for kind, _ in boxes(path))
+
+
+def boxes(path: Path) -> Iterator[Box]:
+    """The top-level boxes of an MP4 or QuickTime file; the last one may end past the file."""
+    size = path.stat().st_size
+    position = 0
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            if length == 1:
+                length = int.from_bytes(header[8:16], "big")
+            if length < 8:  # 0: to the end of the file; 2-7: not a box, left to the decoder
+                return
+            position += length
+            yield Box(header[4:8], position)
