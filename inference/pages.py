@@ -127,7 +127,8 @@ def page(facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -
 def write_evidence(folder: Path, facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
     """A video's JSON and page, the JSON last."""
     write_text(evidence_file(folder, facts["filename"], ".html"), page(facts, sampled, members))
-    thumbnail = picture(middle_crop(sampled)) if sampled and sampled.faces else None
+    crop = middle_crop(sampled) if sampled and sampled.faces else None
+    thumbnail = None if crop is None else picture(crop)
     text = json.dumps(facts | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
     write_text(evidence_file(folder, facts["filename"], ".json"), text + "\n")
 
@@ -141,10 +142,11 @@ def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
     return folder / Path(filename).parent / f"{os.fsdecode(name)}{suffix}"
 
 
-def middle_crop(sampled: Sampled) -> np.ndarray:
-    """The first face in the middle of the video."""
-    crops = next(crops for crops in sampled.faces[0].crops.values())
-    return crops[len(crops) // 2]
+def middle_crop(sampled: Sampled) -> np.ndarray | None:
+    """The first face in the middle of the video; None where too few frames were sampled for any member to see."""
+    kinds = sampled.faces[0].crops
+    crops = kinds[max(kinds, key=lambda kind: (len(kinds[kind]), kind))]
+    return crops[len(crops) // 2] if len(crops) else None
 
 
 def write_index(folder: Path, names: list[str]) -> None:

@@ -76,6 +76,16 @@ def test_the_numbers_lead_from_the_groups_to_the_label(evidence):
     assert float(line.rpartition(",")[2]) == pytest.approx(facts["label"], abs=1e-8)
 
 
+def test_a_video_too_short_for_any_member_has_a_page(evidence, run, clip):
+    write_video(evidence / "short.mp4", list(islice(read_frames(clip("single_face.mp4")), 3)), 25.0)
+    words = ("--models", evidence / "models", "--members", "b0", "--output", evidence / "short.csv")
+    run("-m", "inference.predict", evidence / "short.mp4", *words, "--evidence", evidence / "short")
+    facts = json.loads((evidence / "short/short.mp4.json").read_text())
+    assert (facts["status"], len(facts["tracks"]), facts["thumbnail"]) == ("too_few_frames", 1, None)
+    assert "not scored" in (evidence / "short/short.mp4.html").read_text()
+    assert "short.mp4" in (evidence / "short/index.html").read_text()
+
+
 def test_provenance_names_every_file_by_its_content(evidence):
     facts = read(evidence, "two & <faces>.mp4")
     assert facts["input"]["sha256"] == sha256(evidence / "two & <faces>.mp4")
