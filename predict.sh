@@ -22,8 +22,11 @@ partition=$1 shards=${3:-8} task=${4:-predict} output=${OUTPUT:-submission.csv}
 if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
 for part in "${output%.*}"-*-of-*.jsonl; do
+    number=${part#"${output%.*}-"} && number=${number%%-of-*}
+    case $number in *[!0-9]*) continue ;; esac  # the part of another submission, or none
     case $part in
-        *-of-"$shards".jsonl | *-of-"$shards".partial.jsonl | "${output%.*}-*-of-*.jsonl") ;;
+        *-of-"$shards".jsonl) rm -f "$part" "${part%.jsonl}.csv" ;;  # a task that fails must not leave an old one
+        *-of-"$shards".partial.jsonl) ;;
         *) echo "predict.sh: $part is of another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
     esac
 done

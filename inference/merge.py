@@ -9,7 +9,6 @@ The exit status is 1 if a video could not be read; if one has no row yet nothing
 """
 
 import argparse
-import glob
 import json
 import re
 from pathlib import Path
@@ -24,10 +23,15 @@ from inference.rows import Row, exit_status, statuses
 SHOWN = 5
 
 
+def files_of_parts(output: Path, suffix: str) -> dict[Path, int]:
+    """The files of a submission's parts with this ending, and of how many shards each is. Not those of `<stem>-more.csv`."""
+    pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)" + re.escape(suffix))
+    return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
+
+
 def read_parts(output: Path) -> dict[str, Row]:
     """The rows of all parts of a submission by file name, of shards of one number. Raises BadInputError."""
-    pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)\.jsonl")
-    parts = {path: found[1] for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
+    parts = files_of_parts(output, ".jsonl")
     counts = len(set(parts.values()))
     if counts != 1:
         raise BadInputError(f"{output.parent} holds parts of {counts} shardings of {output.stem}: keep those of one")
@@ -55,7 +59,7 @@ def main() -> int:
     write_submission(options.output, rows)
     if options.evidence:
         write_index(options.evidence, names)
-    for ledger in options.output.parent.glob(f"{glob.escape(options.output.stem)}-*-of-*.partial.jsonl"):
+    for ledger in files_of_parts(options.output, ".partial.jsonl"):
         ledger.unlink()
     print(f"merge: {statuses(rows)}; {options.output}")
     return exit_status(rows)

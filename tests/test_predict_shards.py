@@ -43,10 +43,13 @@ def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
     assert "3 of 5 videos have no row yet, such as missing.mp4, d.mp4, a.mp4" in early.stderr
     assert not output.exists()
     assert run("-m", "inference.predict", *listed, *words(work, output), "--shard", "0/2", check=False).returncode == 1
+    neighbour = tmp_path / "s-b0-0-of-2.partial.jsonl"
+    neighbour.write_text("{}\n")
     merged = run("-m", "inference.merge", *listed, "--output", output, check=False)
     assert merged.returncode == 1
     assert "merge: 4 ok, 1 missing" in merged.stdout
     assert output.read_text() == whole
+    assert [path.name for path in tmp_path.glob("*.partial.jsonl")] == [neighbour.name]
     rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [row["status"] for row in rows] == ["ok", "ok", "missing", "ok", "ok"]
     (tmp_path / "s-b0-0-of-2.jsonl").write_text('{"filename": "e.mp4", "label": 0.9}\n')  # of another submission, s-b0.csv
@@ -119,6 +122,20 @@ def test_an_array_of_one_is_merged_too(run, work, whole, tmp_path):
     assert run("-m", "inference.merge", *listed, "--output", output, check=False).returncode == 1
     assert output.read_text() == whole
     assert not list(tmp_path.glob("*.partial.jsonl"))
+
+
+def test_submitting_takes_old_parts_away_and_no_others(work, tmp_path):
+    """A task that never runs must not leave an old part to the merging job."""
+    for name in ("s-0-of-2.jsonl", "s-0-of-2.csv", "s-1-of-2.partial.jsonl", "s-b0-0-of-3.jsonl", "s-b0-0-of-2.jsonl"):
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sbatch").write_text("#!/bin/sh\necho 7\n")
+    (tmp_path / "bin/sbatch").chmod(0o755)
+    environment = os.environ | {"OUTPUT": str(tmp_path / "s.csv"), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    command = ["sh", "predict.sh", "debug", work / "list.csv", "2"]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, env=environment)
+    left = ["s-1-of-2.partial.jsonl", "s-b0-0-of-2.jsonl", "s-b0-0-of-3.jsonl"]
+    assert sorted(path.name for path in tmp_path.glob("s-*")) == left
 
 
 def test_parts_of_another_number_of_shards_are_seen_before_hours_are_spent(work, tmp_path):
