@@ -64,7 +64,7 @@ def test_all_eleven_train_with_8_and_16_tasks(lab, slurm):
 
     done = train()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    configs = sorted({lab / member.config for member in MEMBERS.values()})
+    configs = sorted({lab / member.trained_by for member in MEMBERS.values()})
     assert len(configs) == 11
     for config in configs:
         values = yaml.safe_load(config.read_text())
