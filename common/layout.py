@@ -98,7 +98,7 @@ def read_filenames(path: Path) -> list[str]:
 
     Raises BadInputError if there is no such column or a name leaves its folder.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
         if "filename" not in (rows.fieldnames or ()):
             raise BadInputError(f"{path} has no column 'filename'")

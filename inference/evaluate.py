@@ -56,7 +56,7 @@ def read_truth(path: Path) -> dict[str, Truth]:
             entries = json.loads(path.read_text(encoding="utf-8"))
             rows = [{"filename": name, **entry} for name, entry in entries.items()]
         else:
-            with path.open(newline="", encoding="utf-8-sig") as file:
+            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 rows = list(csv.DictReader(file))
         return {row["filename"]: Truth(LABELS[row["label"]], row.get("original") or row["filename"], row.get("subset") or "")
                 for row in rows}  # fmt: skip
@@ -67,7 +67,7 @@ def read_truth(path: Path) -> dict[str, Truth]:
 def read_scores(path: Path) -> dict[str, float]:
     """A submission. Raises BadInputError for a missing column, a repeated name, a label outside [0, 1]."""
     scores: dict[str, float] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             try:
                 name, score = row["filename"], float(row["label"])

@@ -58,6 +58,13 @@ def test_a_known_calibration_is_found_and_undone():
         fit_calibration(1 - labels, skewed)
 
 
+def test_names_that_are_no_utf8_are_read_as_predict_wrote_them(run, tmp_path):
+    for name in ("scores", "truth"):
+        (tmp_path / f"{name}.csv").write_bytes(b"filename,label\n\xff.mp4,1\nb.mp4,0\n")
+    done = run("-m", "inference.evaluate", tmp_path / "scores.csv", tmp_path / "truth.csv", "--output", tmp_path / "out")
+    assert "evaluate: 2 videos, 0 without known truth" in done.stdout
+
+
 def test_one_class_leaves_measures_undefined():
     found = measures(np.zeros(3, int), np.array([0.1, 0.2, 0.3]))
     assert [name for name, value in found.items() if math.isnan(value)] == [
