@@ -11,9 +11,10 @@ from typing import Any
 from common.errors import BadInputError
 
 Row = dict[str, Any]
+State = list[str | int]
 
 
-def state_of(path: Path) -> list[str | int] | None:
+def state_of(path: Path) -> State | None:
     """A file by path, size and time of change; None where there is none, or none can be."""
     try:
         facts = path.stat()
@@ -60,9 +61,9 @@ class Ledger:
         source, row = self.rows.get(name, (None, None))
         return row if row is not None and source == state_of(video) else None
 
-    def add(self, video: Path, row: Row) -> None:
-        """A video is scored."""
-        self.append({"source": state_of(video), "row": row})
+    def add(self, source: State | None, row: Row) -> None:
+        """A video is scored, whose file was this."""
+        self.append({"source": source, "row": row})
         self.added.append(row)
 
     def close(self) -> None:

@@ -32,6 +32,7 @@ from typing import Any
 
 from common.atomic import write_table, write_text
 from common.device import CHOICES, keep_freed_memory, pick_device
+from common.errors import BadInputError
 from common.stage import Workers, cores, positive, progress, run_script
 from faces.detector import default_weights, load_detector
 from faces.video import in_batches
@@ -83,6 +84,7 @@ def score_videos(
     """The rows of all videos, in their order; those in the ledger are taken from there, the others added to it."""
     rows = {name: row for name, path in videos.items() if (row := ledger.row(name, path)) and has_evidence(options.evidence, name)}
     todo = {name: path for name, path in videos.items() if name not in rows}
+    states = {name: state_of(path) for name, path in todo.items()}  # before it is read: it may still grow
     with progress(total=len(videos), initial=len(rows), desc="predict", unit="video") as bar:
         for group in in_batches(outcomes(todo, options, choice.members), VIDEOS_TOGETHER[options.device]):
             sampled = {name: outcome for name, outcome in group if isinstance(outcome, Sampled)}
@@ -91,7 +93,7 @@ def score_videos(
                 rows[name] = conclude(name, todo[name], outcome, scores.get(name, {}), options, choice)
                 if rows[name]["status"] in FAILED:
                     bar.write(f"predict: {name}: {rows[name]['status']}: {rows[name]['reason']}", file=sys.stderr)
-                ledger.add(todo[name], rows[name])
+                ledger.add(states[name], rows[name])
                 bar.update()
     return [rows[name] for name in videos]
 
@@ -170,8 +172,10 @@ def parse_arguments() -> argparse.Namespace:
 def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]:
     """Score videos and write the submission; print where the time went and the summary; return the rows.
 
-    Raises BadInputError for members, weights or a ledger that cannot be used.
+    Raises BadInputError for members, weights, an output or a ledger that cannot be used.
     """
+    if options.output.suffix == ".jsonl":
+        raise BadInputError(f"--output {options.output}: the details go to the .jsonl beside it, so it must end otherwise, as .csv")
     choice = choose_members(options.members, options.models, options.allow_missing)
     print(f"predict: scoring with {', '.join(choice.members)} of {options.models}", flush=True)
     options.device, options.weights = pick_device(options.device), options.weights or detector_weights()
@@ -180,6 +184,8 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     settings = {"members": files, "left_out": choice.absent, "weights": state_of(options.weights)} | how
     options.run = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     ledger = Ledger(options.output, settings)
+    if options.shard:  # what merge would take for this run's
+        options.output.with_suffix(".jsonl").unlink(missing_ok=True)
     load_detector(options.weights, "cpu")  # a file that does not load is one error here, not one for every video
     keep_freed_memory()
     with ThreadPoolExecutor(1) as beside:  # the first faces are found meanwhile
