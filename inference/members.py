@@ -88,7 +88,7 @@ MEMBERS = {
 # What comes with the repository, for those who have none of the eleven: inference/submit_models/README.md.
 SHIPPED = {
     "faces224": Member(
-        "image", "b0_faces224.pth.tar", f"{B}/lite0/config_faces224.yaml", "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True
+        "image", "b0_faces224.pth.tar", f"{B}/lite0/config_pairs192.yaml", "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True
     )
 }
 KNOWN = MEMBERS | SHIPPED

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from image_based.transforms import STRONG, augment
 from inference.quality import fit_calibration
 from make_crop_lists import half
 from pretrain.layouts import load_pretrained
+from tests.conftest import ROOT
 from tests.tiny import gamma, write_checkpoints
 from training.config import LRScheduler, load_config
 from training.schedule import lr_at
@@ -231,3 +233,17 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
     refused = run("-m", "inference.ship", other, "--list", face_list / "list.txt", *where, check=False)
     assert (refused.returncode, "is of resnet34, faces224 is efficientnet-lite0" in refused.stderr) == (2, True)
     assert not list(tmp_path.glob("*.pth.tar"))
+
+
+@pytest.mark.slow
+def test_the_cards_numbers_come_again(run, shared, tmp_path):
+    """Those of the shipped weights on crops that they have not seen, by the card's own commands."""
+    folders = ("--faces", tmp_path / "faces", "--lists", tmp_path / "lists")
+    run("make_crop_lists.py", "--crops", shared("faces"), *folders)
+    lists, scores = tmp_path / "lists", tmp_path / "scores.csv"
+    run("-m", "inference.crops", lists / "faces224_test.txt", "--faces", tmp_path / "faces", "--output", scores)
+    run("-m", "inference.evaluate", scores, lists / "faces224_test.csv", "--output", tmp_path / "quality")
+    found = json.loads((tmp_path / "quality/evaluation.json").read_text())["all"]
+    card = (ROOT / "inference/submit_models/README.md").read_text()
+    for measure, line in {"auc": r"\| AUC \| ([.\d]+)", "balanced_log_loss": r"log loss, balanced \| [.\d]+, ([.\d]+)"}.items():
+        assert found[measure] == pytest.approx(float(re.search(line, card)[1]), abs=2e-3), measure
