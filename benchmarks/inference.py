@@ -53,7 +53,7 @@ def matmul_rate(device: str) -> float:
 def serial(videos: dict[str, Path], members: dict, options: argparse.Namespace) -> tuple[Scores, Counter]:
     """Scores, and the seconds of each stage."""
     networks = Networks(members, options.device, "fp32", dict.fromkeys(members, 1))
-    kinds = crop_kinds({name: member for name, (member, _) in members.items()})
+    kinds = crop_kinds(member for member, _ in members.values())
     scores, spent = {}, Counter()
     for name, path in videos.items():
         video = sample(path, kinds, VIDEO_FRAMES, options.weights, 1, False)

@@ -199,15 +199,16 @@ def run_script(main: Callable[[], int]) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        end(main())
+        status = main()
     except (BadInputError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        end(2)
+        status = 2
     except KeyboardInterrupt:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
-        end(130)
+        status = 130
     except SystemExit as stop:  # argparse's, or that of SIGTERM
-        end(stop.code or 0)
+        status = stop.code or 0
+    end(status)
 
 
 def end(status: int) -> NoReturn:

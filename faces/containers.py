@@ -24,18 +24,12 @@ def is_container(path: Path) -> bool:
 
 def cut_off(path: Path) -> str | None:
     """Why the file cannot be whole: its own structure says that it goes on past its end."""
+    size, promised = path.stat().st_size, None
+    for kind, end in boxes(path):
+        if end > size:
+            return f"{path}: cut off, its {kind.decode('latin-1')!r} box ends at byte {end} of {size}"
     with path.open("rb") as file:
         head = file.read(64)
-    size, promised = path.stat().st_size, None
-    if head[4:8] in FIRST_BOXES:
-        return next(
-            (
-                f"{path}: cut off, its {kind.decode('latin-1')!r} box ends at byte {end} of {size}"
-                for kind, end in boxes(path)
-                if end > size
-            ),
-            None,
-        )
     if head[:4] == b"RIFF":
         promised = 8 + int.from_bytes(head[4:8], "little")
     if head[:4] == EBML:
@@ -62,13 +56,11 @@ def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
 
 def in_fragments(path: Path) -> bool:
     """Whether a file is an MP4 in fragments, whose header may declare the frames of the first one alone."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    return head[4:] in FIRST_BOXES and any(kind == b"moof" for kind, _ in boxes(path))
+    return any(kind == b"moof" for kind, _ in boxes(path))
 
 
 def boxes(path: Path) -> Iterator[Box]:
-    """The top-level boxes of an MP4 or QuickTime file; the last one may end past the file."""
+    """The top-level boxes of an MP4 or QuickTime file, of another file none; the last one may end past the file."""
     size = path.stat().st_size
     position = 0
     with path.open("rb") as file:
@@ -79,6 +71,8 @@ def boxes(path: Path) -> Iterator[Box]:
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
             if length < 8:  # 0: to the end of the file; 2-7: not a box, left to the decoder
+                return
+            if position == 0 and header[4:8] not in FIRST_BOXES:
                 return
             position += length
             yield Box(header[4:8], position)

@@ -1,7 +1,7 @@
 """Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur.
 
-`augmentation: strong` goes on with what the contract lacks, in order: turn and shear, colour, down and up again, blur, noise, JPEG,
-a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
+`augmentation: strong` goes on with what the contract lacks, in order: turn and stretch, colour, down and up again, blur, noise,
+JPEG, a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,7 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     x, y, side = random_square(*crop.shape[:2], config.min_scale, random)
     size = (config.input_size, config.input_size)
     image = random_look(random).apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
-    if config.augmentation != "sharp" and random.random() < 0.5:
-        image = cv2.filter2D(image, -1, motion(random))
-    for chance, change in MORE[config.augmentation]:
+    for chance, change in AFTER_LOOK[config.augmentation]:
         if random.random() < chance:
             image = change(image, random)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -30,6 +28,11 @@ def random_square(height: int, width: int, min_scale: float, random: np.random.G
     """x, y, side of a square anywhere in the image whose area is min_scale**2 to 1 of the image's."""
     side = min(round(np.sqrt(height * width * random.uniform(min_scale**2, 1))), height, width)
     return int(random.integers(width - side + 1)), int(random.integers(height - side + 1)), side
+
+
+def motion_blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Along a random line."""
+    return cv2.filter2D(image, -1, motion(random))
 
 
 def motion(random: np.random.Generator) -> np.ndarray:
@@ -110,4 +113,5 @@ STRONG: tuple[tuple[float, Change], ...] = (
     (0.3, cut_out),
 )  # chance, change
 SHARP = tuple((chance, change) for chance, change in STRONG if change not in (lower_resolution, blur, noise))
-MORE = {"contract": (), "strong": STRONG, "sharp": SHARP}
+CONTRACT: tuple[tuple[float, Change], ...] = ((0.5, motion_blur),)
+AFTER_LOOK = {"contract": CONTRACT, "strong": CONTRACT + STRONG, "sharp": SHARP}

@@ -56,10 +56,10 @@ class Ledger:
         with self.path.open("ab", buffering=0) as file:
             file.write((json.dumps(line) + "\n").encode())
 
-    def row(self, name: str, video: Path) -> Row | None:
+    def row(self, name: str, now: State | None) -> Row | None:
         """The row of a video that is scored, unless its file is another one now."""
         source, row = self.rows.get(name, (None, None))
-        return row if row is not None and source == state_of(video) else None
+        return row if row is not None and source == now else None
 
     def add(self, source: State | None, row: Row) -> None:
         """A video is scored, whose file was this."""

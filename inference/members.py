@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -152,9 +152,9 @@ def shares(members: Mapping[str, Member]) -> dict[str, float]:
     return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
 
 
-def crop_kinds(members: Mapping[str, Member]) -> set[tuple[str, int]]:
+def crop_kinds(members: Iterable[Member]) -> set[tuple[str, int]]:
     """The branches and sizes of crops, in pixels, that members see."""
-    return {(member.branch, member.size) for member in members.values()}
+    return {(member.branch, member.size) for member in members}
 
 
 def check_input(member: Member) -> Tensor:

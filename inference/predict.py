@@ -71,7 +71,13 @@ def patience(video: Path) -> float:
 def outcomes(videos: dict[str, Path], options: argparse.Namespace, members: Members) -> Iterator[tuple[str, Any]]:
     """Each video's name and its Sampled, or why there is none, as the workers finish."""
     processes = min(options.workers, len(videos))
-    shared = (crop_kinds(members), options.frames, options.weights, options.workers // max(processes, 1), bool(options.evidence))
+    shared = (
+        crop_kinds(members.values()),
+        options.frames,
+        options.weights,
+        options.workers // max(processes, 1),
+        bool(options.evidence),
+    )
     jobs = {name: (path, *shared) for name, path in videos.items()}
     seconds = {name: patience(path) for name, path in videos.items()}
     with Workers(processes) as workers:
@@ -82,9 +88,11 @@ def score_videos(
     videos: dict[str, Path], options: argparse.Namespace, choice: Choice, loading: Future[Networks], ledger: Ledger
 ) -> list[Row]:
     """The rows of all videos, in their order; those in the ledger are taken from there, the others added to it."""
-    rows = {name: row for name, path in videos.items() if (row := ledger.row(name, path)) and has_evidence(options.evidence, name)}
+    states = {name: state_of(path) for name, path in videos.items()}  # before they are read: they may still grow
+    rows = {
+        name: row for name, state in states.items() if (row := ledger.row(name, state)) and has_evidence(options.evidence, name)
+    }
     todo = {name: path for name, path in videos.items() if name not in rows}
-    states = {name: state_of(path) for name, path in todo.items()}  # before it is read: it may still grow
     with progress(total=len(videos), initial=len(rows), desc="predict", unit="video") as bar:
         for group in in_batches(outcomes(todo, options, choice.members), VIDEOS_TOGETHER[options.device]):
             sampled = {name: outcome for name, outcome in group if isinstance(outcome, Sampled)}

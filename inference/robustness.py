@@ -11,7 +11,6 @@ of FAKE, the AUC of those that score on both sides, the other statuses. Killed a
 """
 
 import argparse
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,17 +19,16 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from common.atomic import atomic_file, write_table, write_text
+from common.atomic import atomic_file, write_table
 from common.stage import Workers, progress, run_script
 from inference.evaluate import Truth, read_truth
 from inference.inputs import find_videos
-from inference.ledger import state_of
+from inference.ledger import Ledger, state_of
 from inference.perturb import PERTURBATIONS, recode
 from inference.predict import patience, score_all, scoring_parser
 from inference.rows import Row
 
 ORIGINAL = "original"
-SOURCES = "recoded.json"  # of which file each recoding is
 COLUMNS = ("perturbation", "videos", "scored", "mean_shift", "largest_shift", "shift_REAL", "shift_FAKE", "auc", "statuses")
 
 
@@ -41,12 +39,11 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
     """
     targets = {f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos}
     sources = {name: state_of(path) for name, path in videos.items()}
-    record = folder / SOURCES
-    made_of = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    ledger = Ledger(folder / "recodings", {})  # of which file each is
     jobs = {
         key: (videos[name], target, kind)
         for key, (target, name, kind) in targets.items()
-        if not target.is_file() or made_of.get(key) != sources[name]
+        if not target.is_file() or not ledger.row(key, sources[name])
     }
     failed = set()
     with Workers(min(workers, len(jobs))) as pool, progress(total=len(jobs), desc="recode", unit="video", disable=not jobs) as bar:
@@ -55,8 +52,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
                 failed.add(key)
                 bar.write(f"robustness: {key}: {outcome}", file=sys.stderr)
             else:
-                made_of[key] = sources[targets[key][1]]
-                write_text(record, json.dumps(made_of))
+                ledger.add(sources[targets[key][1]], {"filename": key})
             bar.update()
     found = {key: target for key, (target, _, _) in targets.items() if key not in failed}
     return {f"{ORIGINAL}/{name}": path for name, path in videos.items()} | found
