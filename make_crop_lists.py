@@ -7,9 +7,8 @@ Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg, DFDC-Kaggle_list
 
 The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on. The .txt
 files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m inference.evaluate`.
-`pairs` are the fakes of the train
-split, each followed by its original's crop, for configs with `together: 2`.
-An original on both sides of the train and val splits is an error. Running it again unpacks only what is missing.
+`pairs` are the fakes of the train split, each followed by its original's crop, for configs with `together: 2`. An original on both
+sides of the train and val splits is an error. Running it again unpacks only what is missing.
 
     python make_crop_lists.py --crops CROPS
 """

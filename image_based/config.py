@@ -12,7 +12,7 @@ class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a share of the face crop's side.
 
     `augmentation`: the contract's; `strong`, which adds to it what compressed crops of unknown origin need; or `sharp`, which
-    leaves out of both what blurs.
+    leaves out of both what blurs or covers fine traces.
     """
 
     min_scale: float

@@ -4,7 +4,8 @@ Reads  submission.csv (`filename,label`), the statuses in submission.jsonl besid
        of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
 Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with --fit a calibration
 
-Intervals come from drawing originals, each with its fakes, with replacement: videos of one person are not independent.
+Intervals come from drawing originals, each with its fakes, with replacement: they are not independent. Nor are videos of one
+person, whom the truth does not name: with several originals a person the intervals are too narrow.
 
     python -m inference.evaluate submission.csv metadata.json
     python -m inference.evaluate half1.csv labels.csv --fit calibration.json

@@ -50,9 +50,9 @@ def calibrate(content: Content, member: Member, name: str, tracks: FaceTracks) -
     with tempfile.TemporaryDirectory() as folder:
         write_half(Path(folder) / member.file, content)
         scores = score_crops(load_networks({name: member}, Path(folder), "cpu", "fp32"), name, tracks)
-    labels = np.array([track.label for track in tracks for _ in range(track.count)])
+    labels = {track.frame(at): track.label for track in tracks for at in range(track.count)}
     try:
-        return fit_calibration(labels, np.array(list(scores.values())))
+        return fit_calibration(np.array(list(labels.values())), np.array([scores[crop] for crop in labels]))
     except ValueError as error:
         raise BadInputError(str(error)) from error
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from image_based.config import ImageConfig
-from inference.members import MEMBERS
+from inference.members import MEMBERS, SHIPPED
 from tests.conftest import ROOT
 from training.config import load_config
 from video_based.config import VideoConfig
@@ -77,6 +77,17 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
         assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
         if member.branch == "video":
             assert config.val_size == member.size
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "image_based/configs/lite0").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_members_configs_see_what_it_will(path):
+    (member,) = SHIPPED.values()
+    config = load_config(path, ImageConfig)
+    assert (config.arch, config.color) == (member.arch, member.color)
+    assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
+    assert config.save_path == f"lite0_{path.stem.removeprefix('config_')}"
+    assert (ROOT / member.trained_by).parent == path.parent
+    assert (ROOT / member.trained_by).is_file()
 
 
 @pytest.mark.parametrize("name", IMAGE)
