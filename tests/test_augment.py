@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from image_based.transforms import line, motion, random_square
 from training.augment import Look, random_look
+from training.mixup import mix_pairs
 
 
 def test_crops_are_squares_of_the_contracts_area_anywhere():
@@ -47,3 +49,17 @@ def test_motion_blur_kernels_are_lines_of_sum_1():
     kernels = [motion(random) for _ in range(60)]
     assert {len(kernel) for kernel in kernels} == {3, 5, 7}
     assert [kernel.sum() for kernel in kernels] == pytest.approx([1] * 60)
+
+
+def test_a_mixed_pair_is_as_fake_as_its_pixels():
+    torch.manual_seed(0)
+    pairs = torch.tensor([200, 100] * 500, dtype=torch.uint8).view(1000, 1, 1, 1).repeat(1, 2, 2, 3)
+    images, classes = mix_pairs(pairs, torch.tensor([1, 0] * 500), chance=0.6)
+    shares = classes[:, 1]
+    assert torch.equal(images[:, 0, 0, 0], (100 + 100 * shares).round().to(torch.uint8))
+    assert torch.equal(classes.sum(dim=1), torch.ones(1000))
+    torch.testing.assert_close(shares[::2], 1 - shares[1::2])
+    assert (0.5 <= shares[::2].min() < 0.55, shares.max()) == (True, 1)
+    assert (shares[::2] < 1).float().mean().item() == pytest.approx(0.6, abs=0.06)
+    clips, _ = mix_pairs(torch.zeros(4, 3, 2, 2, 3, dtype=torch.uint8), torch.tensor([1, 0, 1, 0]), chance=1)
+    assert clips.shape == (4, 3, 2, 2, 3)

@@ -86,8 +86,10 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
 
 
 def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
-    """Sums over three depend on how the gradients are grouped, which must not change after a stop."""
-    values = {"reference_world_size": 3, "val_freq": 2}
+    """Sums over three depend on how the gradients are grouped, which must not change after a stop; nor does mixup's draw."""
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("".join(f"part_0/v{number}/frame%d_face1.png 1 1 1 {number % 2}\n" for number in range(4)))
+    values = {"reference_world_size": 3, "val_freq": 2, "together": 2, "mixup": 0.9, "train_list": pairs}
     for name in ("whole", "resumed"):
         if name == "resumed":
             folder(tmp_path / name).mkdir(parents=True)

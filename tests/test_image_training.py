@@ -21,9 +21,10 @@ from tests.conftest import ROOT
 from training.checkpoint import read_checkpoint
 from training.config import load_config
 from training.distributed import World
-from training.engine import NonFiniteLossError, make_optimizer, train
+from training.engine import NonFiniteLossError, as_reference_process, make_optimizer, train
 from training.inputs import normalise, to_input
 from training.metrics import VideoScore, summarise
+from training.mixup import mix_pairs
 from training.plot import draw, read_curves
 from training.sampler import TrainingSampler
 
@@ -171,6 +172,25 @@ def test_checkpoints_fall_on_multiples_of_val_freq_and_the_last_step(crops):
 def test_a_non_finite_loss_stops_the_run(crops):
     with pytest.raises(NonFiniteLossError, match="loss of step 1 is nan"):
         engine(crops, [batch(), batch(math.nan), batch()])
+
+
+def test_a_training_mixes_pairs_where_its_config_says_so(crops):
+    (fake, is_fake, _), (real, is_real, _) = batch(200.0, 1), batch(0.0, 0)
+    images, labels = torch.cat([fake, real]), torch.cat([is_fake, is_real])
+    settings = {"batch_size": 2, "together": 2, "std": f"[{3 * '0.19607843137254902,'}]"}  # levels over 50
+
+    def loss(labels, **more):
+        return engine(crops, [(images, labels, [])], **settings | more)[2][0][1]["loss"]
+
+    assert loss(labels, mixup=0) == pytest.approx((math.log(1 + math.exp(-4)) + math.log(2)) / 2, abs=1e-6)
+    with as_reference_process(OneNumber(), seed=0, step=0, share=0, last=True):
+        mixed, classes = mix_pairs(images, labels, 1)
+    assert len(mixed.unique()) == 2
+    assert mixed.max() < 200
+    logits = torch.stack([torch.zeros(2), mixed[:, 0, 0, 0] / 50], dim=1)
+    assert loss(labels, mixup=1) == pytest.approx(torch.nn.functional.cross_entropy(logits, classes).item(), abs=1e-6)
+    with pytest.raises(BadInputError, match="mixup needs a list of pairs"):
+        loss(torch.tensor([1, 1]), mixup=0.5)
 
 
 # The command

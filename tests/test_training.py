@@ -73,6 +73,10 @@ def test_samples_that_stay_together_share_a_batch_and_a_position():
         TrainingSampler(range(9), 7, 4, range(2), 2, together=2)
     with pytest.raises(ConfigError, match="batch_size: 9 is no multiple of together, 2"):
         load_config(CONFIG, ImageConfig, ["batch_size=9", "together=2"])
+    with pytest.raises(ConfigError, match=r"mixup: 1\.5 is no share"):
+        load_config(CONFIG, ImageConfig, ["together=2", "mixup=1.5"])
+    with pytest.raises(ConfigError, match="mixup needs together: 2"):
+        load_config(CONFIG, ImageConfig, ["mixup=.5"])
 
 
 def test_learning_rate(values):

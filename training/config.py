@@ -76,6 +76,7 @@ class TrainingConfig:
     seed: int
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
     together: int = field(default=1, kw_only=True)  # consecutive samples that share a batch and the draw of their augmentation
+    mixup: float = field(default=0.0, kw_only=True)  # share of the pairs (together: 2) whose samples are mixed with each other
 
     def __post_init__(self) -> None:
         require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
@@ -83,6 +84,8 @@ class TrainingConfig:
         for name in ("num_classes", "input_size", "batch_size", "reference_world_size", "print_freq", "val_freq", "together"):
             require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} is not positive")
         require(self.batch_size % self.together == 0, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
+        require(0 <= self.mixup <= 1, f"mixup: {self.mixup} is no share")
+        require(not self.mixup or self.together == self.num_classes == 2, "mixup needs together: 2 and num_classes: 2")
         for name, path in self.val_lists.items():
             require(isinstance(path, str), f"val_lists: {name}: {path!r} is not a path")
 

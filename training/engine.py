@@ -17,6 +17,7 @@ from common.errors import BadInputError
 from training.config import TrainingConfig
 from training.distributed import World
 from training.inputs import memory_format, normalise
+from training.mixup import check_pairs, mix_pairs
 from training.schedule import lr_at
 
 ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
@@ -137,7 +138,8 @@ def train(
     A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of crops that were unreadable and
     replaced.
     Each step takes as many batches as reference processes this one stands in for. Raises NonFiniteLossError, at the next report,
-    checkpoint or stop, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable.
+    checkpoint or stop, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable, or for mixup on
+    what are no pairs.
     """
     criterion, crops = make_criterion(config, world.device), CropCount(config.max_bad_fraction)
     shares = world.shares(config.reference_world_size)
@@ -151,10 +153,13 @@ def train(
             images, labels, bad = next(batches)
             waited = time.perf_counter() - asked
             crops.add(len(labels), bad)
-            labels = labels.to(world.device, non_blocking=True)
+            if config.mixup:
+                check_pairs(labels)
+            images, labels = (part.to(world.device, non_blocking=True) for part in (images, labels))
             with as_reference_process(model, config.seed, step, share, last=share == shares[-1]):
+                images, targets = mix_pairs(images, labels, config.mixup) if config.mixup else (images, labels)
                 logits = forward(model, images, config, world)
-                loss = criterion(logits, labels)
+                loss = criterion(logits, targets)
                 # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.
                 (loss / config.reference_world_size / len(shares)).backward()
             meter.add(step, lr, loss, (logits.argmax(dim=1) == labels).float().mean(), len(bad), waited)
@@ -186,8 +191,8 @@ def forward(model: nn.Module, batch: Tensor, config: TrainingConfig, world: Worl
 def as_reference_process(model: nn.Module, seed: int, step: int, share: int, last: bool) -> Iterator[None]:
     """Do what one process of the reference does in a step, so that it does not matter how many there are.
 
-    Dropout's random numbers are those of (seed, step, share), which also leaves nothing to restore; batch-norm statistics follow
-    the first process only; gradients are averaged over processes after the last share.
+    The random numbers of mixup and dropout are those of (seed, step, share), which also leaves nothing to restore; batch-norm
+    statistics follow the first process only; gradients are averaged over processes after the last share.
     """
     torch.manual_seed(int(np.random.SeedSequence([seed, step, share]).generate_state(1)[0]))
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if share else []
