@@ -33,6 +33,8 @@ def provenance(members: tuple[tuple[str, Member], ...], models: Path, weights: P
             "sha256": sha256(models / member.file),
             "config": member.trained_by,
             "config_sha256": sha256(Path(member.trained_by)),
+            "pixels": member.size,
+            "share_of_crop": member.share,
         }
         for name, member in members
     }

@@ -27,6 +27,7 @@ from common.errors import BadInputError
 from common.stage import run_script
 from common.weights import load_dict, sha256
 from inference.fold import fastest
+from inference.sampled import Kind
 from inference.scoring import BRANCH_SHARES
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
@@ -48,7 +49,8 @@ KINETICS = (
 class Member:
     """A checkpoint `file` of network `arch`, trained by `trained_by`, its input in pixels, colours, mean and std, its weight.
 
-    `flip`: the logits of the image and its mirror are averaged; `squeeze`: sure scores are pulled toward .5.
+    `flip`: the logits of the image and its mirror are averaged; `squeeze`: sure scores are pulled toward .5; `share`: how much of
+    the side of the contract's crops it sees.
     """
 
     branch: str
@@ -61,6 +63,12 @@ class Member:
     weight: float
     flip: bool = False
     squeeze: bool = False
+    share: float = 1.0
+
+    @property
+    def kind(self) -> Kind:
+        """The crops that it sees."""
+        return Kind(self.branch, self.size, self.share)
 
 
 V, B = "video_based/configs", "image_based/configs"
@@ -88,7 +96,16 @@ MEMBERS = {
 # What comes with the repository, for those who have none of the eleven: inference/submit_models/README.md.
 SHIPPED = {
     "faces224": Member(
-        "image", "b0_faces224.pth.tar", f"{B}/lite0/config_pairs192.yaml", "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True
+        "image",
+        "b0_faces224.pth.tar",
+        f"{B}/lite0/config_mixed192.yaml",
+        "efficientnet-lite0",
+        224,
+        "rgb",
+        IMAGENET,
+        1,
+        flip=True,
+        share=0.65,
     )
 }
 KNOWN = MEMBERS | SHIPPED
@@ -152,9 +169,9 @@ def shares(members: Mapping[str, Member]) -> dict[str, float]:
     return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
 
 
-def crop_kinds(members: Iterable[Member]) -> set[tuple[str, int]]:
-    """The branches and sizes of crops, in pixels, that members see."""
-    return {(member.branch, member.size) for member in members}
+def crop_kinds(members: Iterable[Member]) -> set[Kind]:
+    """The crops that members see."""
+    return {member.kind for member in members}
 
 
 def check_input(member: Member) -> Tensor:

@@ -50,7 +50,7 @@ class Networks:
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
-            logits = self.logits(name, [face.crops[member.branch, member.size] for faces in videos for face in faces])
+            logits = self.logits(name, [face.crops[member.kind] for faces in videos for face in faces])
             if not all(np.isfinite(face).all() for face in logits):
                 raise BadInputError(f"member {name} ({member.file}) gives scores that are not finite at {self.precision}")
             left = iter(logits)

@@ -22,7 +22,7 @@ from common.errors import BadInputError
 from common.images import encode_image
 from inference.evidence import Facts
 from inference.members import Member
-from inference.sampled import Face, Sampled, frames_of
+from inference.sampled import Face, Kind, Sampled, frames_of
 from inference.scoring import GROUP
 
 LONGEST = 200  # bytes of a name
@@ -88,16 +88,16 @@ def timeline(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, int], sampled: Sampled) -> list[list[dict[str, Any]]]:
+def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, Kind], sampled: Sampled) -> list[list[dict[str, Any]]]:
     """For each face up to STRIP crops with time and score, the most suspicious first; without image members, spread over time."""
     found = []
     for number, face in enumerate(faces):
         if "image" in kinds:
-            crops, frames = face.crops["image", kinds["image"]], frames_of("image", sampled.frames)
+            crops, frames = face.crops[kinds["image"]], frames_of("image", sampled.frames)
             scored = [(score, at * GROUP + GROUP // 2) for at, (_, score) in enumerate(group_means(facts, number))]
             chosen = sorted(scored, key=lambda pair: -pair[0])[:STRIP]
         else:
-            crops, frames = face.crops["video", kinds["video"]], frames_of("video", sampled.frames)
+            crops, frames = face.crops[kinds["video"]], frames_of("video", sampled.frames)
             chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
         found.append(
             [
@@ -112,7 +112,7 @@ def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, int], sampled: S
 def page(facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -> str:
     """A video's evidence as HTML."""
     scored = facts["status"] == "ok"
-    kinds = {member.branch: member.size for member in members.values()}
+    kinds = {member.branch: member.kind for member in members.values()}
     return PAGES.get_template("video.html").render(
         facts=facts,
         verdict=verdict(facts),

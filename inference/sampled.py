@@ -9,7 +9,7 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +26,15 @@ from preprocessing.one_pass import Faces, Submit, crop_pixels, find_faces, threa
 MAX_FACES = 2
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
-Kind = tuple[str, int]  # a branch, whose frames are meant, and a side in pixels
+
+
+class Kind(NamedTuple):
+    """Crops as a member sees them: its branch, whose frames are meant, their side in pixels, and the middle share of the square
+    around the face that they show, 1 for all of it."""
+
+    branch: str
+    side: int
+    share: float = 1.0
 
 
 @dataclass
@@ -118,21 +126,31 @@ def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> 
 
 def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:
     """Each face's crops of each kind; only the frames that a kind's branch sees are cut."""
-    places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch, _ in kinds}
+    branches = {kind.branch for kind in kinds}
+    places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch in branches}
     seen = set().union(*places.values())
     faces.crops = {
         source: needed for source, crops in faces.crops.items() if (needed := [crop for crop in crops if crop.frame in seen])
     }
     found = [
-        {(branch, side): np.empty((len(places[branch]), side, side, 3), np.uint8) for branch, side in kinds} for _ in faces.squares
+        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds} for _ in faces.squares
     ]
     for pixels in crop_pixels(faces):
         for crop, image in pixels:
-            for side in {side for branch, side in kinds if crop.frame in places[branch]}:
-                small = resize(image, side)
-                for branch in {branch for branch, other in kinds if other == side and crop.frame in places[branch]}:
-                    found[crop.face][branch, side][places[branch][crop.frame]] = small
+            wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
+            for side, share in {(kind.side, kind.share) for kind in wanted}:
+                small = resize(middle(image, share), side)
+                for kind in wanted:
+                    if (kind.side, kind.share) == (side, share):
+                        found[crop.face][kind][places[kind.branch][crop.frame]] = small
     return found
+
+
+def middle(image: np.ndarray, share: float) -> np.ndarray:
+    """The middle of a square image [S, S, 3], `share` of its side wide, a view."""
+    side = max(round(len(image) * share), 1)
+    start = (len(image) - side) // 2
+    return image[start : start + side, start : start + side]
 
 
 def frame_as_jpeg(video: Path, number: int) -> bytes:

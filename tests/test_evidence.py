@@ -18,7 +18,7 @@ from demo.tree import write_video
 from faces.video import read_frames
 from inference.members import MEMBERS
 from inference.pages import evidence_file
-from inference.sampled import sample, timing
+from inference.sampled import Kind, sample, timing
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from tests.conftest import ROOT, wait_for
 from tests.strange import encode
@@ -172,7 +172,7 @@ def test_the_index_sorts_by_a_click(evidence, chromium):
 def test_times_are_the_files_timestamps(frames, weights, tmp_path):
     """At a variable rate; and at the mean rate where the file has too few of them."""
     path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
-    video = sample(path, {("image", 256)}, 160, weights, 1, True)
+    video = sample(path, {Kind("image", 256)}, 160, weights, 1, True)
     assert video.times_from == "timestamps"
     assert video.times == pytest.approx([number * number / 30 for number in range(12)])
     few = timing(video.info, 1, 12, [0.0, 0.1])

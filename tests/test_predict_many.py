@@ -12,13 +12,13 @@ from torch import nn
 
 from common.errors import BadInputError
 from demo.tree import write_video
-from faces.crops import cut, plan_crops
+from faces.crops import Square, cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.members import MEMBERS, load_member
 from inference.networks import Networks
-from inference.sampled import Face, sample
-from inference.scoring import VIDEO_FRAMES
+from inference.sampled import Face, Kind, sample
+from inference.scoring import VIDEO_FRAMES, image_frames
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 
@@ -127,7 +127,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
-    kinds = {("image", 299), ("image", 256), ("video", 256)}
+    kinds = {Kind("image", 299), Kind("image", 256), Kind("video", 256), Kind("image", 224, 0.65)}
     return [sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")]
 
 
@@ -198,5 +198,12 @@ def test_sampling_equals_the_stages_crops(folder, sampled, detector):
     for source, found in crops.items():
         for crop in found:
             expected = cv2.resize(cut(decoded[source], crop.square), (256, 256))[..., ::-1]
-            assert np.array_equal(faces[crop.face].crops["video", 256][crop.frame], expected)
-    assert all(len(face.crops["image", 299]) == 10 for face in faces)
+            assert np.array_equal(faces[crop.face].crops[Kind("video", 256)][crop.frame], expected)
+    at = image_frames(len(decoded))[3]
+    (square,) = (crop.square for found in crops.values() for crop in found if (crop.face, crop.frame) == (0, at))
+    side = round(0.65 * square.size)
+    corner = (square.size - side) // 2
+    inner = cut(decoded[at], Square(square.x + corner, square.y + corner, side))
+    seen = faces[0].crops[Kind("image", 224, 0.65)]
+    assert np.array_equal(seen[3], cv2.resize(inner, (224, 224), interpolation=cv2.INTER_LINEAR)[..., ::-1])
+    assert all(len(face.crops[Kind("image", 299)]) == 10 for face in faces)
