@@ -3,7 +3,7 @@
 The temperature and the shift that fit the crops of a list best (inference.quality) are folded into the last layer, so that the
 member's scores are calibrated as they come. The list must hold none of the crops that the member is judged by.
 
-    python -m inference.ship image_based/experiments/lite0_pairs192/<datetime>/ckpt_iter_1199.pth.tar
+    python -m inference.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar
 """
 
 import argparse
