@@ -247,3 +247,14 @@ def test_the_cards_numbers_come_again(run, shared, tmp_path):
     card = (ROOT / "inference/submit_models/README.md").read_text()
     for measure, line in {"auc": r"\| AUC \| ([.\d]+)", "balanced_log_loss": r"log loss, balanced \| [.\d]+, ([.\d]+)"}.items():
         assert found[measure] == pytest.approx(float(re.search(line, card)[1]), abs=2e-3), measure
+
+
+def test_a_fake_and_its_original_score_apart(run, shared, tmp_path):
+    """Whole videos, by the shipped weights: the crops of a video must be such as the weights know."""
+    folder = shared("clips") / "dfdc_train_part_10"
+    videos = (folder / "ayhmfake.mp4", folder / "ayhmreal.mp4")
+    run("-m", "inference.predict", *videos, "--members", "faces224", "--output", tmp_path / "s.csv")
+    with (tmp_path / "s.csv").open(newline="") as file:
+        scores = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
+    assert scores["ayhmfake.mp4"] > 0.5
+    assert scores["ayhmreal.mp4"] < 0.1
