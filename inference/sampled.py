@@ -138,11 +138,10 @@ def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:
     for pixels in crop_pixels(faces):
         for crop, image in pixels:
             wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
-            for side, share in {(kind.side, kind.share) for kind in wanted}:
-                small = resize(middle(image, share), side)
-                for kind in wanted:
-                    if (kind.side, kind.share) == (side, share):
-                        found[crop.face][kind][places[kind.branch][crop.frame]] = small
+            views = {(kind.side, kind.share) for kind in wanted}  # both branches may have the same
+            small = {(side, share): resize(middle(image, share), side) for side, share in views}
+            for kind in wanted:
+                found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind.side, kind.share]
     return found
 
 

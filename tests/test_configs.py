@@ -66,6 +66,11 @@ def test_video_config(name):
     assert list(config.val_lists) == [lists[1]]
 
 
+def sees_what_it_will(config, member):
+    assert (config.arch, config.color) == (member.arch, member.color)
+    assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
+
+
 def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
     folders = {"image": ("image_based/configs", IMAGE, ImageConfig), "video": ("video_based/configs", VIDEO, VideoConfig)}
     assert {member.trained_by for member in MEMBERS.values()} == {
@@ -73,8 +78,7 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
     }
     for member in MEMBERS.values():
         config = load_config(ROOT / member.trained_by, folders[member.branch][2])
-        assert (config.arch, config.color) == (member.arch, member.color)
-        assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
+        sees_what_it_will(config, member)
         if member.branch == "video":
             assert config.val_size == member.size
 
@@ -83,8 +87,7 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
 def test_the_shipped_members_configs_see_what_it_will(path):
     (member,) = SHIPPED.values()
     config = load_config(path, ImageConfig)
-    assert (config.arch, config.color) == (member.arch, member.color)
-    assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
+    sees_what_it_will(config, member)
     assert config.save_path == f"lite0_{path.stem.removeprefix('config_')}"
     assert (ROOT / member.trained_by).parent == path.parent
     assert (ROOT / member.trained_by).is_file()
