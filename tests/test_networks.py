@@ -15,10 +15,10 @@ from training.checkpoint import bare_name
 from training.inputs import memory_format
 
 EFFICIENTNETS = ("efficientnet-b0", "efficientnet-b1", "efficientnet-b3")
-NETWORKS = (*EFFICIENTNETS, "efficientnet-lite0", "resnet34", "xception", "slowfast50")
+NETWORKS = (*EFFICIENTNETS, "efficientnet-lite0", "efficientnet-lite2", "resnet34", "xception", "slowfast50")
 PARAMETERS = {
     "efficientnet-b0": 4_010_110, "efficientnet-b1": 6_515_746, "efficientnet-b3": 10_699_306,
-    "efficientnet-lite0": 3_373_570, "xception": 20_811_050, "slowfast50": 33_561_898,
+    "efficientnet-lite0": 3_373_570, "efficientnet-lite2": 4_813_634, "xception": 20_811_050, "slowfast50": 33_561_898,
 }  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def test_parameters(arch):
 
 def test_unknown_arch_lists_the_known():
     with pytest.raises(
-        BadInputError, match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, resnet34, xception"
+        BadInputError,
+        match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, efficientnet-lite2, resnet34, xception",
     ):
         image_based.models.build_model("slowfast50")
     with pytest.raises(BadInputError, match="known are slowfast50"):

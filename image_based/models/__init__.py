@@ -1,4 +1,4 @@
-"""The image networks by the reference's `arch` names, and `efficientnet-lite0`."""
+"""The image networks by the reference's `arch` names, and `efficientnet-lite0` and `-lite2`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +15,7 @@ ARCHS: dict[str, Callable[[int], nn.Module]] = {
     "efficientnet-b1": partial(efficientnet, "b1"),
     "efficientnet-b3": partial(efficientnet, "b3"),
     "efficientnet-lite0": partial(efficientnet, "lite0"),
+    "efficientnet-lite2": partial(efficientnet, "lite2"),
     "resnet34": lambda num_classes: resnet34(num_classes=num_classes),
     "xception": Xception,
 }
@@ -23,6 +24,7 @@ LAST_LAYERS = {
     "efficientnet-b1": "_fc",
     "efficientnet-b3": "_fc",
     "efficientnet-lite0": "_fc",
+    "efficientnet-lite2": "_fc",
     "resnet34": "fc",
     "xception": "model.fc",
 }

@@ -1,6 +1,7 @@
-"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4), and lite0, which it did not.
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2, not of it.
 
-lite0 is Google's b0 for phones: no squeeze and excitation, ReLU6; its ImageNet weights lie in a package of the registry.
+lite0 and lite2 are Google's b0 and b2 for phones: no squeeze and excitation, ReLU6 for swish, the stem's and the head's width and
+the number of blocks in the first and last stage as in b0. Their ImageNet weights lie in packages of the registry.
 timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual one: every
 stride-2 convolution pads one more on the right and below. And state dicts speak the published names (`_conv_stem`, `_blocks.0.
 _depthwise_conv`, ...), both when read and when written.
@@ -12,7 +13,7 @@ import timm
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DROPOUT = {"b0": 0.2, "b1": 0.2, "b3": 0.3, "lite0": 0.2}
+DROPOUT = {"b0": 0.2, "b1": 0.2, "b3": 0.3, "lite0": 0.2, "lite2": 0.3}
 DROP_CONNECT = 0.2  # times block / number of blocks
 BN_MOMENTUM, BN_EPS = 0.01, 1e-3
 
@@ -31,7 +32,7 @@ class StaticPadConv2d(nn.Conv2d):
 
 
 def efficientnet(variant: str, num_classes: int) -> nn.Module:
-    """EfficientNet `b0`, `b1`, `b3` or `lite0`: images [B, 3, H, W] -> logits [B, num_classes]."""
+    """EfficientNet `b0`, `b1`, `b3`, `lite0` or `lite2`: images [B, 3, H, W] -> logits [B, num_classes]."""
     model = timm.create_model(
         f"efficientnet_{variant}",
         num_classes=num_classes,
