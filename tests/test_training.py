@@ -160,6 +160,9 @@ def test_b0_config_is_the_contracts():
         ("val_lists={a: null}", "val_lists: a: None is not a path"),
         ("print_freq=0", "print_freq: 0 is not positive"),
         ("mean=[a]", "mean: 'a' is not float"),
+        ("mean=3", "mean: 3 is not list[float]"),
+        ("val_lists=3", "val_lists: 3 is not dict[str, str]"),
+        ("pretrained=3", "pretrained: 3 is not str | None"),
     ],
 )
 def test_a_wrong_override_names_the_nearest_key(override, complaint):

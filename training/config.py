@@ -7,7 +7,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -140,13 +141,13 @@ def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: ANN401
         return _build(kind, value, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind == list[float] and isinstance(value, list):
-        return [_convert(float, item, where) for item in value]
-    if kind == list[int] and isinstance(value, list):
-        return [_convert(int, item, where) for item in value]
-    plain = {dict[str, str]: dict, str | None: (str, type(None))}.get(kind, kind)
+    if get_origin(kind) is list and isinstance(value, list):
+        return [_convert(get_args(kind)[0], item, where) for item in value]
+    plain = get_origin(kind) or kind
+    if plain is UnionType:
+        plain = get_args(kind)
     if not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")
+        raise ConfigError(f"{where}: {value!r} is not {kind.__name__ if plain is kind else kind}")
     return value
 
 
