@@ -11,7 +11,10 @@ from torch.nn import functional as F
 
 
 class Teachers(nn.Module):
-    """Networks as one, for good in evaluation mode and without gradients: images -> the mean of their logits [B, classes]."""
+    """Networks as one, in evaluation mode and without gradients: images [B, ...] -> the mean of their logits [B, classes].
+
+    They see the images as the network in training does: its size, its order of colours, its mean and std.
+    """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
