@@ -78,8 +78,6 @@ class TrainingConfig:
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
     together: int = field(default=1, kw_only=True)  # consecutive samples that share a batch and the draw of their augmentation
     mixup: float = field(default=0.0, kw_only=True)  # share of the pairs (together: 2) whose samples are mixed with each other
-    teachers: list[str] = field(default_factory=list, kw_only=True)  # checkpoints whose mean logits are learnt beside the labels
-    distillation: float = field(default=0.0, kw_only=True)  # the teachers' share of the target
 
     def __post_init__(self) -> None:
         require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
@@ -89,8 +87,6 @@ class TrainingConfig:
         require(self.batch_size % self.together == 0, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
         require(0 <= self.mixup <= 1, f"mixup: {self.mixup} is no share")
         require(not self.mixup or self.together == self.num_classes == 2, "mixup needs together: 2 and num_classes: 2")
-        require(0 <= self.distillation <= 1, f"distillation: {self.distillation} is no share")
-        require(bool(self.teachers) == (self.distillation > 0), "teachers and distillation, their share, need each other")
         for name, path in self.val_lists.items():
             require(isinstance(path, str), f"val_lists: {name}: {path!r} is not a path")
 
@@ -133,7 +129,7 @@ def _build(kind: type[T], values: object, where: str) -> T:
     for key in values:
         if key not in known:
             raise ConfigError(f"{where}: {_unknown(str(key), known)}")
-    missing = [name for name, field in known.items() if name not in values and field.default is field.default_factory is MISSING]
+    missing = [name for name, field in known.items() if name not in values and field.default is MISSING]
     if missing:
         raise ConfigError(f"{where}: missing {', '.join(missing)}")
     types = get_type_hints(kind)

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from common.errors import BadInputError
 from training.config import TrainingConfig
-from training.distill import taught
 from training.distributed import World
 from training.inputs import memory_format, normalise
 from training.mixup import check_pairs, mix_pairs
@@ -133,7 +132,6 @@ def train(
     world: World,
     start: int,
     observer: Observer,
-    teachers: nn.Module | None = None,
 ) -> int:
     """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is next.
 
@@ -160,9 +158,6 @@ def train(
             images, labels = (part.to(world.device, non_blocking=True) for part in (images, labels))
             with as_reference_process(model, config.seed, step, share, last=share == shares[-1]):
                 images, targets = mix_pairs(images, labels, config.mixup) if config.mixup else (images, labels)
-                if teachers is not None:
-                    with torch.no_grad():
-                        targets = taught(targets, forward(teachers, images, config, world), config.distillation)
                 logits = forward(model, images, config, world)
                 loss = criterion(logits, targets)
                 # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.

@@ -18,7 +18,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +41,6 @@ from training.checkpoint import (
     step_of,
 )
 from training.config import TrainingConfig, dump_config, load_config
-from training.distill import Teachers
 from training.distributed import World, place, process_group
 from training.engine import NonFiniteLossError, make_optimizer, train
 from training.evaluate import evaluate
@@ -112,17 +110,6 @@ def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
     return network
 
 
-def teachers_of(config: TrainingConfig, parts: Parts, world: World, compiled: bool) -> Teachers | None:
-    """The config's teachers as one network, prepared. Raises BadInputError for a file that is no checkpoint of a known network."""
-    networks = []
-    for path in config.teachers:
-        content = read_checkpoint(Path(path))
-        network = parts.network(replace(config, arch=content.get("arch"), pretrained=None))
-        load_weights(network, content["state_dict"], path)
-        networks.append(network)
-    return prepared(Teachers(networks), world, compiled) if networks else None
-
-
 class Run:
     """A training in its folder. Rank 0 alone writes there."""
 
@@ -137,7 +124,6 @@ class Run:
         self.train_set = parts.train_set(config)
         self.validation_sets = parts.validation_sets(config)
         network = prepared(parts.network(config), world, options.compile)
-        self.teachers = teachers_of(config, parts, world, options.compile)
         # Its `module.` is the prefix of the published names. It would regroup the gradients after a run's first step, and sums over
         # more than two processes would come out different after a stop, did it not look for unused parameters (there are none).
         self.model = DistributedDataParallel(network, gradient_as_bucket_view=True, find_unused_parameters=world.size > 2)
@@ -204,7 +190,7 @@ class Run:
         )
         batches = loader(self.train_set, sampler, config, world.device)
         try:
-            next_step = train(config, self.model, self.optimizer, batches, world, self.start, self, self.teachers)
+            next_step = train(config, self.model, self.optimizer, batches, world, self.start, self)
         except NonFiniteLossError as error:
             if error.step is not None:
                 names = ", ".join(self.train_set.sample_name(sample) for _, sample in sampler.of_step(error.step))
