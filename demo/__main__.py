@@ -106,18 +106,17 @@ def score_trained(run: Path) -> Path:
 
 def score_shipped() -> Path:
     """Score them with the weights that come with the repository, with evidence."""
-    ((name, member),) = SHIPPED.items()
     output = ROOT / "shipped.csv"
-    if not scored_already(output, MODELS / member.file):
-        predict(output, "--members", name, "--evidence", ROOT / "evidence")
+    if not scored_already(output, *(MODELS / member.file for member in SHIPPED.values())):
+        predict(output, "--members", ",".join(SHIPPED), "--evidence", ROOT / "evidence")
     return output
 
 
-def scored_already(output: Path, checkpoint: Path) -> bool:
-    """Whether a submission is newer than the checkpoint it comes from; says so."""
-    done = output.is_file() and output.stat().st_mtime > checkpoint.stat().st_mtime
+def scored_already(output: Path, *checkpoints: Path) -> bool:
+    """Whether a submission is newer than the checkpoints it comes from; says so."""
+    done = output.is_file() and output.stat().st_mtime > max(checkpoint.stat().st_mtime for checkpoint in checkpoints)
     if done:
-        print(f"\n{output} is newer than {checkpoint}: scored already")
+        print(f"\n{output} is newer than {', '.join(map(str, checkpoints))}: scored already")
     return done
 
 

@@ -1,4 +1,4 @@
-"""The eleven members of the ensemble: one row each (contract, section 3); and the one whose weights come with the repository.
+"""The eleven members of the ensemble: one row each (contract, section 3); and the two whose weights come with the repository.
 
 python -m inference.members                which checkpoints are present, their step and sha256
 python -m inference.members --check        loads each strictly and scores a built-in input with it; where the score of a checkpoint
@@ -106,7 +106,19 @@ SHIPPED = {
         1,
         flip=True,
         share=0.65,
-    )
+    ),
+    "faces192": Member(
+        "image",
+        "lite2_faces192.pth.tar",
+        f"{B}/lite2/config_pairs192.yaml",
+        "efficientnet-lite2",
+        192,
+        "rgb",
+        IMAGENET,
+        1,
+        flip=True,
+        share=0.65,
+    ),
 }
 KNOWN = MEMBERS | SHIPPED
 
@@ -119,7 +131,7 @@ class Choice(NamedTuple):
 
 
 def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list, in the table's order; None: all eleven, or the shipped one where it alone is there.
+    """The members of a comma-separated list, in the table's order; None: all eleven, or, where none of them is there, the shipped.
 
     Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its source, unless
     some may be missing and some are there.
@@ -137,9 +149,9 @@ def choose_members(names: str | None, models: Path, allow_missing: bool = False)
 
 
 def default_members(models: Path) -> list[str]:
-    """The eleven; the shipped one where it is the only one there."""
+    """The eleven; the shipped ones that are there where none of the eleven is."""
     present = [name for name, member in KNOWN.items() if (models / member.file).is_file()]
-    return present if present == list(SHIPPED) else list(MEMBERS)
+    return present if present and SHIPPED.keys() >= set(present) else list(MEMBERS)
 
 
 def source(member: Member, models: Path) -> str:

@@ -154,7 +154,7 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
-    parser.add_argument("--members", metavar="A,B", help="default: all eleven, or the shipped faces224 where none of them is there")
+    parser.add_argument("--members", metavar="A,B", help="default: all eleven, or the shipped ones where none of them is there")
     parser.add_argument("--allow-missing", action="store_true", help="go on without the members that have no checkpoint")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
     parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")

@@ -1,13 +1,16 @@
-"""Make a small, calibrated checkpoint of a member from a training's: no optimizer, half precision.
+"""Make small, calibrated checkpoints of the shipped members from those of their trainings: no optimizer, half precision.
 
-The temperature and the shift that fit the crops of a list best (inference.quality) are folded into the last layer, so that the
-member's scores are calibrated as they come. The list must hold none of the crops that the member is judged by.
+The temperature and the shift that fit each one's scores of the crops of a list best (inference.quality), and then one temperature
+more, with which their mean fits best (a mean of calibrated scores is not sure enough), are folded into the last layers, so that the
+ensemble is calibrated as it comes. The list must hold none of the crops that the members are judged by.
 
-    python -m inference.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar
+    python -m inference.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \
+        image_based/experiments/lite2_pairs192/<datetime>/ckpt_iter_1299.pth.tar
 """
 
 import argparse
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,9 @@ from common.errors import BadInputError
 from common.stage import run_script
 from image_based.models import LAST_LAYERS
 from inference.crops import score_crops
-from inference.members import MODELS, SHIPPED, Member
+from inference.members import MODELS, SHIPPED
 from inference.networks import load_networks
-from inference.quality import Calibration, fit_calibration
+from inference.quality import Calibration, fit_calibration, fit_mean
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
 
@@ -45,35 +48,60 @@ def folded(content: Content, calibration: Calibration, last_layer: str) -> Conte
     return content | {"state_dict": state}
 
 
-def calibrate(content: Content, member: Member, name: str, tracks: FaceTracks) -> Calibration:
-    """What fits the member's scores of these crops, with these weights, best. Raises BadInputError where nothing does."""
+def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, Calibration]:
+    """What fits the members' scores of these crops, with these weights, best, alone and then as a mean, by the members' names.
+
+    Raises BadInputError where nothing does.
+    """
+    members = {name: SHIPPED[name] for name in contents}
     with tempfile.TemporaryDirectory() as folder:
-        write_half(Path(folder) / member.file, content)
-        scores = score_crops(load_networks({name: member}, Path(folder), "cpu", "fp32"), name, tracks)
-    labels = {track.frame(at): track.label for track in tracks for at in range(track.count)}
+        for name, content in contents.items():
+            write_half(Path(folder) / members[name].file, content)
+        networks = load_networks(members, Path(folder), "cpu", "fp32")
+        scores = {name: score_crops(networks, name, tracks) for name in members}
+    truth = {track.frame(at): track.label for track in tracks for at in range(track.count)}
+    labels = np.array(list(truth.values()))
+    values = {name: np.array([mine[crop] for crop in truth]) for name, mine in scores.items()}
     try:
-        return fit_calibration(np.array(list(labels.values())), np.array([scores[crop] for crop in labels]))
+        alone = {name: fit_calibration(labels, mine) for name, mine in values.items()}
     except ValueError as error:
         raise BadInputError(str(error)) from error
+    common = fit_mean(labels, [fitted.apply(values[name]) for name, fitted in alone.items()])
+    return {name: fitted._replace(temperature=fitted.temperature * common) for name, fitted in alone.items()}
+
+
+def read_trained(paths: Iterable[Path]) -> dict[str, Content]:
+    """The checkpoints by the shipped member of their network. Raises BadInputError unless each member has one."""
+    names = {member.arch: name for name, member in SHIPPED.items()}
+    found = {}
+    for path in paths:
+        content = read_checkpoint(path)
+        if content["arch"] not in names:
+            raise BadInputError(f"{path} is of {content['arch']}, the shipped members are of {', '.join(names)}")
+        if names[content["arch"]] in found:
+            raise BadInputError(f"{path} is the second of {content['arch']}")
+        found[names[content["arch"]]] = content
+    absent = [arch for arch, name in names.items() if name not in found]
+    if absent:
+        raise BadInputError(f"no checkpoint of {', '.join(absent)} is given: the members are calibrated together")
+    return found
 
 
 def main() -> int:
     """Calibrate, fold, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one of each shipped member's network")
     parser.add_argument("--list", type=Path, default=Path("DFDC-Kaggle_list/faces224_calibration.txt"), metavar="LIST")
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write it (default: {MODELS})")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write them (default: {MODELS})")
     options = parser.parse_args()
-    ((name, member),) = SHIPPED.items()
-    content = read_checkpoint(options.checkpoint)
-    if content["arch"] != member.arch:
-        raise BadInputError(f"{options.checkpoint} is of {content['arch']}, {name} is {member.arch}")
-    calibration = calibrate(content, member, name, FaceTracks(options.faces, options.list))
-    output = options.models / member.file
-    write_half(output, folded(content, calibration, LAST_LAYERS[member.arch]))
-    print(f"ship: temperature {calibration.temperature:.4f}, shift {calibration.shift:.4f} from {options.list}; ", end="")
-    print(f"step {content['step']}, {output.stat().st_size / 1e6:.1f} MB; {output}")
+    contents = read_trained(options.checkpoints)
+    for name, calibration in calibrate(contents, FaceTracks(options.faces, options.list)).items():
+        member, content = SHIPPED[name], contents[name]
+        output = options.models / member.file
+        write_half(output, folded(content, calibration, LAST_LAYERS[member.arch]))
+        fit = f"temperature {calibration.temperature:.4f}, shift {calibration.shift:.4f}"
+        print(f"ship: {name}: {fit}; step {content['step']}, {output.stat().st_size / 1e6:.1f} MB; {output}")
     return 0
 
 

@@ -17,7 +17,8 @@ from demo.tree import write_video
 from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
-from inference.quality import fit_calibration
+from inference.members import SHIPPED
+from inference.quality import Calibration, fit_calibration, fit_mean
 from make_crop_lists import half
 from pretrain.layouts import load_pretrained
 from tests.conftest import ROOT
@@ -175,65 +176,87 @@ def face_list(tmp_path_factory, frames):
         cv2.imwrite(str(path), cv2.LUT(frames[number % 12][60:284, 200:424], table))
         lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {int((number % 2 == 1) != (number < 2))}")
     (root / "list.txt").write_text("\n".join(lines) + "\n")
-    write_checkpoints(root / "trained", ["faces224"])
+    write_checkpoints(root / "trained", SHIPPED)
     return root
 
 
-def test_a_shipped_checkpoint_is_small_calibrated_and_the_default(run, face_list, frames, tmp_path):
-    root, models = face_list, tmp_path / "models"
-    where = ("--list", root / "list.txt", "--faces", root / "faces")
-    done = run("-m", "inference.ship", root / "trained/b0_faces224.pth.tar", *where, "--models", models)
-    assert "ship: temperature" in done.stdout
-    shipped = models / "b0_faces224.pth.tar"
-    assert shipped.stat().st_size < 12e6
-    content = torch.load(shipped, weights_only=True)
-    assert content.keys() == {"step", "arch", "state_dict"}
-    assert {value.dtype for value in content["state_dict"].values() if value.is_floating_point()} == {torch.float16}
+def crop_scores(run, root, models, output, *more):
+    """The scores of the crops of a list, in its order."""
+    where = ("--faces", root / "faces", "--models", models, "--output", output)
+    run("-m", "inference.crops", root / "list.txt", *where, *more)
+    with output.open(newline="") as file:
+        return np.array([float(row["label"]) for row in csv.DictReader(file)])
 
-    scores = {}
-    for folder in (root / "trained", models):
-        run(
-            "-m",
-            "inference.crops",
-            root / "list.txt",
-            "--faces",
-            root / "faces",
-            "--models",
-            folder,
-            "--output",
-            tmp_path / "s.csv",
-        )
-        with (tmp_path / "s.csv").open(newline="") as file:
-            scores[folder] = np.array([float(row["label"]) for row in csv.DictReader(file)])
+
+def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list, frames, tmp_path):
+    root, models = face_list, tmp_path / "models"
+    trained = [root / "trained" / member.file for member in SHIPPED.values()]
+    done = run(
+        "-m", "inference.ship", *reversed(trained), "--list", root / "list.txt", "--faces", root / "faces", "--models", models
+    )
+    assert done.stdout.count("ship: faces") == len(SHIPPED) == 2
+    for member in SHIPPED.values():
+        shipped = models / member.file
+        assert shipped.stat().st_size < 12e6
+        content = torch.load(shipped, weights_only=True)
+        assert content.keys() == {"step", "arch", "state_dict"}
+        assert {value.dtype for value in content["state_dict"].values() if value.is_floating_point()} == {torch.float16}
+
     labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
-    fitted = fit_calibration(labels, scores[root / "trained"])
-    np.testing.assert_allclose(scores[models], fitted.apply(scores[root / "trained"]), atol=0.02)
-    again = fit_calibration(labels, scores[models])
-    assert again.temperature == pytest.approx(1, abs=0.05)
-    assert again.shift == pytest.approx(0, abs=0.05)
+    alone = []
+    for name in SHIPPED:
+        before = crop_scores(run, root, root / "trained", tmp_path / "s.csv", "--members", name)
+        alone.append(fit_calibration(labels, before).apply(before))
+    common = Calibration(fit_mean(labels, alone), 0.0)
+    after = crop_scores(run, root, models, tmp_path / "s.csv")
+    np.testing.assert_allclose(after, np.mean([common.apply(scores) for scores in alone], axis=0), atol=0.02)
 
     write_video(tmp_path / "face.mp4", frames, 30.0)
     done = run("-m", "inference.predict", tmp_path / "face.mp4", "--models", models, "--output", tmp_path / "p.csv")
-    assert f"predict: scoring with faces224 of {models}" in done.stdout
+    assert f"predict: scoring with faces224, faces192 of {models}" in done.stdout
     row = json.loads((tmp_path / "p.jsonl").read_text())
     assert row["status"] == "ok"
-    assert row["label"] == row["members"]["faces224"]
+    assert row["label"] == pytest.approx(np.mean([row["members"][name] for name in SHIPPED]))
     (models / "b0_rgb_58000.pth.tar").touch()  # with one of the eleven there, the others are missed
     refused = run("-m", "inference.predict", "x.mp4", "--models", models, check=False)
     assert "10 of 11 members have no checkpoint" in refused.stderr
 
 
+def test_the_common_temperature_fits_the_mean():
+    """Two calibrated scores with errors of their own: their mean is not sure enough."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 4000)
+    scores = []
+    for _ in range(2):
+        odds = 2 * labels - 1 + random.normal(0, 1, 4000)
+        scores.append(fit_calibration(labels, 1 / (1 + np.exp(-odds))).apply(1 / (1 + np.exp(-odds))))
+    temperature = fit_mean(labels, scores)
+    assert 0.3 < temperature < 0.8
+    sharpened = np.mean([Calibration(temperature, 0.0).apply(mine) for mine in scores], axis=0)
+    assert fit_mean(labels, [sharpened]) > temperature + 0.1
+    assert fit_mean(labels, scores[:1]) == pytest.approx(1, abs=0.02)
+
+
 def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
-    where = ("--faces", face_list / "faces", "--models", tmp_path)
-    (tmp_path / "one.txt").write_text((face_list / "list.txt").read_text().splitlines()[0] + "\n")
-    one_class = run(
-        "-m", "inference.ship", face_list / "trained/b0_faces224.pth.tar", "--list", tmp_path / "one.txt", *where, check=False
-    )
-    assert (one_class.returncode, "one class" in one_class.stderr) == (2, True)
+    where = ("--faces", face_list / "faces", "--models", tmp_path / "models")
+    first, second = (face_list / "trained" / member.file for member in SHIPPED.values())
     other = write_checkpoints(tmp_path / "other", ["res34"]) / "res34_rgb_23000.pth.tar"
-    refused = run("-m", "inference.ship", other, "--list", face_list / "list.txt", *where, check=False)
-    assert (refused.returncode, "is of resnet34, faces224 is efficientnet-lite0" in refused.stderr) == (2, True)
-    assert not list(tmp_path.glob("*.pth.tar"))
+    (tmp_path / "one.txt").write_text((face_list / "list.txt").read_text().splitlines()[0] + "\n")
+    for paths, crops, complaint in (
+        ((first, second), tmp_path / "one.txt", "one class"),
+        (
+            (other, second),
+            face_list / "list.txt",
+            "is of resnet34, the shipped members are of efficientnet-lite0",
+        ),
+        ((first, first), face_list / "list.txt", "is the second of efficientnet-lite0"),
+        ((first,), face_list / "list.txt", "no checkpoint of efficientnet-lite2 is given"),
+    ):
+        refused = run("-m", "inference.ship", *paths, "--list", crops, *where, check=False)
+        assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
+    assert not (tmp_path / "models").exists()
+    video = run("-m", "inference.crops", face_list / "list.txt", "--members", "sf1", check=False)
+    assert video.returncode == 2
 
 
 @pytest.mark.slow
@@ -254,7 +277,7 @@ def test_a_fake_and_its_original_score_apart(run, shared, tmp_path):
     """Whole videos, by the shipped weights: the crops of a video must be such as the weights know."""
     folder = shared("clips") / "dfdc_train_part_10"
     videos = (folder / "ayhmfake.mp4", folder / "ayhmreal.mp4")
-    run("-m", "inference.predict", *videos, "--members", "faces224", "--output", tmp_path / "s.csv")
+    run("-m", "inference.predict", *videos, "--members", ",".join(SHIPPED), "--output", tmp_path / "s.csv")
     with (tmp_path / "s.csv").open(newline="") as file:
         scores = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
     assert scores["ayhmfake.mp4"] > 0.5
