@@ -9,7 +9,6 @@ Writes a CSV `filename,label` for inference.evaluate; label = probability of FAK
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,40 +18,31 @@ from common.device import CHOICES, keep_freed_memory, pick_device
 from common.errors import BadInputError
 from common.images import resize
 from common.stage import progress, run_script
-from inference.members import KNOWN, MODELS, SHIPPED, choose_members
+from inference.members import MODELS, SHIPPED, choose_members
 from inference.networks import Networks, load_networks
-from inference.scoring import Vote, branch_score, fake_probability
+from inference.rows import combine
+from inference.scoring import Score, fake_probability
 from training.face_tracks import FaceTracks
 
 TOGETHER = 64  # crops in memory
 
 
-def score_crops(networks: Networks, name: str, tracks: FaceTracks) -> dict[str, float]:
-    """The probability of FAKE of each crop of a list, by its path. Raises BadInputError for one that cannot be read."""
-    size, places = (
-        networks.members[name][0].size,
-        [(number, at) for number, track in enumerate(tracks) for at in range(track.count)],
-    )
-    scores: dict[str, float] = {}
+def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, float]]:
+    """Each member's probability of FAKE of each crop of a list, by its path below the faces.
+
+    Raises BadInputError for a crop that cannot be read.
+    """
+    places = [(number, at) for number, track in enumerate(tracks) for at in range(track.count)]
+    scores: dict[str, dict[str, float]] = {name: {} for name in networks.members}
     with progress(total=len(places), desc="crops", unit="crop") as bar:
         for some in (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER)):
-            crops = np.stack([resize(tracks.read(*place), size) for place in some])
-            (logits,) = networks.logits(name, [crops])
-            scores |= dict(zip(paths(tracks, some), fake_probability(logits).tolist(), strict=True))
+            crops = [tracks.read(*place) for place in some]
+            paths = [tracks[number].frame(at) for number, at in some]
+            for name, (member, _) in networks.members.items():
+                (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
+                scores[name] |= dict(zip(paths, fake_probability(logits).tolist(), strict=True))
             bar.update(len(some))
     return scores
-
-
-def paths(tracks: FaceTracks, places: list[tuple[int, int]]) -> Iterator[str]:
-    """The crops' paths below the faces."""
-    return (tracks[number].frame(at) for number, at in places)
-
-
-def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The scores of crops by member and path -> the ensemble's by path."""
-    paths = next(iter(scores.values()))
-    votes = {path: [Vote("image", KNOWN[name].weight, mine[path]) for name, mine in scores.items()] for path in paths}
-    return {path: branch_score(these, "image").value for path, these in votes.items()}
 
 
 def main() -> int:
@@ -70,10 +60,11 @@ def main() -> int:
         raise BadInputError(f"--members {options.members}: a crop is for image members only")
     keep_freed_memory()
     networks = load_networks(members, options.models, pick_device(options.device), "fp32")
-    tracks = FaceTracks(options.faces, options.list)
-    scores = together({name: score_crops(networks, name, tracks) for name in members})
-    write_table(options.output, [("filename", "label"), *((name, f"{score:.8f}") for name, score in scores.items())])
-    print(f"crops: {len(scores)} scored by {', '.join(members)}; {options.output}")
+    scores = score_crops(networks, FaceTracks(options.faces, options.list))
+    paths = next(iter(scores.values()))
+    final = {path: combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final for path in paths}
+    write_table(options.output, [("filename", "label"), *((path, f"{score.value:.8f}") for path, score in final.items())])
+    print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")
     return 0
 
 

@@ -58,7 +58,7 @@ def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, 
         for name, content in contents.items():
             write_half(Path(folder) / members[name].file, content)
         networks = load_networks(members, Path(folder), "cpu", "fp32")
-        scores = {name: score_crops(networks, name, tracks) for name in members}
+        scores = score_crops(networks, tracks)
     truth = {track.frame(at): track.label for track in tracks for at in range(track.count)}
     labels = np.array(list(truth.values()))
     values = {name: np.array([mine[crop] for crop in truth]) for name, mine in scores.items()}

@@ -207,9 +207,16 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     for name in SHIPPED:
         before = crop_scores(run, root, root / "trained", tmp_path / "s.csv", "--members", name)
         alone.append(fit_calibration(labels, before).apply(before))
-    common = Calibration(fit_mean(labels, alone), 0.0)
+    common = fit_mean(labels, alone)
     after = crop_scores(run, root, models, tmp_path / "s.csv")
-    np.testing.assert_allclose(after, np.mean([common.apply(scores) for scores in alone], axis=0), atol=0.02)
+    sharpened = [Calibration(common, 0.0).apply(scores) for scores in alone]
+    np.testing.assert_allclose(after, np.mean(sharpened, axis=0), atol=0.02)
+    shipped_alone = [crop_scores(run, root, models, tmp_path / "s.csv", "--members", name) for name in SHIPPED]
+    assert fit_mean(labels, shipped_alone) == pytest.approx(1, abs=0.05)
+    for scores in shipped_alone:
+        again = fit_calibration(labels, scores)
+        assert again.temperature * common == pytest.approx(1, abs=0.05)
+        assert again.shift == pytest.approx(0, abs=0.05)
 
     write_video(tmp_path / "face.mp4", frames, 30.0)
     done = run("-m", "inference.predict", tmp_path / "face.mp4", "--models", models, "--output", tmp_path / "p.csv")
@@ -255,8 +262,10 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
         refused = run("-m", "inference.ship", *paths, "--list", crops, *where, check=False)
         assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "models").exists()
-    video = run("-m", "inference.crops", face_list / "list.txt", "--members", "sf1", check=False)
-    assert video.returncode == 2
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/sf_bc_jc_44000.pth.tar").touch()
+    video = run("-m", "inference.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False)
+    assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
 
 
 @pytest.mark.slow
