@@ -41,7 +41,9 @@ def main() -> int:
     weights = options.weights or default_weights()
     device = pick_device(options.device)
     FaceDetector(weights)  # a file that does not load is one error here, not one for every video
-    jobs = {name: (folder, options.boxes / name, weights, device) for name, folder in part_folders(options.frames).items()}
+    jobs = {
+        name: (folder, options.boxes / name, weights, device) for name, folder in part_folders(options.frames).items()
+    }
     return run_stage("detect_faces", detect, jobs, options.boxes, done="", workers=options.workers)
 
 

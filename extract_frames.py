@@ -2,7 +2,8 @@
 
 Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
 Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
-       (file, frames, height, width, fps, rotation). A video's folder appears when it is complete; running again skips it.
+       (file, frames, height, width, fps, rotation). A video's folder appears when it is complete; running again skips
+       it.
 
     python extract_frames.py --videos DFDC-Kaggle --frames DFDC-Kaggle_image
 """

@@ -1,14 +1,16 @@
 """Stage 4 for ready-made face crops: unpack them and write the lists that training and validation read.
 
-Reads  <crops>/faces.csv (split, part, video, label, original: a row a video, split train or val), <crops>/*.tar with one crop
-       `<part folder>/<video>/frame1_face1.jpg` a video
-Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg, DFDC-Kaggle_list/faces224_{train,calibration,test}.txt and .csv, and
+Reads  <crops>/faces.csv (split, part, video, label, original: a row a video, split train or val), <crops>/*.tar with
+       one crop `<part folder>/<video>/frame1_face1.jpg` a video
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg, DFDC-Kaggle_list/faces224_{train,calibration,test}.txt
+and .csv, and
        DFDC-Kaggle_list/faces224_pairs.txt
 
-The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on. The .txt
-files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m inference.evaluate`.
-`pairs` are the fakes of the train split, each followed by its original's crop, for configs with `together: 2`. An original on both
-sides of the train and val splits is an error. Running it again unpacks only what is missing.
+The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on.
+The .txt files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m
+inference.evaluate`. `pairs` are the fakes of the train split, each followed by its original's crop, for configs with
+`together: 2`. An original on both sides of the train and val splits is an error. Running it again unpacks only what is
+missing.
 
     python make_crop_lists.py --crops CROPS
 """
@@ -66,7 +68,10 @@ def read_crops(faces_csv: Path) -> list[Crop]:
         if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
             raise BadInputError(f"{faces_csv} has no column {', '.join(missing)}")
         for row in rows:
-            where, (split, part, video, label, original) = f"{faces_csv}:{rows.line_num}", (row[column] for column in COLUMNS)
+            where, (split, part, video, label, original) = (
+                f"{faces_csv}:{rows.line_num}",
+                (row[column] for column in COLUMNS),
+            )
             original = original or video
             if split not in ("train", "val") or label not in LABELS:
                 raise BadInputError(f"{where}: split {split!r} or label {label!r} is unknown")
@@ -116,7 +121,9 @@ def write_lists(crops: list[Crop], lists: Path, seed: int) -> None:
 def main() -> int:
     """Unpack the crops and write their lists; an archive that lacks a crop of faces.csv is an error."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
-    parser.add_argument("--crops", type=Path, required=True, metavar="DIR", help="the folder of faces.csv and the archives")
+    parser.add_argument(
+        "--crops", type=Path, required=True, metavar="DIR", help="the folder of faces.csv and the archives"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the order of lines (default: 0)")
     options = parser.parse_args()
     crops = read_crops(options.crops / "faces.csv")

@@ -1,7 +1,9 @@
 """Stage 4: the eight lists of face tracks that training and validation read.
 
-Reads  DFDC-Kaggle/<part>/metadata.json, DFDC-Kaggle_Alignedface/<part>/<video>/info.json, inference/sample_submission.csv
-Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>.<ext> start stride count label` (label 1 =
+Reads  DFDC-Kaggle/<part>/metadata.json, DFDC-Kaggle_Alignedface/<part>/<video>/info.json,
+       inference/sample_submission.csv
+Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>.<ext> start stride count label` (label
+1 =
        FAKE), shuffled with a fixed seed. With n the number of frames of the video:
 
     val_30-39_train_alignedface_png    every part but 30-39                stride 30, ceil(n/30)
@@ -13,11 +15,11 @@ Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>
     all_videos_train_alignedface_jpg   originals not drawn for validation, at most 3 faces   stride 1, n
     all_videos_val_sf_alignedface_jpg  originals drawn for validation, at most 3 faces       stride 1, n
 
-The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever folder below --videos
-they lie with their metadata.json; they are in no list but publicval. trainval also leaves out what shares an original with them.
-The all_videos split draws originals: every fake follows its original. An original with k fakes is drawn with probability
-.65, .44, .21, .10, .04 for k up to 1, 2, 3, 4, 5, then .02 and .01, and never above 7, by a hash of its name and the seed, so
-that adding parts moves no video from one side to the other.
+The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever folder below
+--videos they lie with their metadata.json; they are in no list but publicval. trainval also leaves out what shares an
+original with them. The all_videos split draws originals: every fake follows its original. An original with k fakes is
+drawn with probability .65, .44, .21, .10, .04 for k up to 1, 2, 3, 4, 5, then .02 and .01, and never above 7, by a hash
+of its name and the seed, so that adding parts moves no video from one side to the other.
 
 Any number of parts will do. A video of metadata.json without info.json is left out, named, and makes the exit status 1.
 
@@ -44,7 +46,9 @@ LABELS = {"REAL": 0, "FAKE": 1}
 
 
 class Video(NamedTuple):
-    """A labelled video whose faces are cut: its part and name (no suffix), label, original's name, frames, face tracks."""
+    """A labelled video whose faces are cut: its part and name (no suffix), label, original's name,
+    frames, face tracks.
+    """
 
     part: str
     name: str
@@ -80,7 +84,9 @@ def drawn_for_validation(original: str, fakes: int, seed: int) -> bool:
 
 
 def list_rules(videos: Iterable[Video], fakes: dict[str, int], public: set[str], seed: int) -> list[ListRule]:
-    """The eight lists as rows, for these videos, the number of fakes of each original, and the public-validation names."""
+    """The eight lists as rows, for these videos, the number of fakes of each original, and the
+    public-validation names.
+    """
     public_originals = {video.original for video in videos if video.name in public}
     drawn = {original for original, count in fakes.items() if drawn_for_validation(original, count, seed)}
 
@@ -152,8 +158,8 @@ def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
 
 
 def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int], dict[str, str]]:
-    """All labelled videos with their faces, in order; the number of fakes of each original by metadata.json, cut or not; and
-    `<part>/<video>` to reason for videos that cannot be used.
+    """All labelled videos with their faces, in order; the number of fakes of each original by metadata.json, cut or
+    not; and `<part>/<video>` to reason for videos that cannot be used.
     """
     found, fakes, failed = [], {}, {}
     for part in subfolders(videos):
@@ -166,7 +172,9 @@ def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int],
                 fakes[original] = fakes.get(original, 0) + label
                 frames, tracks = read_info(faces / part.name / name / "info.json")
             except KeyError as error:
-                failed[f"{part.name}/{name}"] = f"{part / 'metadata.json'}: label is {error}, not one of {', '.join(LABELS)}"
+                failed[f"{part.name}/{name}"] = (
+                    f"{part / 'metadata.json'}: label is {error}, not one of {', '.join(LABELS)}"
+                )
             except BadInputError as error:
                 failed[f"{part.name}/{name}"] = str(error)
             else:
@@ -203,11 +211,17 @@ def main() -> int:
     """Write the eight lists; 1 if a labelled video is missing from them."""
     parser = folder_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
     public_default = Path("inference/sample_submission.csv")
-    parser.add_argument("--public-val", type=Path, default=public_default, metavar="CSV", help=f"default: {public_default}")
-    parser.add_argument("--seed", type=int, default=0, help="of the all_videos split and the order of lines (default: 0)")
+    parser.add_argument(
+        "--public-val", type=Path, default=public_default, metavar="CSV", help=f"default: {public_default}"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the all_videos split and the order of lines (default: 0)"
+    )
     options = parser.parse_args()
     if not options.videos.is_dir():
-        raise FileNotFoundError(f"{options.videos} is not a folder; it should hold one folder with metadata.json per part")
+        raise FileNotFoundError(
+            f"{options.videos} is not a folder; it should hold one folder with metadata.json per part"
+        )
     videos, fakes, failed = read_videos(options.videos, options.faces)
     if not videos and not failed:
         raise FileNotFoundError(f"no <part>/metadata.json in {options.videos}")

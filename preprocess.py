@@ -5,8 +5,8 @@ Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.{png,jpg} and info.
        with --boxes DIR also stage 2's DIR/<part>/<video>/frame%d.txt; with --pack one faces.zip instead of the images;
        DFDC-Kaggle_Alignedface/preprocess-<i>-of-<n>.jsonl, a line a video: status, reason, frames, tracks, seconds.
 
-status: ok, no_face; decode_error, missing, unsupported, crashed (its worker died or hung), write_error. A video's folder appears
-when it is complete; running again skips it and tries the failed ones again.
+status: ok, no_face; decode_error, missing, unsupported, crashed (its worker died or hung), write_error. A video's
+folder appears when it is complete; running again skips it and tries the failed ones again.
 
     python preprocess.py                        every video, on all cores
     python preprocess.py --shard 0/100          the first of a hundred parts; in a Slurm array the task's own
@@ -46,7 +46,9 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = stage_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface")
     parser.add_argument("--boxes", type=Path, metavar="DIR", help="write box files too (default: none)")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
+    )
     parser.add_argument("--device", choices=CHOICES, default="auto")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
     parser.add_argument("--pack", action="store_true", help="one faces.zip a video; the trainers read both")
@@ -76,7 +78,9 @@ def main() -> int:
     done = sum(statuses[status] for status in DONE)
     failed = ", ".join(f"{count} {status}" for status, count in statuses.items() if status not in DONE)
     frames = sum(row["frames"] for row in rows.values())
-    counts = f"{done} done, {len(videos) - len(rows)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
+    counts = (
+        f"{done} done, {len(videos) - len(rows)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
+    )
     print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}")
     return 1 if failed else 0
 
@@ -127,7 +131,9 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
         seconds = {name: patience(todo[name], frames) for name, frames in lengths.items()}
         for name, outcome in workers.run(preprocess, jobs, seconds, refresh):
             if isinstance(outcome, OSError) and outcome.errno in NO_PLACE:
-                raise BadInputError(f"{name}: {outcome}: cannot write; what is finished stays, and running it again goes on")
+                raise BadInputError(
+                    f"{name}: {outcome}: cannot write; what is finished stays, and running it again goes on"
+                )
             if isinstance(outcome, FileExistsError) and is_done(options, name):
                 continue  # another process on the same folder was faster
             record(name, failure(outcome) if isinstance(outcome, Exception) else outcome)

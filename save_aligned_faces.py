@@ -1,10 +1,10 @@
 """Stage 3: one track per face, cut to squares of one size.
 
-Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png, DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt
-Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jpg (video models, quality 95) at native
-       size, and info.json: frames, height, width, fps, voted_faces, voted_frames (how many showed that many faces), and per face
-       its detections and its square in every frame. A video's folder appears when it is complete; running again skips it.
-       No face: info.json alone.
+Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png, DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt Writes
+DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jpg (video models, quality 95) at native
+       size, and info.json: frames, height, width, fps, voted_faces, voted_frames (how many showed that many faces), and
+       per face its detections and its square in every frame. A video's folder appears when it is complete; running
+       again skips it. No face: info.json alone.
 
     python save_aligned_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface --faces DFDC-Kaggle_Alignedface
 """
@@ -68,7 +68,10 @@ def main() -> int:
     """Cut the faces of every video with frames; 1 if one failed."""
     folders = {"frames": "DFDC-Kaggle_image", "boxes": "DFDC-Kaggle_Retinaface", "faces": "DFDC-Kaggle_Alignedface"}
     options = stage_parser(__doc__, **folders).parse_args()
-    jobs = {name: (folder, options.boxes / name, options.faces / name) for name, folder in part_folders(options.frames).items()}
+    jobs = {
+        name: (folder, options.boxes / name, options.faces / name)
+        for name, folder in part_folders(options.frames).items()
+    }
     return run_stage("save_aligned_faces", save_faces, jobs, options.faces, done="info.json", workers=options.workers)
 
 

@@ -1,7 +1,8 @@
 """Aligned faces as files and packed: crops and clips that one core reads a second, and what listing and removing cost.
 
-The same crops of a real video, copied to 40 videos in both forms. A crop is one PNG at random (image models), a clip 32 JPGs of one
-video (video models); both are decoded, which is the floor: reading is the rest. Cold: after the page cache was dropped (root only).
+The same crops of a real video, copied to 40 videos in both forms. A crop is one PNG at random (image models), a clip 32
+JPGs of one video (video models); both are decoded, which is the floor: reading is the rest. Cold: after the page cache
+was dropped (root only).
 
     python benchmarks/crops_on_disk.py [VIDEO] [--folder DIR]
 """
@@ -61,7 +62,10 @@ def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
     choose = random.Random(0)
     frames = len(names)
     crops = [root / f"v{choose.randrange(VIDEOS)}" / f"{choose.choice(names)}.png" for _ in range(CROPS)]
-    clips = [[root / f"v{video}" / f"{names[at % frames]}.jpg" for at in range(0, 4 * CLIP_FRAMES, 4)] for video in range(CLIPS)]
+    clips = [
+        [root / f"v{video}" / f"{names[at % frames]}.jpg" for at in range(0, 4 * CLIP_FRAMES, 4)]
+        for video in range(CLIPS)
+    ]
     row = {}
     for label, count, work in (
         ("crops/s", CROPS, lambda: [read_face(path) for path in crops]),

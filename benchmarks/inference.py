@@ -1,12 +1,13 @@
-"""Scoring whole videos with all eleven members: the serial way of the reference against ours, in one run, with the seconds a stage.
+"""Scoring whole videos with all eleven members: the serial way of the reference against ours, in one run, with the
+seconds a stage.
 
-Serial: this same code in one process, one video after another: find its faces on one core, then each image and each clip through a
-network alone, at float32, freed memory handed back to the kernel. Ours is what `inference.predict` does: worker processes find the
-next videos' faces while the networks score in batches, at --precision, freed memory kept. Weights are random; how far the scores of
-both sides differ is printed.
+Serial: this same code in one process, one video after another: find its faces on one core, then each image and each
+clip through a network alone, at float32, freed memory handed back to the kernel. Ours is what `inference.predict` does:
+worker processes find the next videos' faces while the networks score in batches, at --precision, freed memory kept.
+Weights are random; how far the scores of both sides differ is printed.
 
-Floors, on two cores and 300 frames of 1080p: decoding 2.3 s and detecting in 150 frames 3.2 s of a core each, and the networks'
-4.46 TFLOP over the rate of float32 matrix products, printed here. Loading is not counted on either side.
+Floors, on two cores and 300 frames of 1080p: decoding 2.3 s and detecting in 150 frames 3.2 s of a core each, and the
+networks' 4.46 TFLOP over the rate of float32 matrix products, printed here. Loading is not counted on either side.
 
     python benchmarks/inference.py [VIDEO ...] [--copies 2] [--device cpu|cuda] [--precision fp16]
 """

@@ -1,11 +1,11 @@
 """Decoding and augmenting training samples: one core of ours against the same pipeline in albumentations 2.0.8.
 
-A sample is what a network takes: one crop of the b0 config's augmentation from a PNG or a JPG file of 300 pixels, or a clip of 32
-JPG crops of the SlowFast config's. Both sides read the same files with OpenCV on one thread: the floor of both.
-Functions: from files to a uint8 tensor, the same work. Loaders: a DataLoader of one process with what each hands to the training;
-theirs floats, normalised and transposed, as is usual; ours uint8, which the training normalises on its device. Single crops are
-bound by decoding and by OpenCV's resizing on both sides; clips gain from one draw and no check a frame.
-"Needs" are the samples a second that a GPU takes in if a step of a batch takes as long as --step-ms says.
+A sample is what a network takes: one crop of the b0 config's augmentation from a PNG or a JPG file of 300 pixels, or a
+clip of 32 JPG crops of the SlowFast config's. Both sides read the same files with OpenCV on one thread: the floor of
+both. Functions: from files to a uint8 tensor, the same work. Loaders: a DataLoader of one process with what each hands
+to the training; theirs floats, normalised and transposed, as is usual; ours uint8, which the training normalises on its
+device. Single crops are bound by decoding and by OpenCV's resizing on both sides; clips gain from one draw and no check
+a frame. "Needs" are the samples a second that a GPU takes in if a step of a batch takes as long as --step-ms says.
 
     pip install -r benchmarks/requirements.txt
     python benchmarks/loader.py [--repeat 5] [--step-ms b0=25 slowfast50=150]
@@ -204,7 +204,9 @@ def needs(words: Sequence[str]) -> list[str]:
     for word in words:
         network, _, milliseconds = word.partition("=")
         batch = BATCH["video" if network.startswith("slowfast") else "image"]
-        lines.append(f"{network}: a batch of {batch} in {milliseconds} ms takes {1000 * batch / float(milliseconds):.0f} samples/s")
+        lines.append(
+            f"{network}: a batch of {batch} in {milliseconds} ms takes {1000 * batch / float(milliseconds):.0f} samples/s"
+        )
     return lines
 
 

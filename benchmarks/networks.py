@@ -1,13 +1,14 @@
-"""Each network at its own input size: milliseconds an item forward and in a training step, in several forms, in one run.
+"""Each network at its own input size: milliseconds an item forward and in a training step, in several forms, in one
+run.
 
-Forms: eager; channels_last; folded (batch norms in the convolutions); fastest (both, what inference runs); bf16 (fastest under
-autocast, not exact); compiled (fastest through inductor, with --compile: a minute or more a network to compile on two cores).
-Then all eleven members, as inference runs them, on 150 frames of one face.
+Forms: eager; channels_last; folded (batch norms in the convolutions); fastest (both, what inference runs); bf16
+(fastest under autocast, not exact); compiled (fastest through inductor, with --compile: a minute or more a network to
+compile on two cores). Then all eleven members, as inference runs them, on 150 frames of one face.
 
-The floor is arithmetic: GFLOP over the rate at which the same machine multiplies 2048x2048 float32 matrices, measured here. The
-eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven) `fastest` reached a third of the matrix rate on
-EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on Xception, and all of it on
-ResNet-34 (Winograd convolutions do fewer operations than are counted).
+The floor is arithmetic: GFLOP over the rate at which the same machine multiplies 2048x2048 float32 matrices, measured
+here. The eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven) `fastest` reached a third of
+the matrix rate on EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on
+Xception, and all of it on ResNet-34 (Winograd convolutions do fewer operations than are counted).
 
     python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--give-back] [--only forward|training|members]
 """
@@ -34,7 +35,10 @@ from inference.sampled import Face, frames_of
 from training.inputs import memory_format
 
 FRAMES = 150
-TRAINING = {"slowfast50": (2, 3, 32, 224, 224), "resnet34": (8, 3, 224, 224)}  # a training batch; others (8, 3, 299, 299)
+TRAINING = {
+    "slowfast50": (2, 3, 32, 224, 224),
+    "resnet34": (8, 3, 224, 224),
+}  # a training batch; others (8, 3, 299, 299)
 
 
 def timed(work: Callable[[], object], repeat: int, device: str) -> float:
@@ -103,7 +107,9 @@ def training_row(branch: str, arch: str, options: argparse.Namespace) -> str:
         inputs, last = images.contiguous(memory_format=layout), form != "eager"
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=last)
         with torch.autocast(options.device, torch.bfloat16, enabled=form in ("bf16", "compiled")):
-            seconds = timed(lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device)
+            seconds = timed(
+                lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device
+            )
         cells += f"{1000 * seconds / len(images):>15.1f}"
     return f"{arch:<16}{tuple(images.shape)!s:>24}{cells}"
 
@@ -144,7 +150,9 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--only", choices=("forward", "training", "members"), help="one of the three tables")
-    parser.add_argument("--give-back", action="store_true", help="hand freed memory back to the kernel, as processes do by default")
+    parser.add_argument(
+        "--give-back", action="store_true", help="hand freed memory back to the kernel, as processes do by default"
+    )
     options = parser.parse_args()
     if not options.give_back:
         keep_freed_memory()

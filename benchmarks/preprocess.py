@@ -1,11 +1,13 @@
-"""Stages 1-3 against `preprocess.py` on the same video, by their real commands, in one run: seconds, bytes on disk, memory.
+"""Stages 1-3 against `preprocess.py` on the same video, by their real commands, in one run: seconds, bytes on disk,
+memory.
 
-The floors: decoding alone, and the detector alone on frames in memory (1.38 GFLOP a 400x711 frame by torch's counter: 16 ms at the
-86 GFLOP/s at which one core of the machine this was written on multiplies matrices). One pass must do both, and its time over
-their sum, spread over the cores, says how far from the floor it is: 1.4 there, for Python's start, the crops and the resizing.
+The floors: decoding alone, and the detector alone on frames in memory (1.38 GFLOP a 400x711 frame by torch's counter:
+16 ms at the 86 GFLOP/s at which one core of the machine this was written on multiplies matrices). One pass must do
+both, and its time over their sum, spread over the cores, says how far from the floor it is: 1.4 there, for Python's
+start, the crops and the resizing.
 
-Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory on a
-ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
+Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory
+on a ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
 
     python benchmarks/preprocess.py [VIDEO] [--weights FILE] [--repeat 3] [--long]
 """
@@ -51,7 +53,9 @@ def seconds(work: Callable[[], object]) -> float:
 def start(script: str, *options: object) -> subprocess.Popen:
     """A real command, in a session of its own."""
     command = [sys.executable, f"{script}.py", *map(str, options)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def run(script: str, *options: object) -> float:
@@ -67,7 +71,9 @@ def memory_of(script: str, *options: object) -> float:
     process, peak = start(script, *options), 0.0
     while process.poll() is None:
         time.sleep(0.1)
-        peak = max(peak, *(memory(stat) for stat in Path("/proc").glob("[0-9]*/stat") if in_session(stat, process.pid)), 0.0)
+        peak = max(
+            peak, *(memory(stat) for stat in Path("/proc").glob("[0-9]*/stat") if in_session(stat, process.pid)), 0.0
+        )
     return peak
 
 
@@ -141,7 +147,9 @@ def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
         row[name] = run("preprocess", "--videos", two, "--faces", root / f"p{workers}", "--workers", workers, *options)
     row["two workers over one"] = row["two videos, 1 worker, s"] / row["two videos, 2 workers, s"]
     if pick_device("auto") == "cuda":
-        row["preprocess on the GPU, s"] = run("preprocess", "--videos", one, "--faces", root / "g", "--weights", weights)
+        row["preprocess on the GPU, s"] = run(
+            "preprocess", "--videos", one, "--faces", root / "g", "--weights", weights
+        )
     return row
 
 
@@ -176,7 +184,9 @@ def main() -> None:
     """Print medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt"
+    )
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
     options = parser.parse_args()

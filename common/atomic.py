@@ -18,7 +18,9 @@ PARTIAL = ".partial"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix; it becomes `path` if the block ends well, and vanishes if it raises."""
+    """Yield a temporary path with the same suffix; it becomes `path` if the block ends well, and
+    vanishes if it raises.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(
         f".{path.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix[:40]}"
@@ -40,8 +42,9 @@ def write_text(path: Path, text: str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` if the block ends well.
 
-    A folder of that name therefore is complete. What killed processes left of it is removed; if another process finishes the
-    same folder meanwhile, its result stays and ours is dropped. Raises FileExistsError if `path` is there from the start.
+    A folder of that name therefore is complete. What killed processes left of it is removed; if another process
+    finishes the same folder meanwhile, its result stays and ours is dropped. Raises FileExistsError if `path` is there
+    from the start.
     """
     if path.exists():
         raise FileExistsError(f"{path} is there, but not as this stage leaves it; remove it to have it made anew")

@@ -28,10 +28,11 @@ def pick_device(choice: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees instead of handing it back to the kernel, where the C library is glibc.
+    """Let this process keep memory that it frees instead of handing it back to the kernel, where the C library is
+    glibc.
 
-    By default every tensor of some megabytes is mapped anew, and its pages are zeroed again: on a CPU that is half the time of
-    EfficientNet (benchmarks/networks.py).
+    By default every tensor of some megabytes is mapped anew, and its pages are zeroed again: on a CPU that is half the
+    time of EfficientNet (benchmarks/networks.py).
     """
     with suppress(AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt

@@ -7,8 +7,8 @@ import numpy as np
 
 from common.errors import BadInputError
 
-# PNG: pixels, not bytes, matter to training. These options halve the time to write and to read a crop, at the size that level 1
-# alone gives. JPEG: the contract's quality.
+# PNG: pixels, not bytes, matter to training. These options halve the time to write and to read a crop, at the size that
+# level 1 alone gives. JPEG: the contract's quality.
 OPTIONS = {
     ".png": [
         *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -35,7 +35,9 @@ def decode_image(content: np.ndarray, path: Path) -> np.ndarray:
 
 
 def read_same_size(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """`read_image` of a frame that must have its video's shape [H, W, 3]; raises BadInputError naming one that has not."""
+    """`read_image` of a frame that must have its video's shape [H, W, 3]; raises BadInputError
+    naming one that has not.
+    """
     image = read_image(path)
     if image.shape != shape:
         raise BadInputError(f"{path} has another size than the video's first frame: {image.shape[:2]}, not {shape[:2]}")

@@ -25,8 +25,8 @@ def is_video(path: Path) -> bool:
 def part_videos(root: Path) -> dict[str, Path]:
     """Map `<part>/<video>` (no suffix) to the video file, for every part below `root`, in order.
 
-    Raises FileNotFoundError if `root` is absent or holds no video, BadInputError if two videos of a part differ only in their
-    suffix and so would share a folder.
+    Raises FileNotFoundError if `root` is absent or holds no video, BadInputError if two videos of a part differ only in
+    their suffix and so would share a folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; it should hold one folder of videos per part")
@@ -69,7 +69,8 @@ def numbered_frames(folder: Path, suffix: str) -> list[Path]:
 
 
 def frame_folder(folder: Path) -> tuple[list[Path], dict]:
-    """The frames of a video that stage 1 wrote, in order, and its `video.json`, empty where the frames came from elsewhere.
+    """The frames of a video that stage 1 wrote, in order, and its `video.json`, empty where the frames came from
+    elsewhere.
 
     Raises BadInputError as `numbered_frames` does, and if there are not as many frames as `video.json` says.
     """
@@ -106,7 +107,9 @@ def read_filenames(path: Path) -> list[str]:
 
 
 def safe_relative(name: str) -> str:
-    """Return `name` if it stays in the folder it is joined to; raise BadInputError for absolute names and those that climb out."""
+    """Return `name` if it stays in the folder it is joined to; raise BadInputError for absolute
+    names and those that climb out.
+    """
     if not name or "\0" in name or "\\" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise BadInputError(f"unsafe name {name!r}: it must be relative and may not contain '..'")
     return name

@@ -1,4 +1,6 @@
-"""A video's crops in one file, `faces.zip` in its folder: 119,000 files instead of 72 million, for file systems that count them."""
+"""A video's crops in one file, `faces.zip` in its folder: 119,000 files instead of 72 million, for
+file systems that count them.
+"""
 
 import os
 import zipfile
@@ -23,7 +25,8 @@ def write_pack(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def read_face(path: Path) -> np.ndarray:
-    """The crop `<folder>/frame%d_face%d.<ext>`, BGR uint8 [size, size, 3], from its file or else from its folder's pack.
+    """The crop `<folder>/frame%d_face%d.<ext>`, BGR uint8 [size, size, 3], from its file or else from its folder's
+    pack.
 
     Raises BadInputError if it is in neither, or unreadable.
     """

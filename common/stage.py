@@ -67,14 +67,17 @@ def progress(**options: object) -> tqdm:
 def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int) -> int:
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
-    `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done when
-    `output/<part>/<video>/<done>` exists. A job that fails (FAILURES) fails alone: its reason is printed and recorded in
-    `output/failed.json`, which holds the failures of the latest run only.
+    `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done
+    when `output/<part>/<video>/<done>` exists. A job that fails (FAILURES) fails alone: its reason is printed and
+    recorded in `output/failed.json`, which holds the failures of the latest run only.
     """
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
     frames = 0
-    with Workers(min(workers, len(todo))) as pool, progress(total=len(todo), desc=stage, unit="video", disable=not todo) as bar:
+    with (
+        Workers(min(workers, len(todo))) as pool,
+        progress(total=len(todo), desc=stage, unit="video", disable=not todo) as bar,
+    ):
         for name, outcome in pool.run(work, todo):
             if isinstance(outcome, Exception):
                 failed[name] = str(outcome) or type(outcome).__name__
@@ -124,9 +127,9 @@ class Workers:
     ) -> Iterator[tuple[str, Result | Exception]]:
         """Yield each job's name and what `work(*job)` returned, or its FAILURES, as they finish.
 
-        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a second.
-        At most `ahead` jobs are at work or done and not yet taken, where results are large. Any other exception is raised. Where
-        idle workers were killed, others take their place.
+        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a
+        second. At most `ahead` jobs are at work or done and not yet taken, where results are large. Any other exception
+        is raised. Where idle workers were killed, others take their place.
         """
         left = dict(jobs)
         restarts = 0  # since a job last had an outcome
@@ -187,7 +190,9 @@ def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
 def record_failures(output: Path, failed: dict[str, str]) -> None:
     """Write `output/failed.json` (name to reason), or remove it when nothing failed."""
     if failed:
-        write_text(output / "failed.json", json.dumps(dict(sorted(failed.items())), indent=1, ensure_ascii=False) + "\n")
+        write_text(
+            output / "failed.json", json.dumps(dict(sorted(failed.items())), indent=1, ensure_ascii=False) + "\n"
+        )
     else:
         (output / "failed.json").unlink(missing_ok=True)
 

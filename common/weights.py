@@ -21,7 +21,17 @@ NUMPY_SCALAR = [
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64")),
 ]
 # All of these come out of torch.load for one damaged file or another.
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, struct.error, pickle.UnpicklingError)
+DAMAGED = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+)
 
 
 class CheckpointError(BadInputError):
@@ -29,7 +39,9 @@ class CheckpointError(BadInputError):
 
 
 def load_dict(path: Path) -> dict[str, Any]:
-    """The dict in a file of torch.save, tensors on the CPU, with `weights_only=True`. Raises CheckpointError, FileNotFoundError."""
+    """The dict in a file of torch.save, tensors on the CPU, with `weights_only=True`. Raises
+    CheckpointError, FileNotFoundError.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
     try:

@@ -1,7 +1,7 @@
 """The whole road on sample clips, in a few minutes on two cores: `make demo`. Everything it makes lies in demo/.
 
-Every step is a command that can be run by hand; running the demo again skips what is done. A training this small proves that
-the road leads somewhere, not that it detects fakes.
+Every step is a command that can be run by hand; running the demo again skips what is done. A training this small proves
+that the road leads somewhere, not that it detects fakes.
 
     python -m demo
 """
@@ -54,7 +54,9 @@ def command(*arguments: str | Path) -> None:
     print(f"\n$ python {' '.join(words)}", flush=True)
     status = subprocess.run([sys.executable, *words], check=False).returncode
     if status:
-        sys.exit(f"demo: the command above ended with status {status}; mend it and run the demo again, it goes on there")
+        sys.exit(
+            f"demo: the command above ended with status {status}; mend it and run the demo again, it goes on there"
+        )
 
 
 def preprocess() -> None:
@@ -89,7 +91,10 @@ def train() -> Path:
             *sets,
         )
     losses = re.findall(r"^step (\d+)/.* loss ([\d.e+-]+)", (run / "log.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    print("\ntraining loss, each the mean of 20 steps: " + "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:]))
+    print(
+        "\ntraining loss, each the mean of 20 steps: "
+        + "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:])
+    )
     return run
 
 
@@ -139,7 +144,11 @@ def report(submissions: dict[str, Path]) -> None:
         print(f"{name:<24} {truth[name]['label']:<6} {status:<10}" + "".join(f"{row['label']:>16.3f}" for row in same))
     print()
     for name, mine in rows.items():
-        scored = [VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"]) for row in mine if row["status"] == "ok"]
+        scored = [
+            VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"])
+            for row in mine
+            if row["status"] == "ok"
+        ]
         print(f"log loss of the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
 
 

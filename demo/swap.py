@@ -1,4 +1,6 @@
-"""Fakes for the demo: a face onto another by five landmarks, a similarity warp, a feathered mask and Poisson blending."""
+"""Fakes for the demo: a face onto another by five landmarks, a similarity warp, a feathered mask
+and Poisson blending.
+"""
 
 from collections.abc import Sequence
 
@@ -22,7 +24,9 @@ def landmarks(detector: FaceDetector, frames: Sequence[np.ndarray]) -> np.ndarra
             raise ValueError(f"frame {number} shows no face")
         found.append(points[0])
     flat = np.stack(found).reshape(len(found), 10)
-    return cv2.GaussianBlur(flat, (1, 0), sigmaX=0.1, sigmaY=SMOOTHING, borderType=cv2.BORDER_REPLICATE).reshape(-1, 5, 2)
+    return cv2.GaussianBlur(flat, (1, 0), sigmaX=0.1, sigmaY=SMOOTHING, borderType=cv2.BORDER_REPLICATE).reshape(
+        -1, 5, 2
+    )
 
 
 def face_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -1,7 +1,9 @@
-"""The demo's data: real clips cut from the samples and fakes made of them, as a small DFDC tree and a folder of test videos.
+"""The demo's data: real clips cut from the samples and fakes made of them, as a small DFDC tree and a folder of test
+videos.
 
 demo/DFDC-Kaggle/dfdc_train_part_{0,30}/*.mp4, metadata.json     two persons, each other's faces swapped
-demo/test_videos/*.mp4, metadata.json                            a third person, swapped with the persons of a photograph
+demo/test_videos/*.mp4, metadata.json                            a third person, swapped with the persons of a
+photograph
 """
 
 import json

@@ -22,7 +22,9 @@ def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, 
             yield f"frame{crop.frame + 1}_face{crop.face + 1}{suffix}", content
 
 
-def describe(frames: int, height: int, width: int, fps: float | None, tracking: Tracking, squares: list[list[Square]]) -> str:
+def describe(
+    frames: int, height: int, width: int, fps: float | None, tracking: Tracking, squares: list[list[Square]]
+) -> str:
     """`info.json` as text. Frames are numbered from 1 as the files are; boxes are corners, squares x, y, size."""
     faces = [
         {

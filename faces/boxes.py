@@ -1,4 +1,5 @@
-"""Boxes are [x1, y1, x2, y2] in pixels of the original frame, x to the right, y down; a detection adds a score in [0, 1].
+"""Boxes are [x1, y1, x2, y2] in pixels of the original frame, x to the right, y down; a detection adds a score in [0,
+1].
 
 Contract, sections 0 (the text files) and 2 (the IoU).
 """
@@ -14,7 +15,9 @@ _LINE = re.compile(r"(-?\d+) (-?\d+) (-?\d+) (-?\d+) (\d(?:\.\d+)?(?:e-?\d+)?) ?
 
 
 def iou_plus_one(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of box [4] with others [N, 4] -> [N], counting both corner pixels (+1); union at least 1."""
+    """Intersection over union of box [4] with others [N, 4] -> [N], counting both corner pixels
+    (+1); union at least 1.
+    """
     left_top = np.maximum(box[:2], others[:, :2])
     right_bottom = np.minimum(box[2:], others[:, 2:])
     intersection = np.clip(right_bottom - left_top + 1, 0, None).prod(axis=1)
@@ -39,7 +42,9 @@ def format_boxes(detections: np.ndarray) -> str:
 
 
 def parse_boxes(text: str) -> np.ndarray:
-    """Read a frame's text file back -> float32 [N, 5] with whole corners; raises BadInputError saying which line is wrong."""
+    """Read a frame's text file back -> float32 [N, 5] with whole corners; raises BadInputError
+    saying which line is wrong.
+    """
     lines = text.splitlines()
     if not lines or not lines[0].strip().isdigit():
         raise BadInputError("line 1 is not the number of boxes")

@@ -1,4 +1,6 @@
-"""What a video file says of its own structure, without decoding: which container it is, whether it is cut off or in fragments."""
+"""What a video file says of its own structure, without decoding: which container it is, whether it
+is cut off or in fragments.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

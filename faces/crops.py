@@ -57,7 +57,9 @@ class Crop(NamedTuple):
     square: Square
 
 
-def plan_crops(tracks: Sequence[Track], frames: int, width: int, height: int) -> tuple[list[list[Square]], dict[int, list[Crop]]]:
+def plan_crops(
+    tracks: Sequence[Track], frames: int, width: int, height: int
+) -> tuple[list[list[Square]], dict[int, list[Crop]]]:
     """The squares of every track in every frame, and the crops to cut from each source frame, by its number from 0.
 
     Where a track has no detection in a frame, the pixels too come from the frame of its nearest one.

@@ -1,7 +1,8 @@
 """From frames to face boxes with RetinaFace (contract, section 1).
 
-On the CPU the network runs in ONNX Runtime: twice as fast as PyTorch, and a worker starts in .3 s and 100 MB, not in 4 s and
-800 MB (benchmarks/preprocess.py). On a GPU it is `faces.retinaface` in PyTorch. What comes before and after is the same numpy.
+On the CPU the network runs in ONNX Runtime: twice as fast as PyTorch, and a worker starts in .3 s and 100 MB, not in 4
+s and 800 MB (benchmarks/preprocess.py). On a GPU it is `faces.retinaface` in PyTorch. What comes before and after is
+the same numpy.
 """
 
 import hashlib
@@ -22,19 +23,22 @@ REFERENCE_FILE, REGISTRY_FILE = "mobilenet0.25_Final.pth", "retinaface_mobilenet
 CONVERTED = Path(".cache")  # the ONNX form of each weights file used, by content
 GPU_BATCH = 32
 
-# Images float32 [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark offsets [B, P, 10].
+# Images float32 [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark offsets [B, P,
+# 10].
 Network = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 class FaceDetector:
     """RetinaFace with weights, on a device; `detect` takes frames and returns boxes in their own pixels.
 
-    It may be called from several threads at once; each call uses one core. `batch` is the number of frames that goes through the
-    network together: on the CPU one, which is as fast as more and makes a frame's boxes independent of its neighbours.
+    It may be called from several threads at once; each call uses one core. `batch` is the number of frames that goes
+    through the network together: on the CPU one, which is as fast as more and makes a frame's boxes independent of its
+    neighbours.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        """Load `weights` strictly, a state dict without prefix; the first time on the CPU it is also converted, in some 15 s.
+        """Load `weights` strictly, a state dict without prefix; the first time on the CPU it is also converted, in some
+        15 s.
 
         Raises CheckpointError listing what does not match.
         """
@@ -49,7 +53,9 @@ class FaceDetector:
         return [boxes for boxes, _ in self.detect_with_landmarks(frames)]
 
     def detect_with_landmarks(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """As `detect`, with the landmarks of each box, float32 [N, 5, 2]: eyes, nose, corners of the mouth, (x, y) each."""
+        """As `detect`, with the landmarks of each box, float32 [N, 5, 2]: eyes, nose, corners of
+        the mouth, (x, y) each.
+        """
         ratio = resize_ratio(*frames[0].shape[:2])
         found = []
         for start in range(0, len(frames), self.batch):
@@ -78,7 +84,8 @@ def resize_ratio(height: int, width: int) -> float:
 def priors_for(height: int, width: int) -> np.ndarray:
     """The prior boxes, float32 [P, 4] (cx, cy, w, h as shares of the image), of a network input of that size.
 
-    In order of level, row, column, size; taken from the real size, so that every cell of the network's output has its own.
+    In order of level, row, column, size; taken from the real size, so that every cell of the network's output has its
+    own.
     """
     levels = []
     for step, sizes in zip(STEPS, MIN_SIZES, strict=True):
@@ -95,7 +102,9 @@ def priors_for(height: int, width: int) -> np.ndarray:
 def select(
     offsets: np.ndarray, scores: np.ndarray, landmark_offsets: np.ndarray, height: int, width: int, ratio: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's outputs for one image of height x width -> boxes [N, 5] and landmarks [N, 5, 2] in the frame's pixels."""
+    """The network's outputs for one image of height x width -> boxes [N, 5] and landmarks [N, 5, 2]
+    in the frame's pixels.
+    """
     kept = np.flatnonzero(scores > MIN_SCORE)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     centres, sizes = np.split(priors_for(height, width)[kept], 2, axis=1)
@@ -109,7 +118,9 @@ def select(
 
 
 def suppress(boxes: np.ndarray) -> list[int]:
-    """Greedy non-maximum suppression of boxes [N, 4], best first: the rows that stay, as torchvision.ops.nms would say."""
+    """Greedy non-maximum suppression of boxes [N, 4], best first: the rows that stay, as
+    torchvision.ops.nms would say.
+    """
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     left, kept = np.arange(len(boxes)), []
     while len(left):

@@ -34,7 +34,9 @@ class MobileNetBody(nn.Module):
 
 
 class RetinaFace(nn.Module):
-    """Images [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark offsets [B, P, 10]."""
+    """Images [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark
+    offsets [B, P, 10].
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +60,9 @@ class RetinaFace(nn.Module):
 
 
 def load_network(weights: Path) -> RetinaFace:
-    """The network in evaluation mode, from a state dict without prefix. Raises CheckpointError listing what does not match."""
+    """The network in evaluation mode, from a state dict without prefix. Raises CheckpointError
+    listing what does not match.
+    """
     network = RetinaFace()
     try:
         network.load_state_dict(load_dict(weights))
@@ -68,7 +72,9 @@ def load_network(weights: Path) -> RetinaFace:
 
 
 def export_onnx(weights: Path, output: Path) -> None:
-    """Write the network with these weights as ONNX: `images` of any number and size to `offsets`, `scores`, `landmarks`."""
+    """Write the network with these weights as ONNX: `images` of any number and size to `offsets`,
+    `scores`, `landmarks`.
+    """
     any_size = torch.export.Dim.AUTO
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports each graph pass
     program = torch.onnx.export(

@@ -38,8 +38,9 @@ def voted_faces(counts: Sequence[int]) -> int:
 def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
     """Link the boxes [N, 5] of each frame, best score first, to tracks, in order of their first appearance.
 
-    Each box goes to the track whose latest box overlaps it most, if by an IoU of at least .5, else it founds a new one. IoUs are
-    those before the frame's own updates; a track takes one box a frame and drops later ones; tracks never expire.
+    Each box goes to the track whose latest box overlaps it most, if by an IoU of at least .5, else it founds a new one.
+    IoUs are those before the frame's own updates; a track takes one box a frame and drops later ones; tracks never
+    expire.
     """
     tracks: list[Track] = []
     for frame, current in enumerate(boxes):
@@ -60,8 +61,8 @@ def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
 def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> Tracking:
     """Vote on the number of faces and keep the longest tracks, as many as were voted (or as there are).
 
-    `detections` holds one [N, 5] array per frame, best score first, as the detector returns them; `max_faces` (inference: 2)
-    limits the tracks kept. Of equally long tracks the earlier comes first.
+    `detections` holds one [N, 5] array per frame, best score first, as the detector returns them; `max_faces`
+    (inference: 2) limits the tracks kept. Of equally long tracks the earlier comes first.
     """
     boxes = [tracking_boxes(frame) for frame in detections]
     counts = [len(frame) for frame in boxes]
@@ -71,7 +72,9 @@ def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) 
 
 
 def fill_track(track: Track, frames: int) -> Track:
-    """The track's nearest detection for each of `frames` frames, ties to the earlier one, at most one step on per frame."""
+    """The track's nearest detection for each of `frames` frames, ties to the earlier one, at most
+    one step on per frame.
+    """
     filled = []
     at = 0
     for frame in range(frames):

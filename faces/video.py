@@ -1,7 +1,8 @@
-"""Decoding by PyAV (ffmpeg's libraries), whose pixels equal OpenCV's on DFDC's H.264 (contract, section 0), a frame at a time.
+"""Decoding by PyAV (ffmpeg's libraries), whose pixels equal OpenCV's on DFDC's H.264 (contract, section 0), a frame at
+a time.
 
-Not by OpenCV itself: its version 5 shows interlaced video as black frames without a word, and ends at a damaged packet as if the
-video ended there.
+Not by OpenCV itself: its version 5 shows interlaced video as black frames without a word, and ends at a damaged packet
+as if the video ended there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -16,8 +17,8 @@ from av.stream import Disposition
 from common.errors import BadInputError
 from faces.containers import cut_off, in_fragments, is_container
 
-# A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo);
-# a stream that yields fewer than that broke off, unless its last frame is at the end: then the lost ones are in the middle.
+# A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo); a stream
+# that yields fewer than that broke off, unless its last frame is at the end: then the lost ones are in the middle.
 HIDDEN_FRAMES = 5
 # What a file may be, whatever its name says: no playlists, which name other files.
 OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,asf", "protocol_whitelist": "file"}
@@ -39,7 +40,8 @@ class UnsupportedError(BadInputError):
 
 
 class VideoInfo(NamedTuple):
-    """Number of frames as the container declares it (or as it has packets), upright height and width in pixels, frames per second.
+    """Number of frames as the container declares it (or as it has packets), upright height and width in pixels, frames
+    per second.
 
     `rotation` is by how many degrees, counterclockwise, the stored frames were turned to stand upright.
     """
@@ -68,10 +70,10 @@ def probe(path: Path) -> VideoInfo:
 def read_frames(path: Path, interval: int = 1, on_damage: OnDamage = lambda: None) -> Iterator[np.ndarray]:
     """Yield frames 0, interval, 2*interval, ... as upright BGR uint8 arrays of shape [height, width, 3].
 
-    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. (Damage that the
-    decoder conceals, as H.264's does inside a slice, goes unnoticed.) Raises
-    UnsupportedError, DecodeError or FileNotFoundError before the first frame if the file is no video or cut off, and after the
-    last one if the stream ended early or changed its size: whoever wrote frames by then must discard them.
+    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. (Damage
+    that the decoder conceals, as H.264's does inside a slice, goes unnoticed.) Raises UnsupportedError, DecodeError or
+    FileNotFoundError before the first frame if the file is no video or cut off, and after the last one if the stream
+    ended early or changed its size: whoever wrote frames by then must discard them.
     """
     with _open(path) as container:
         for number, frame in enumerate(_decode_all(path, container, on_damage)):
@@ -93,7 +95,8 @@ def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.nd
 
 
 def frame_times(path: Path) -> list[float]:
-    """When the frames are shown, in seconds from the first, in order, by the packets' timestamps; none where there are none.
+    """When the frames are shown, in seconds from the first, in order, by the packets' timestamps; none where there are
+    none.
 
     Raises UnsupportedError, DecodeError, FileNotFoundError.
     """
@@ -221,7 +224,9 @@ class _Declared(NamedTuple):
 
 
 def _declared(path: Path, stream: av.VideoStream) -> _Declared:
-    """What the container declares; what its packets say where that is no number of frames, as in Matroska, or but of some."""
+    """What the container declares; what its packets say where that is no number of frames, as in
+    Matroska, or but of some.
+    """
     rate = _rate(stream) or 1.0
     if stream.frames and not in_fragments(path):
         start = float((stream.start_time or 0) * stream.time_base)

@@ -37,11 +37,11 @@ class FaceCrops:
 
 
 class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
-    """Takes (position, sample) of the training order; gives the augmented crop, RGB uint8 [H, W, 3], its label, and the names of
-    unreadable crops.
+    """Takes (position, sample) of the training order; gives the augmented crop, RGB uint8 [H, W, 3], its label, and the
+    names of unreadable crops.
 
-    Augmentation depends on the config's seed and the position alone. An unreadable crop is replaced by the nearest readable one
-    of its track; BadInputError ends the training where there is none.
+    Augmentation depends on the config's seed and the position alone. An unreadable crop is replaced by the nearest
+    readable one of its track; BadInputError ends the training where there is none.
     """
 
     def __init__(self, config: ImageConfig) -> None:
@@ -65,7 +65,9 @@ class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
 
 
 class ValidationCrops(Dataset[tuple[Tensor, int] | None]):
-    """Whole crops at the input size, RGB uint8 [H, W, 3], and their index; None, named in the log, for an unreadable one."""
+    """Whole crops at the input size, RGB uint8 [H, W, 3], and their index; None, named in the log,
+    for an unreadable one.
+    """
 
     def __init__(self, config: ImageConfig, list_file: Path) -> None:
         self.crops = FaceCrops(Path(config.val_root), list_file)

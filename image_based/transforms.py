@@ -1,7 +1,8 @@
-"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion blur.
+"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion
+blur.
 
-`augmentation: strong` goes on with what the contract lacks, in order: turn and stretch, colour, down and up again, blur, noise,
-JPEG, a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
+`augmentation: strong` goes on with what the contract lacks, in order: turn and stretch, colour, down and up again,
+blur, noise, JPEG, a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,9 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     """BGR uint8 [h, w, 3] of any size -> RGB uint8 [input_size, input_size, 3]."""
     x, y, side = random_square(*crop.shape[:2], config.min_scale, random)
     size = (config.input_size, config.input_size)
-    image = random_look(random).apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
+    image = random_look(random).apply(
+        cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR)
+    )
     for chance, change in AFTER_LOOK[config.augmentation]:
         if random.random() < chance:
             image = change(image, random)

@@ -62,8 +62,13 @@ def main() -> int:
     networks = load_networks(members, options.models, pick_device(options.device), "fp32")
     scores = score_crops(networks, FaceTracks(options.faces, options.list))
     paths = next(iter(scores.values()))
-    final = {path: combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final for path in paths}
-    write_table(options.output, [("filename", "label"), *((path, f"{score.value:.8f}") for path, score in final.items())])
+    final = {
+        path: combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final
+        for path in paths
+    }
+    write_table(
+        options.output, [("filename", "label"), *((path, f"{score.value:.8f}") for path, score in final.items())]
+    )
     print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")
     return 0
 

@@ -1,11 +1,12 @@
-"""How good a submission is: measures with 95 % intervals, over all videos, by status and by subset; calibration; pictures.
+"""How good a submission is: measures with 95 % intervals, over all videos, by status and by subset; calibration;
+pictures.
 
-Reads  submission.csv (`filename,label`), the statuses in submission.jsonl beside it if it is there, and the truth: a metadata.json
-       of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
+Reads  submission.csv (`filename,label`), the statuses in submission.jsonl beside it if it is there, and the truth: a
+       metadata.json of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
 Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with --fit a calibration
 
-Intervals come from drawing originals, each with its fakes, with replacement: they are not independent. Nor are videos of one
-person, whom the truth does not name: with several originals a person the intervals are too narrow.
+Intervals come from drawing originals, each with its fakes, with replacement: they are not independent. Nor are videos
+of one person, whom the truth does not name: with several originals a person the intervals are too narrow.
 
     python -m inference.evaluate submission.csv metadata.json
     python -m inference.evaluate half1.csv labels.csv --fit calibration.json
@@ -62,7 +63,9 @@ def read_truth(path: Path) -> dict[str, Truth]:
         return {row["filename"]: Truth(LABELS[row["label"]], row.get("original") or row["filename"], row.get("subset") or "")
                 for row in rows}  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}") from error
+        raise BadInputError(
+            f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}"
+        ) from error
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -81,7 +84,9 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
-    """The videos of which the truth is known, and how many of the submission's are not. Raises BadInputError if none is."""
+    """The videos of which the truth is known, and how many of the submission's are not. Raises
+    BadInputError if none is.
+    """
     scores = read_scores(submission)
     known = [name for name in scores if name in truth]
     if not known:
@@ -90,7 +95,10 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
     statuses = {row["filename"]: row["status"] for row in rows}
     told = [truth[name] for name in known]
-    parts = {"status": np.array([statuses.get(name, "") for name in known]), "subset": np.array([one.subset for one in told])}
+    parts = {
+        "status": np.array([statuses.get(name, "") for name in known]),
+        "subset": np.array([one.subset for one in told]),
+    }
     values = np.array([one.label for one in told]), np.array([scores[name] for name in known])
     return Videos(*values, np.array([one.original for one in told]), parts), len(scores) - len(known)
 
@@ -103,7 +111,10 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict]:
     for kind, values in videos.parts.items():
         for value in sorted(set(values) - {""}):
             part = values == value
-            report[f"{kind} {value}"] = {"videos": int(part.sum()), **measures(videos.labels[part], videos.scores[part])}
+            report[f"{kind} {value}"] = {
+                "videos": int(part.sum()),
+                **measures(videos.labels[part], videos.scores[part]),
+            }
     return report
 
 
@@ -148,12 +159,18 @@ def main() -> int:
     """Read, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("submission", type=Path, metavar="CSV")
-    parser.add_argument("truth", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label[,original][,subset]")
+    parser.add_argument(
+        "truth", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label[,original][,subset]"
+    )
     parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation")
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     calibration = parser.add_mutually_exclusive_group()
-    calibration.add_argument("--fit", type=Path, metavar="JSON", help="write the calibration that fits these videos best")
-    calibration.add_argument("--apply", type=Path, metavar="JSON", help="measure scores after a calibration fitted on others")
+    calibration.add_argument(
+        "--fit", type=Path, metavar="JSON", help="write the calibration that fits these videos best"
+    )
+    calibration.add_argument(
+        "--apply", type=Path, metavar="JSON", help="measure scores after a calibration fitted on others"
+    )
     options = parser.parse_args()
     videos, unknown = join(options.submission, read_truth(options.truth))
     if options.fit:

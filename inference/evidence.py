@@ -1,7 +1,8 @@
 """What a video's score rests on, for a person who must defend it: `--evidence DIR` writes a JSON and a page a video.
 
-DIR/<filename>.json   the input and its sha256, what was sampled, each face's boxes and times, each member's probabilities by group
-                      of five frames with the rules that put them together, what was not analysed, provenance
+DIR/<filename>.json   the input and its sha256, what was sampled, each face's boxes and times, each member's
+                      probabilities by group of five frames with the rules that put them together, what was not
+                      analysed, provenance
 DIR/<filename>.html   the same as one self-contained page (inference.pages)
 DIR/index.html        all videos of a run
 """
@@ -25,8 +26,12 @@ PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headle
 
 
 @lru_cache
-def provenance(members: tuple[tuple[str, Member], ...], models: Path, weights: Path, device: str, precision: str) -> Facts:
-    """What scored: software versions, device, precision, and the sha256 of the detector, of each checkpoint and its config."""
+def provenance(
+    members: tuple[tuple[str, Member], ...], models: Path, weights: Path, device: str, precision: str
+) -> Facts:
+    """What scored: software versions, device, precision, and the sha256 of the detector, of each
+    checkpoint and its config.
+    """
     files = {
         name: {
             "checkpoint": str(models / member.file),
@@ -52,7 +57,13 @@ def input_facts(row: Row, path: Path) -> Facts:
     """The evidence of any video; of one that could not be read, all of it."""
     state = state_of(path)
     source = {"path": str(path), "bytes": state[1] if state else None, "sha256": readable_sha256(path)}
-    return {"filename": row["filename"], "status": row["status"], "reason": row["reason"], "label": row["label"], "input": source}
+    return {
+        "filename": row["filename"],
+        "status": row["status"],
+        "reason": row["reason"],
+        "label": row["label"],
+        "input": source,
+    }
 
 
 def readable_sha256(path: Path) -> str | None:
@@ -103,7 +114,12 @@ def facts_of(
 def track_facts(face: Face, sampled: Sampled) -> Facts:
     """A face's crop side in pixels and its detections: sampled frame, time, box (x1, y1, x2, y2), score."""
     detections = [
-        {"frame": found.frame, "time": round(sampled.times[found.frame], 3), "box": found.box, "score": round(found.score, 4)}
+        {
+            "frame": found.frame,
+            "time": round(sampled.times[found.frame], 3),
+            "box": found.box,
+            "score": round(found.score, 4),
+        }
         for found in face.track
     ]
     return {"crop_side": face.squares[0].size, "detections": detections}
@@ -116,7 +132,10 @@ def member_facts(member: Member, score: Score, sampled: Sampled, share: float) -
     for part in score.parts:
         faces.append({"score": part.value, "rule": part.rule})
         if member.branch == "image":
-            times = [[round(sampled.times[frame], 3) for frame in frames[at : at + GROUP]] for at in range(0, len(frames), GROUP)]
+            times = [
+                [round(sampled.times[frame], 3) for frame in frames[at : at + GROUP]]
+                for at in range(0, len(frames), GROUP)
+            ]
             faces[-1]["groups"] = [{"score": group.value, "times": times[at]} for at, group in enumerate(part.parts)]
     return {
         "score": score.value,
@@ -142,7 +161,9 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(f"{seen}; the {len(sampled.faces)} seen longest were scored, and {others}.")
     for number, face in enumerate(sampled.faces, start=1):
         if absent := sampled.frames - len(face.track):
-            said.append(f"Face {number} was not detected in {absent} of the frames; its nearest detection stands in there.")
+            said.append(
+                f"Face {number} was not detected in {absent} of the frames; its nearest detection stands in there."
+            )
     if sampled.damaged:
         said.append(f"{sampled.damaged} damaged packets could not be decoded.")
     if row.get("left_out"):
@@ -150,5 +171,7 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
             f"Members without a checkpoint were left out: {', '.join(row['left_out'])}; the others' weights were scaled up."
         )
     if not sampled.faces:
-        said.append(f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video.")
+        said.append(
+            f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video."
+        )
     return [*said, "The sound, the background, and whatever lies outside the face crops were not looked at."]

@@ -30,7 +30,9 @@ def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Modu
 
     Raises ValueError if a batch norm follows something else: it would have to stay, and no network here has such a one.
     """
-    source: dict[int, tuple[nn.Module, Tensor]] = {}  # a tensor's id to its maker; the tensor is kept so that the id stays its own
+    source: dict[
+        int, tuple[nn.Module, Tensor]
+    ] = {}  # a tensor's id to its maker; the tensor is kept so that the id stays its own
     pairs = []
 
     def made(convolution: nn.Module, _: tuple[Tensor], output: Tensor) -> None:

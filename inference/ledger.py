@@ -1,4 +1,5 @@
-"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the videos at work.
+"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the videos
+at work.
 
 The first line holds what the scores depend on; a ledger that was begun with something else is not gone on with.
 """
@@ -33,7 +34,9 @@ class Ledger:
         if lines and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
-        self.rows: dict[str, tuple[object, Row]] = {line["row"]["filename"]: (line["source"], line["row"]) for line in lines}
+        self.rows: dict[str, tuple[object, Row]] = {
+            line["row"]["filename"]: (line["source"], line["row"]) for line in lines
+        }
         self.added: list[Row] = []
         if begun != settings:
             self.path.unlink(missing_ok=True)

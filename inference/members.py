@@ -1,8 +1,11 @@
-"""The eleven members of the ensemble: one row each (contract, section 3); and the two whose weights come with the repository.
+"""The eleven members of the ensemble: one row each (contract, section 3); and the two whose weights come with the
+repository.
 
-python -m inference.members                which checkpoints are present, their step and sha256
-python -m inference.members --check        loads each strictly and scores a built-in input with it; where the score of a checkpoint
-                                           of that sha256 is recorded it must come again: outputs that an upgrade changes are caught
+python -m inference.members                which checkpoints are present, their step and sha256 python -m
+inference.members --check        loads each strictly and scores a built-in input with it; where the score of a
+checkpoint
+                                           of that sha256 is recorded it must come again: outputs that an upgrade
+                                           changes are caught
 python -m inference.members --record       as --check, and records the scores
 python -m inference.members --markdown     the table of inference/README.md
 """
@@ -47,10 +50,11 @@ KINETICS = (
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint `file` of network `arch`, trained by `trained_by`, its input in pixels, colours, mean and std, its weight.
+    """A checkpoint `file` of network `arch`, trained by `trained_by`, its input in pixels, colours, mean and std, its
+    weight.
 
-    `flip`: the logits of the image and its mirror are averaged; `squeeze`: sure scores are pulled toward .5; `share`: how much of
-    the side of the contract's crops it sees.
+    `flip`: the logits of the image and its mirror are averaged; `squeeze`: sure scores are pulled toward .5; `share`:
+    how much of the side of the contract's crops it sees.
     """
 
     branch: str
@@ -75,21 +79,56 @@ V, B = "video_based/configs", "image_based/configs"
 MEMBERS = {
     "sf1": Member("video", "sf_bc_jc_44000.pth.tar", f"{V}/config.yaml", "slowfast50", 256, "rgb", KINETICS, 10),
     "sf2": Member("video", "sf_32000.pth.tar", f"{V}/config_noaug.yaml", "slowfast50", 256, "rgb", KINETICS, 8),
-    "sf3": Member("video", "sf_16x8_bc_jc_44000.pth.tar", f"{V}/config_16x8.yaml", "slowfast50", 256, "rgb", KINETICS, 4),
-    "sf4": Member("video", "sf_trainval_52000.pth.tar", f"{V}/config_alldata.yaml", "slowfast50", 256, "rgb", KINETICS, 8),
-    "xcp": Member("image", "xcep_bgr_58000.pth.tar", f"{B}/xcep/config.yaml", "xception", 299, "bgr", HALF, 10, flip=True),
-    "b3": Member("image", "b3_rgb_50000.pth.tar", f"{B}/b3/config.yaml", "efficientnet-b3", 299, "rgb", IMAGENET, 6, squeeze=True),
-    "res34": Member(
-        "image", "res34_rgb_23000.pth.tar", f"{B}/r34/config.yaml", "resnet34", 256, "rgb", IMAGENET, 4, flip=True, squeeze=True
+    "sf3": Member(
+        "video", "sf_16x8_bc_jc_44000.pth.tar", f"{V}/config_16x8.yaml", "slowfast50", 256, "rgb", KINETICS, 4
     ),
-    "b1": Member("image", "b1_rgb_58000.pth.tar", f"{B}/b1/config.yaml", "efficientnet-b1", 299, "rgb", IMAGENET, 10, flip=True),
+    "sf4": Member(
+        "video", "sf_trainval_52000.pth.tar", f"{V}/config_alldata.yaml", "slowfast50", 256, "rgb", KINETICS, 8
+    ),
+    "xcp": Member(
+        "image", "xcep_bgr_58000.pth.tar", f"{B}/xcep/config.yaml", "xception", 299, "bgr", HALF, 10, flip=True
+    ),
+    "b3": Member(
+        "image", "b3_rgb_50000.pth.tar", f"{B}/b3/config.yaml", "efficientnet-b3", 299, "rgb", IMAGENET, 6, squeeze=True
+    ),
+    "res34": Member(
+        "image",
+        "res34_rgb_23000.pth.tar",
+        f"{B}/r34/config.yaml",
+        "resnet34",
+        256,
+        "rgb",
+        IMAGENET,
+        4,
+        flip=True,
+        squeeze=True,
+    ),
+    "b1": Member(
+        "image", "b1_rgb_58000.pth.tar", f"{B}/b1/config.yaml", "efficientnet-b1", 299, "rgb", IMAGENET, 10, flip=True
+    ),
     "b1long": Member(
-        "image", "b1_rgb_long_alldata_66000.pth.tar", f"{B}/b1/config_long_alldata.yaml", "efficientnet-b1", 299, "rgb", IMAGENET, 8
+        "image",
+        "b1_rgb_long_alldata_66000.pth.tar",
+        f"{B}/b1/config_long_alldata.yaml",
+        "efficientnet-b1",
+        299,
+        "rgb",
+        IMAGENET,
+        8,
     ),
     "b1short": Member(
-        "image", "b1_rgb_alldata_58000.pth.tar", f"{B}/b1/config_alldata.yaml", "efficientnet-b1", 299, "rgb", IMAGENET, 8
+        "image",
+        "b1_rgb_alldata_58000.pth.tar",
+        f"{B}/b1/config_alldata.yaml",
+        "efficientnet-b1",
+        299,
+        "rgb",
+        IMAGENET,
+        8,
     ),
-    "b0": Member("image", "b0_rgb_58000.pth.tar", f"{B}/b0/config.yaml", "efficientnet-b0", 299, "rgb", IMAGENET, 7, flip=True),
+    "b0": Member(
+        "image", "b0_rgb_58000.pth.tar", f"{B}/b0/config.yaml", "efficientnet-b0", 299, "rgb", IMAGENET, 7, flip=True
+    ),
 }
 
 
@@ -131,10 +170,11 @@ class Choice(NamedTuple):
 
 
 def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list, in the table's order; None: all eleven, or, where none of them is there, the shipped.
+    """The members of a comma-separated list, in the table's order; None: all eleven, or, where none of them is there,
+    the shipped.
 
-    Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its source, unless
-    some may be missing and some are there.
+    Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its
+    source, unless some may be missing and some are there.
     """
     wanted = default_members(models) if names is None else [name.strip() for name in names.split(",")]
     unknown = [name for name in wanted if name not in KNOWN]
@@ -222,7 +262,10 @@ def compare(odds: float, digest: str, recorded: dict[str, float]) -> str:
 
 def markdown_table() -> str:
     """The members as rows of a Markdown table."""
-    lines = ["| member | checkpoint | trained by | network | input | colours | flip | squeeze | final weight |", "|---" * 9 + "|"]
+    lines = [
+        "| member | checkpoint | trained by | network | input | colours | flip | squeeze | final weight |",
+        "|---" * 9 + "|",
+    ]
     final = shares(MEMBERS)
     for name, member in MEMBERS.items():
         marks = ["yes" if mark else "" for mark in (member.flip, member.squeeze)]

@@ -24,7 +24,9 @@ SHOWN = 5
 
 
 def files_of_parts(output: Path, suffix: str) -> dict[Path, int]:
-    """The files of a submission's parts with this ending, and of how many shards each is. Not those of `<stem>-more.csv`."""
+    """The files of a submission's parts with this ending, and of how many shards each is. Not those
+    of `<stem>-more.csv`.
+    """
     pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)" + re.escape(suffix))
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
@@ -46,7 +48,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--list", type=Path, metavar="CSV", help="as given to the shards")
-    parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="as given to the shards")
+    parser.add_argument(
+        "--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="as given to the shards"
+    )
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="as given to the shards: write its index.html")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
@@ -54,7 +58,9 @@ def main() -> int:
     names = list(find_videos(options.inputs, options.list, options.videos))
     if missing := [name for name in names if name not in parts]:
         some = ", ".join(missing[:SHOWN])
-        raise BadInputError(f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again")
+        raise BadInputError(
+            f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again"
+        )
     rows = [parts[name] for name in names]
     write_submission(options.output, rows)
     if options.evidence:

@@ -1,8 +1,8 @@
 """The members on a device: faces of one or several videos in, each video's score of each member out.
 
-All frames, faces and mirrored images go through a network together, as many at a time as LIMITS says; where memory does not suffice
-the batch is halved, for that network and from then on, and this is said. On a CPU videos are kept apart, so that a video's score
-does not depend, in its last bits, on its neighbours.
+All frames, faces and mirrored images go through a network together, as many at a time as LIMITS says; where memory does
+not suffice the batch is halved, for that network and from then on, and this is said. On a CPU videos are kept apart, so
+that a video's score does not depend, in its last bits, on its neighbours.
 """
 
 import sys
@@ -26,7 +26,8 @@ from training.inputs import memory_format, to_input
 # tf32: float32 whose products an NVIDIA GPU rounds to ten bits; elsewhere the same as fp32.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
-# Images (as many again mirrored) and clips that go through a network at once. On a CPU more are slower: they leave its caches.
+# Images (as many again mirrored) and clips that go through a network at once. On a CPU more are slower: they leave its
+# caches.
 LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
 
 
@@ -46,13 +47,17 @@ class Networks:
         self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
 
     def scores(self, videos: Sequence[Sequence[Face]]) -> list[dict[str, Score]]:
-        """Each video's score of each member, from its faces. Raises BadInputError rather than return a non-finite one."""
+        """Each video's score of each member, from its faces. Raises BadInputError rather than
+        return a non-finite one.
+        """
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
             logits = self.logits(name, [face.crops[member.kind] for faces in videos for face in faces])
             if not all(np.isfinite(face).all() for face in logits):
-                raise BadInputError(f"member {name} ({member.file}) gives scores that are not finite at {self.precision}")
+                raise BadInputError(
+                    f"member {name} ({member.file}) gives scores that are not finite at {self.precision}"
+                )
             left = iter(logits)
             for scores, faces in zip(found, videos, strict=True):
                 scores[name] = self.score(member, [next(left) for _ in faces])
@@ -61,7 +66,11 @@ class Networks:
 
     def score(self, member: Member, logits: list[np.ndarray]) -> Score:
         """A member's score of a video from its faces' logits."""
-        return image_score(logits, member.squeeze) if member.branch == "image" else video_score([face[0] for face in logits])
+        return (
+            image_score(logits, member.squeeze)
+            if member.branch == "image"
+            else video_score([face[0] for face in logits])
+        )
 
     def logits(self, name: str, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For each face its crops' logits [N, 2], or its clip's [1, 2], from its crops [N, side, side, 3]."""
@@ -81,7 +90,9 @@ class Networks:
         return found
 
     def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], Tensor]) -> np.ndarray:
-        """`work` on parts of at most the member's limit, put together; the limit is halved when memory does not suffice."""
+        """`work` on parts of at most the member's limit, put together; the limit is halved when
+        memory does not suffice.
+        """
         outputs, start = [np.empty((0, 2), np.float32)], 0
         while start < len(items):
             part = items[start : start + self.limits[name]]
@@ -91,16 +102,22 @@ class Networks:
                 if not out_of_memory(error):
                     raise
                 if len(part) == 1:
-                    raise BadInputError(f"no memory for member {name}, one of {items.shape[1:]} at a time: {error}") from error
+                    raise BadInputError(
+                        f"no memory for member {name}, one of {items.shape[1:]} at a time: {error}"
+                    ) from error
                 self.limits[name] = len(part) // 2
-                tqdm.write(f"predict: out of memory: {name} goes on with {self.limits[name]} at a time", file=sys.stderr)
+                tqdm.write(
+                    f"predict: out of memory: {name} goes on with {self.limits[name]} at a time", file=sys.stderr
+                )
             else:
                 start += len(part)
         return np.concatenate(outputs)
 
     @torch.inference_mode()
     def image_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> Tensor:
-        """Crops [N, side, side, 3] -> logits [N, 2], averaged with those of the mirrored images where the member flips."""
+        """Crops [N, side, side, 3] -> logits [N, 2], averaged with those of the mirrored images
+        where the member flips.
+        """
         images = self.inputs(member, crops)
         output = self.run(network, torch.cat([images, images.flip(-1)]) if member.flip else images)
         return (output[: len(crops)] + output[len(crops) :]) / 2 if member.flip else output

@@ -38,7 +38,10 @@ VERDICTS = (
     (0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
 )
 PAGES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 
 
@@ -89,7 +92,9 @@ def timeline(facts: Facts) -> list[dict[str, Any]]:
 
 
 def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, Kind], sampled: Sampled) -> list[list[dict[str, Any]]]:
-    """For each face up to STRIP crops with time and score, the most suspicious first; without image members, spread over time."""
+    """For each face up to STRIP crops with time and score, the most suspicious first; without image
+    members, spread over time.
+    """
     found = []
     for number, face in enumerate(faces):
         if "image" in kinds:

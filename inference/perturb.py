@@ -1,6 +1,7 @@
 """What happens to videos on their way through the web, as recodings: what `inference.robustness` scores.
 
-Everything is written as H.264 (libx264, preset veryfast); what is not about compression at crf 18, where nothing is seen of it.
+Everything is written as H.264 (libx264, preset veryfast); what is not about compression at crf 18, where nothing is
+seen of it.
 """
 
 import zlib
@@ -23,7 +24,9 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of a frame [
 
 
 class Perturbation(NamedTuple):
-    """How frames are changed, the crf of the encoding, how many a second are kept (None: all), the crf of an encoding before."""
+    """How frames are changed, the crf of the encoding, how many a second are kept (None: all), the
+    crf of an encoding before.
+    """
 
     change: Change
     crf: int = CLEAN
@@ -114,7 +117,11 @@ def encode(source: Path, target: Path, perturbation: Perturbation, random: np.ra
     rate = probe(source).fps or 30.0
     kept_rate = min(rate, perturbation.fps or rate)
     share = kept_rate / rate
-    kept = (frame for at, frame in enumerate(read_frames(source)) if floor(at * share + 1e-9) > floor((at - 1) * share + 1e-9))
+    kept = (
+        frame
+        for at, frame in enumerate(read_frames(source))
+        if floor(at * share + 1e-9) > floor((at - 1) * share + 1e-9)
+    )
     count = 0
     with av.open(str(target), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(kept_rate).limit_denominator(1001))

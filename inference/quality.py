@@ -1,4 +1,5 @@
-"""How good scores are: the measures of `inference.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure functions.
+"""How good scores are: the measures of `inference.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure
+functions.
 
 A measure that its videos do not define (the area under the curve of one class, for example) is NaN.
 """
@@ -36,8 +37,8 @@ def logit(scores: np.ndarray) -> np.ndarray:
 
 
 def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
-    """Platt's method: the temperature and shift of least log loss. Raises ValueError unless both classes are there, or where
-    higher scores do not go with FAKE."""
+    """Platt's method: the temperature and shift of least log loss. Raises ValueError unless both classes are there, or
+    where higher scores do not go with FAKE."""
     fit = LogisticRegression(C=math.inf).fit(logit(scores)[:, None], labels)
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:
@@ -46,7 +47,8 @@ def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
 
 
 def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray]) -> float:
-    """The temperature for the log odds of several scores of the same videos with which their mean has the least log loss.
+    """The temperature for the log odds of several scores of the same videos with which their mean has the least log
+    loss.
 
     Between .2 and 2, in hundredths: below 1 where the mean is not sure enough.
     """
@@ -60,7 +62,9 @@ def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray]) -> float:
 
 def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """All measures. Log losses are the contest's (clipped at 1e-15)."""
-    losses = summarise({str(at): VideoScore(*pair) for at, pair in enumerate(zip(labels.tolist(), scores.tolist(), strict=True))})
+    losses = summarise(
+        {str(at): VideoScore(*pair) for at, pair in enumerate(zip(labels.tolist(), scores.tolist(), strict=True))}
+    )
     both = len(set(labels.tolist())) == 2
     found = {
         "log_loss": losses["video_logloss"],
@@ -77,7 +81,9 @@ def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Where as large a share of REAL is taken for FAKE as the other way round, between the thresholds that there are."""
+    """Where as large a share of REAL is taken for FAKE as the other way round, between the
+    thresholds that there are.
+    """
     false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
     gap = (1 - true) - false  # falls from 1 to -1
     after = int(np.argmax(gap <= 0))

@@ -1,11 +1,12 @@
 """How a score holds when the video is recoded, made smaller, darker, filmed off a screen (inference.perturb).
 
 Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as inference.evaluate does
-Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a perturbation) and .png, and the scores of all in
+Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a perturbation) and .png, and the scores
+of all in
        robustness/submission.csv and .jsonl, as `<perturbation>/<video>`
 
-A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift of REAL and
-of FAKE, the AUC of those that score on both sides, the other statuses. Killed and run again, it goes on.
+A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift
+of REAL and of FAKE, the AUC of those that score on both sides, the other statuses. Killed and run again, it goes on.
 
     python -m inference.robustness videos/*.mp4 --labels metadata.json --members b0
 """
@@ -29,15 +30,28 @@ from inference.predict import patience, score_all, scoring_parser
 from inference.rows import Row
 
 ORIGINAL = "original"
-COLUMNS = ("perturbation", "videos", "scored", "mean_shift", "largest_shift", "shift_REAL", "shift_FAKE", "auc", "statuses")
+COLUMNS = (
+    "perturbation",
+    "videos",
+    "scored",
+    "mean_shift",
+    "largest_shift",
+    "shift_REAL",
+    "shift_FAKE",
+    "auc",
+    "statuses",
+)
 
 
 def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str, Path]:
-    """Every perturbation of every video, by `<perturbation>/<name>`, and the originals; what is there of the same file is kept.
+    """Every perturbation of every video, by `<perturbation>/<name>`, and the originals; what is there of the same file
+    is kept.
 
     A video that cannot be read has its original only.
     """
-    targets = {f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos}
+    targets = {
+        f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos
+    }
     sources = {name: state_of(path) for name, path in videos.items()}
     ledger = Ledger(folder / "recodings", {})  # of which file each is
     jobs = {
@@ -46,7 +60,10 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
         if not target.is_file() or not ledger.row(key, sources[name])
     }
     failed = set()
-    with Workers(min(workers, len(jobs))) as pool, progress(total=len(jobs), desc="recode", unit="video", disable=not jobs) as bar:
+    with (
+        Workers(min(workers, len(jobs))) as pool,
+        progress(total=len(jobs), desc="recode", unit="video", disable=not jobs) as bar,
+    ):
         for key, outcome in pool.run(recode, jobs, {key: patience(video) for key, (video, _, _) in jobs.items()}):
             if isinstance(outcome, Exception):
                 failed.add(key)
@@ -62,9 +79,13 @@ def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str
     """The table's row of a perturbation; what is not defined is empty."""
     mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
     scored = {name: row["label"] for name, row in mine.items() if row["status"] == "ok"}
-    before = {name: rows[f"{ORIGINAL}/{name}"]["label"] for name in scored if rows[f"{ORIGINAL}/{name}"]["status"] == "ok"}
+    before = {
+        name: rows[f"{ORIGINAL}/{name}"]["label"] for name in scored if rows[f"{ORIGINAL}/{name}"]["status"] == "ok"
+    }
     shifts = {name: scored[name] - label for name, label in before.items()}
-    by_label = [[shift for name, shift in shifts.items() if name in truth and truth[name].label == label] for label in (0, 1)]
+    by_label = [
+        [shift for name, shift in shifts.items() if name in truth and truth[name].label == label] for label in (0, 1)
+    ]
     known = [(truth[name].label, scored[name]) for name in before if name in truth]
     both = len({label for label, _ in known}) == 2
     statuses = Counter(row["status"] for row in mine.values() if row["status"] != "ok")
@@ -103,7 +124,9 @@ def draw(path: Path, rows: dict[str, Row], names: list[str], kinds: list[str]) -
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = scoring_parser(__doc__)
-    parser.add_argument("--labels", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label; without it no AUC")
+    parser.add_argument(
+        "--labels", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label; without it no AUC"
+    )
     parser.add_argument("--output", type=Path, default=Path("robustness"), metavar="DIR", help="default: robustness")
     return parser.parse_args()
 
@@ -124,7 +147,9 @@ def main() -> int:
     for line in found:
         print("".join(f"{value!s:<14}" for value in line).rstrip())
     unscored = [name for name in names if rows[f"{ORIGINAL}/{name}"]["status"] != "ok"]
-    print(f"robustness: {len(names)} videos, {len(unscored)} of them without a score, {len(PERTURBATIONS)} perturbations; {folder}")
+    print(
+        f"robustness: {len(names)} videos, {len(unscored)} of them without a score, {len(PERTURBATIONS)} perturbations; {folder}"
+    )
     return 1 if unscored else 0
 
 

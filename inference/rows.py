@@ -50,7 +50,9 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
     return row(name, "ok", result.final.rule, sampled.frames, values, sampled.seconds) | facts
 
 
-def row(name: str, status: str, reason: str, frames: int, members: Mapping[str, float | None], seconds: Mapping[str, float]) -> Row:
+def row(
+    name: str, status: str, reason: str, frames: int, members: Mapping[str, float | None], seconds: Mapping[str, float]
+) -> Row:
     """A row without a score: its label is .5."""
     return {
         "filename": name,

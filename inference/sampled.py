@@ -1,7 +1,8 @@
-"""What a worker process does with one video: decode the sampled frames, detect, track, and cut the crops that the members need.
+"""What a worker process does with one video: decode the sampled frames, detect, track, and cut the crops that the
+members need.
 
-It imports no PyTorch, so a worker starts in .3 s and 100 MB. Faces are found on the CPU whatever the networks run on: 16 cores find
-them faster than a GPU scores them, and the crops are the same on every machine.
+It imports no PyTorch, so a worker starts in .3 s and 100 MB. Faces are found on the CPU whatever the networks run on:
+16 cores find them faster than a GPU scores them, and the crops are the same on every machine.
 """
 
 import time
@@ -29,8 +30,8 @@ KEPT_BYTES = 256 << 20
 
 
 class Kind(NamedTuple):
-    """Crops as a member sees them: its branch, whose frames are meant, their side in pixels, and the middle share of the square
-    around the face that they show, 1 for all of it."""
+    """Crops as a member sees them: its branch, whose frames are meant, their side in pixels, and the middle share of
+    the square around the face that they show, 1 for all of it."""
 
     branch: str
     side: int
@@ -39,7 +40,9 @@ class Kind(NamedTuple):
 
 @dataclass
 class Face:
-    """A tracked face: its detections and squares by sampled frame, and its RGB crops uint8 [N, side, side, 3] by kind."""
+    """A tracked face: its detections and squares by sampled frame, and its RGB crops uint8 [N,
+    side, side, 3] by kind.
+    """
 
     track: Track
     squares: list[Square]
@@ -50,8 +53,9 @@ class Face:
 class Sampled:
     """What was found in a video.
 
-    `seconds` are a core's; `times` are those of the sampled frames, `times_from` says whether timestamps or the rate gave them;
-    `other_detections` are boxes of faces that are not among `faces`; `poster` is the frame that first shows the first face.
+    `seconds` are a core's; `times` are those of the sampled frames, `times_from` says whether timestamps or the rate
+    gave them; `other_detections` are boxes of faces that are not among `faces`; `poster` is the frame that first shows
+    the first face.
     """
 
     info: VideoInfo
@@ -70,13 +74,15 @@ class Sampled:
 
 
 def frames_of(branch: str, frames: int) -> list[int]:
-    """Which of the sampled frames a branch sees (contract, section 3): all, or whole groups of five spread over the video."""
+    """Which of the sampled frames a branch sees (contract, section 3): all, or whole groups of five
+    spread over the video.
+    """
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
 def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
-    """Find the faces of a video in at most `wanted` frames and cut their crops, on so many cores; with `evidence` also read
-    timestamps and a poster.
+    """Find the faces of a video in at most `wanted` frames and cut their crops, on so many cores; with `evidence` also
+    read timestamps and a poster.
 
     Raises what `common.stage.FAILURES` names: UnsupportedError, DecodeError, FileNotFoundError among them.
     """
@@ -116,7 +122,9 @@ def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int
 
 
 def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> dict[str, Any]:
-    """`times`, `duration` and `times_from` of a video with these timestamps of all its frames, or with too few of them."""
+    """`times`, `duration` and `times_from` of a video with these timestamps of all its frames, or
+    with too few of them.
+    """
     frame = 1 / info.fps if info.fps else 0.0
     if len(stamps) > (frames - 1) * interval:
         return {"times": stamps[::interval][:frames], "duration": stamps[-1] + frame, "times_from": "timestamps"}
@@ -130,10 +138,13 @@ def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:
     places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch in branches}
     seen = set().union(*places.values())
     faces.crops = {
-        source: needed for source, crops in faces.crops.items() if (needed := [crop for crop in crops if crop.frame in seen])
+        source: needed
+        for source, crops in faces.crops.items()
+        if (needed := [crop for crop in crops if crop.frame in seen])
     }
     found = [
-        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds} for _ in faces.squares
+        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds}
+        for _ in faces.squares
     ]
     for pixels in crop_pixels(faces):
         for crop, image in pixels:

@@ -60,7 +60,9 @@ def fake_probability(logits: np.ndarray) -> np.ndarray:
 
 
 def group_probabilities(logits: np.ndarray) -> list[float]:
-    """Logits [N, 2] of an image model's frames -> the probability of each group of five: mean of the logits, then softmax."""
+    """Logits [N, 2] of an image model's frames -> the probability of each group of five: mean of
+    the logits, then softmax.
+    """
     groups = logits[: len(logits) // GROUP * GROUP].reshape(-1, GROUP, 2)
     return fake_probability(groups.mean(axis=1)).tolist()
 
@@ -81,7 +83,9 @@ def group_score(groups: Sequence[float]) -> Score:
 
 
 def face_score(faces: Sequence[float]) -> Score:
-    """One video from its faces: the most suspicious where one is sure or all lean to fake, the least where all lean to real."""
+    """One video from its faces: the most suspicious where one is sure or all lean to fake, the
+    least where all lean to real.
+    """
     if not faces:
         return Score(None, "no face")
     if max(faces) > 0.9:
@@ -114,7 +118,9 @@ def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
 def _image_face(logits: np.ndarray) -> Score:
     """A face's score from the logits [N, 2] of its frames, with its groups as parts."""
     groups = group_probabilities(logits)
-    return group_score(groups)._replace(parts=tuple(Score(group, "softmax of five frames' mean logits") for group in groups))
+    return group_score(groups)._replace(
+        parts=tuple(Score(group, "softmax of five frames' mean logits") for group in groups)
+    )
 
 
 def video_score(faces: Sequence[np.ndarray]) -> Score:

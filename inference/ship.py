@@ -1,8 +1,10 @@
-"""Make small, calibrated checkpoints of the shipped members from those of their trainings: no optimizer, half precision.
+"""Make small, calibrated checkpoints of the shipped members from those of their trainings: no optimizer, half
+precision.
 
-The temperature and the shift that fit each one's scores of the crops of a list best (inference.quality), and then one temperature
-more, with which their mean fits best (a mean of calibrated scores is not sure enough), are folded into the last layers, so that the
-ensemble is calibrated as it comes. The list must hold none of the crops that the members are judged by.
+The temperature and the shift that fit each one's scores of the crops of a list best (inference.quality), and then one
+temperature more, with which their mean fits best (a mean of calibrated scores is not sure enough), are folded into the
+last layers, so that the ensemble is calibrated as it comes. The list must hold none of the crops that the members are
+judged by.
 
     python -m inference.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \
         image_based/experiments/lite2_pairs192/<datetime>/ckpt_iter_1299.pth.tar
@@ -32,7 +34,10 @@ Content = dict[str, object]
 
 def write_half(path: Path, content: Content) -> None:
     """Write a checkpoint's weights in half precision, with its step and arch."""
-    state = {bare_name(name): value.half() if value.is_floating_point() else value for name, value in content["state_dict"].items()}
+    state = {
+        bare_name(name): value.half() if value.is_floating_point() else value
+        for name, value in content["state_dict"].items()
+    }
     if not all(value.isfinite().all() for value in state.values()):
         raise BadInputError("a weight does not fit half precision")
     with atomic_file(path) as temporary:
@@ -49,7 +54,8 @@ def folded(content: Content, calibration: Calibration, last_layer: str) -> Conte
 
 
 def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, Calibration]:
-    """What fits the members' scores of these crops, with these weights, best, alone and then as a mean, by the members' names.
+    """What fits the members' scores of these crops, with these weights, best, alone and then as a mean, by the members'
+    names.
 
     Raises BadInputError where nothing does.
     """
@@ -90,10 +96,14 @@ def read_trained(paths: Iterable[Path]) -> dict[str, Content]:
 def main() -> int:
     """Calibrate, fold, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one of each shipped member's network")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one of each shipped member's network"
+    )
     parser.add_argument("--list", type=Path, default=Path("DFDC-Kaggle_list/faces224_calibration.txt"), metavar="LIST")
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write them (default: {MODELS})")
+    parser.add_argument(
+        "--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write them (default: {MODELS})"
+    )
     options = parser.parse_args()
     contents = read_trained(options.checkpoints)
     for name, calibration in calibrate(contents, FaceTracks(options.faces, options.list)).items():

@@ -1,7 +1,7 @@
 """Stages 1 to 3 on one video without a frame on disk: decode, detect, track, cut.
 
-Held at any time: a few frames under way, the detections, and up to KEPT_BYTES of pixels around them. Crops outside those pixels
-(a face that comes close, a long video) are cut in a second decoding.
+Held at any time: a few frames under way, the detections, and up to KEPT_BYTES of pixels around them. Crops outside
+those pixels (a face that comes close, a long video) are cut in a second decoding.
 """
 
 from collections import deque
@@ -29,7 +29,9 @@ Submit = Callable[..., Future]
 
 @dataclass
 class Faces:
-    """What one pass found: per frame its detections [N, 5], the tracks, their squares, and what to cut from each frame."""
+    """What one pass found: per frame its detections [N, 5], the tracks, their squares, and what to
+    cut from each frame.
+    """
 
     video: Path
     interval: int  # of the frames used, of the video's
@@ -100,7 +102,9 @@ def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, 
 
 
 def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
-    """For each frame that crops come from, the crops and their pixels: first those in memory, then those decoded again."""
+    """For each frame that crops come from, the crops and their pixels: first those in memory, then
+    those decoded again.
+    """
     again: dict[int, list[Crop]] = {}
     for number in sorted(faces.crops):
         pixels = [(crop, faces.regions.cut(number, crop.square)) for crop in faces.crops[number]]

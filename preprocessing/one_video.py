@@ -26,7 +26,9 @@ def count_frames_in(slots: "Array[c_longlong]") -> None:
     _frames_done = slots
 
 
-def preprocess(video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool) -> Row:
+def preprocess(
+    video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
+) -> Row:
     """Find and write the faces of one video, and its box files where asked; return its row of the log.
 
     Raises what `common.stage.FAILURES` names. A folder appears when it is complete; `output` comes last.

@@ -15,7 +15,12 @@ from preprocessing.one_pass import Faces, find_faces, threads
 COLUMNS, ROWS = 5, 2  # frames shown
 CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop
 SHOWN_FACES = 4
-COLOURS = ((80, 200, 60), (255, 140, 30), (60, 120, 255), (220, 80, 220))  # BGR, of the tracks; below the tracking score: GREY
+COLOURS = (
+    (80, 200, 60),
+    (255, 140, 30),
+    (60, 120, 255),
+    (220, 80, 220),
+)  # BGR, of the tracks; below the tracking score: GREY
 GREY = (150, 150, 150)
 
 
@@ -28,7 +33,10 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
         faces = find_faces(video, detector, submit, ahead, lambda count: None, keep=0)
     shown = sorted({int(at) for at in np.linspace(0, faces.frames - 1, COLUMNS * ROWS)})
     crops = {
-        (crop.frame, crop.face): (source, crop) for source, found in faces.crops.items() for crop in found if crop.frame in shown
+        (crop.frame, crop.face): (source, crop)
+        for source, found in faces.crops.items()
+        for crop in found
+        if crop.frame in shown
     }
     pixels = dict(read_some(video, {*shown, *(source for source, _ in crops.values())}))
     cells = [cell(faces, number, pixels, crops) for number in shown]
@@ -44,11 +52,15 @@ def headline(faces: Faces) -> str:
     """The video in one line."""
     voted, agreed, tracks = faces.tracking
     sides = [squares[0].size for squares in faces.squares]
-    found = f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
+    found = (
+        f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
+    )
     return f"{faces.video.name}: {faces.frames} frames of {faces.width}x{faces.height}; {found}; crop sides: {sides}"
 
 
-def cell(faces: Faces, number: int, pixels: dict[int, np.ndarray], crops: dict[tuple[int, int], tuple[int, Crop]]) -> np.ndarray:
+def cell(
+    faces: Faces, number: int, pixels: dict[int, np.ndarray], crops: dict[tuple[int, int], tuple[int, Crop]]
+) -> np.ndarray:
     """One frame with its boxes and squares, and its crops below it."""
     frame = pixels[number]
     scale = CELL / max(frame.shape[:2])
@@ -63,7 +75,9 @@ def cell(faces: Faces, number: int, pixels: dict[int, np.ndarray], crops: dict[t
         if box := box_in(track, number):
             rectangle(image, box, scale, COLOURS[face], 2)
         thumbnail = cv2.resize(cut(pixels[source], crop.square), (FACE, FACE), interpolation=cv2.INTER_AREA)
-        thumbnails.append(cv2.copyMakeBorder(thumbnail[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=COLOURS[face]))
+        thumbnails.append(
+            cv2.copyMakeBorder(thumbnail[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=COLOURS[face])
+        )
     label = text(f"frame {number + 1}", CELL)
     pairs = [beside(thumbnails[start : start + 2]) for start in range(0, len(thumbnails), 2)]
     return below([label, image, *pairs])
@@ -75,7 +89,9 @@ def box_in(track: Track, number: int) -> tuple[int, int, int, int] | None:
 
 
 def timelines(faces: Faces, width: int) -> list[np.ndarray]:
-    """A strip per track over the whole video: coloured where it was detected, dark where its nearest detection stands in."""
+    """A strip per track over the whole video: coloured where it was detected, dark where its
+    nearest detection stands in.
+    """
     strips = []
     for face, track in enumerate(faces.tracking.tracks[:SHOWN_FACES]):
         strip = np.full((1, faces.frames, 3), BACKGROUND + 30, np.uint8)
@@ -84,7 +100,9 @@ def timelines(faces: Faces, width: int) -> list[np.ndarray]:
     return strips
 
 
-def rectangle(image: np.ndarray, box: tuple[float, ...], scale: float, colour: tuple[int, int, int], thickness: int) -> None:
+def rectangle(
+    image: np.ndarray, box: tuple[float, ...], scale: float, colour: tuple[int, int, int], thickness: int
+) -> None:
     """Draw a box of the full frame into its small image."""
     x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thickness)

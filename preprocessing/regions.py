@@ -7,8 +7,8 @@ import numpy as np
 from faces.boxes import tracking_boxes
 from faces.crops import SCALE, Square, cut
 
-# Side of the region over the side of the box's own crop. A crop has the size of its track's largest: of the sample clips'
-# 1,819 crops this leaves 17 outside.
+# Side of the region over the side of the box's own crop. A crop has the size of its track's largest: of the sample
+# clips' 1,819 crops this leaves 17 outside.
 MARGIN = 1.5
 
 

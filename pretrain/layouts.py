@@ -1,7 +1,8 @@
 """Starting weights in the layouts they were published in, loaded into our networks.
 
-lukemelas' EfficientNet and torchvision's ResNet agree with ours by name; Cadene's Xception stores its pointwise convolutions
-without their two unit dimensions; SlowFast's file is a checkpoint of 400 classes. All end in another number of classes.
+lukemelas' EfficientNet and torchvision's ResNet agree with ours by name; Cadene's Xception stores its pointwise
+convolutions without their two unit dimensions; SlowFast's file is a checkpoint of 400 classes. All end in another
+number of classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +14,12 @@ from training.checkpoint import load_weights, read_weights
 from training.config import TrainingConfig
 
 
-def starting_network(build: Callable[[str, int], nn.Module], last_layers: Mapping[str, str], config: TrainingConfig) -> nn.Module:
-    """The config's network, with its pretrained weights if it names some; `last_layers` are the archs' names of theirs."""
+def starting_network(
+    build: Callable[[str, int], nn.Module], last_layers: Mapping[str, str], config: TrainingConfig
+) -> nn.Module:
+    """The config's network, with its pretrained weights if it names some; `last_layers` are the
+    archs' names of theirs.
+    """
     network = build(config.arch, config.num_classes)
     if config.pretrained:
         load_pretrained(network, Path(config.pretrained), last_layers[config.arch])

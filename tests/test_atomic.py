@@ -79,11 +79,15 @@ def test_frames_come_in_order_of_their_number(tmp_path):
         (tmp_path / f"frame{number}.png").touch()
     for stray in ("frame01.png", "frame1.txt", "xframe1.png", "frame.png", "Thumbs.db"):
         (tmp_path / stray).touch()
-    assert [path.name for path in numbered_frames(tmp_path, ".png")] == [f"frame{number}.png" for number in range(1, 12)]
+    assert [path.name for path in numbered_frames(tmp_path, ".png")] == [
+        f"frame{number}.png" for number in range(1, 12)
+    ]
 
 
 def test_processes_on_the_same_folders_do_not_trip_over_each_other(tmp_path):
-    """Two processes make and replace the same two folders, one of whose names begins with the other's, as fast as they can."""
+    """Two processes make and replace the same two folders, one of whose names begins with the
+    other's, as fast as they can.
+    """
     script = f"""
 import shutil
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Checkpoints and starting weights in every published layout, loaded strictly, written back under the published names."""
+"""Checkpoints and starting weights in every published layout, loaded strictly, written back under
+the published names.
+"""
 
 import numpy as np
 import pytest
@@ -73,7 +75,9 @@ def test_any_prefix_loads(published, prefix):
 def test_torch_1_1_file_saved_on_a_gpu_with_numpy_numbers(published, tmp_path, monkeypatch):
     """The old serialisation, tensors tagged cuda:0, best_loss a numpy number: as the reference wrote them."""
     weights = weights_of(published["r34"]["shapes"])
-    content = content_of({f"module.{name}": value for name, value in weights.items()}, best_loss=np.float64(0.3), step=np.int64(7))
+    content = content_of(
+        {f"module.{name}": value for name, value in weights.items()}, best_loss=np.float64(0.3), step=np.int64(7)
+    )
     path = tmp_path / "old.pth.tar"
     monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
     torch.save(content, path, _use_new_zipfile_serialization=False)
@@ -110,14 +114,18 @@ def test_every_mismatch_is_listed_in_one_error():
 def pretrained_content(network, shapes):
     """A starting-weights file as it was published: names, shapes, nesting."""
     classes = 400 if network == "sf" else 1000
-    shapes = {name: [classes, *shape[1:]] if name.split(".")[0] in ("_fc", "fc") else shape for name, shape in shapes.items()}
+    shapes = {
+        name: [classes, *shape[1:]] if name.split(".")[0] in ("_fc", "fc") else shape for name, shape in shapes.items()
+    }
     weights = weights_of(shapes)
     if network == "sf":
         return weights, content_of({f"module.{name}": value for name, value in weights.items()}, arch="slowfast50")
     if network == "r34":  # from before batch counters
         return weights, {name: value for name, value in weights.items() if not name.endswith("num_batches_tracked")}
     if network == "xcp":
-        return weights, {name: value[:, :, 0, 0] if name.endswith("pointwise.weight") else value for name, value in weights.items()}
+        return weights, {
+            name: value[:, :, 0, 0] if name.endswith("pointwise.weight") else value for name, value in weights.items()
+        }
     return weights, weights
 
 

@@ -10,7 +10,8 @@ from training.config import load_config
 from video_based.config import VideoConfig
 
 HALVED = [0.5] * 4
-# Contract, section 5: arch, batch, base and warm-up rate, milestones, steps, steps between validations, input, save path.
+# Contract, section 5: arch, batch, base and warm-up rate, milestones, steps, steps between validations, input, save
+# path.
 IMAGE = {
     "b0/config": ("efficientnet-b0", 16, 0.01, 0.03, [15, 25, 35, 45], 60002, 2000, 299, "b0_aug_rgb_299"),
     "b1/config": ("efficientnet-b1", 16, 0.01, 0.03, [15, 25, 35, 45], 60002, 2000, 299, "b1_aug_rgb_299"),
@@ -41,12 +42,19 @@ def test_image_config(name):
         config.arch, config.batch_size, schedule.base_lr, schedule.warmup_lr, thousands, schedule.max_iter, config.val_freq,
         config.input_size, config.save_path,
     ) == IMAGE[name]  # fmt: skip
-    assert (schedule.warmup_steps, schedule.lr_mults, config.reference_world_size, config.workers) == (1000, HALVED, 8, 1)
+    assert (schedule.warmup_steps, schedule.lr_mults, config.reference_world_size, config.workers) == (
+        1000,
+        HALVED,
+        8,
+        1,
+    )
     assert (config.momentum, config.nesterov, config.weight_decay, config.positive_weight) == (0.9, True, 1e-4, 0.1)
     assert (config.print_freq, config.seed, config.num_classes) == (100, 0, 2)
     assert config.min_scale == (0.875 if name == "r34/config" else 0.88)
     held_out = "alldata" not in name
-    assert config.train_list.endswith("val_30-39_train_alignedface_png.txt" if held_out else "trainval_alignedface_png.txt")
+    assert config.train_list.endswith(
+        "val_30-39_train_alignedface_png.txt" if held_out else "trainval_alignedface_png.txt"
+    )
     assert list(config.val_lists) == (["val_30-39"] if held_out else ["publicval"])
 
 
@@ -56,10 +64,21 @@ def test_video_config(name):
     schedule = config.lr_scheduler
     thousands = [step // 1000 for step in schedule.lr_steps]
     assert (config.sample_step, config.color_and_jpeg, thousands, schedule.max_iter, config.save_path) == VIDEO[name]
-    assert (schedule.base_lr, schedule.warmup_lr, schedule.warmup_steps, schedule.lr_mults) == (0.002, 0.05, 1000, HALVED)
+    assert (schedule.base_lr, schedule.warmup_lr, schedule.warmup_steps, schedule.lr_mults) == (
+        0.002,
+        0.05,
+        1000,
+        HALVED,
+    )
     assert (config.arch, config.batch_size, config.reference_world_size, config.workers) == ("slowfast50", 4, 16, 4)
     assert (config.sample_duration, config.min_short_side, config.max_short_side) == (128, 224, 340)
-    assert (config.input_size, config.val_size, config.val_freq, config.print_freq, config.seed) == (224, 256, 1000, 100, 0)
+    assert (config.input_size, config.val_size, config.val_freq, config.print_freq, config.seed) == (
+        224,
+        256,
+        1000,
+        100,
+        0,
+    )
     assert (config.momentum, config.nesterov, config.weight_decay, config.positive_weight) == (0.9, True, 1e-4, 0.1)
     lists = ("trainval", "publicval") if name == "config_alldata" else ("all_videos_train", "all_videos")
     assert config.train_list.endswith(f"/{lists[0]}_alignedface_jpg.txt")
@@ -72,7 +91,10 @@ def sees_what_it_will(config, member):
 
 
 def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
-    folders = {"image": ("image_based/configs", IMAGE, ImageConfig), "video": ("video_based/configs", VIDEO, VideoConfig)}
+    folders = {
+        "image": ("image_based/configs", IMAGE, ImageConfig),
+        "video": ("video_based/configs", VIDEO, VideoConfig),
+    }
     assert {member.trained_by for member in MEMBERS.values()} == {
         f"{folder}/{name}.yaml" for folder, names, _ in folders.values() for name in names
     }
@@ -83,7 +105,9 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
             assert config.val_size == member.size
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("image_based/configs/lite*/*.yaml")), ids=lambda path: "/".join(path.parts[-2:]))
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("image_based/configs/lite*/*.yaml")), ids=lambda path: "/".join(path.parts[-2:])
+)
 def test_configs_of_ready_made_crops_see_what_the_shipped_member_will(path):
     member = next(member for member in SHIPPED.values() if member.arch == f"efficientnet-{path.parent.name}")
     config = load_config(path, ImageConfig)
@@ -95,7 +119,9 @@ def test_configs_of_ready_made_crops_see_what_the_shipped_member_will(path):
 
 @pytest.mark.parametrize("name", IMAGE)
 def test_configs_differ_from_the_first_in_what_the_contract_says_only(name):
-    first, other = (yaml.safe_load((ROOT / f"image_based/configs/{file}.yaml").read_text()) for file in ("b0/config", name))
+    first, other = (
+        yaml.safe_load((ROOT / f"image_based/configs/{file}.yaml").read_text()) for file in ("b0/config", name)
+    )
     assert list(first) == list(other)
     differing = {key for key in first if first[key] != other[key]}
     allowed = {"arch", "pretrained", "save_path", "lr_scheduler"}
@@ -110,7 +136,9 @@ def test_configs_differ_from_the_first_in_what_the_contract_says_only(name):
 
 @pytest.mark.parametrize("name", VIDEO)
 def test_video_configs_differ_from_the_first_in_what_the_contract_says_only(name):
-    first, other = (yaml.safe_load((ROOT / f"video_based/configs/{file}.yaml").read_text()) for file in ("config", name))
+    first, other = (
+        yaml.safe_load((ROOT / f"video_based/configs/{file}.yaml").read_text()) for file in ("config", name)
+    )
     assert list(first) == list(other)
     allowed = {
         "config": set(),

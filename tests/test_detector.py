@@ -90,7 +90,9 @@ def test_weights_load_strictly(weights, tmp_path):
 
 
 def contract_boxes(network, frame):
-    """Section 1 of the contract in plain Python around the network in float32 PyTorch: the boxes [N, 5] of one frame."""
+    """Section 1 of the contract in plain Python around the network in float32 PyTorch: the boxes
+    [N, 5] of one frame.
+    """
     height, width = frame.shape[:2]
     ratio = 400 / min(height, width)
     if round(ratio * max(height, width)) > 2150:

@@ -70,7 +70,9 @@ def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, tmp_path, number):
     words, environment = [sys.executable, *command(crops, tmp_path)], one_thread()
-    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 1/4" in log.read_text())
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
@@ -86,7 +88,9 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
 
 
 def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
-    """Sums over three depend on how the gradients are grouped, which must not change after a stop; nor does mixup's draw."""
+    """Sums over three depend on how the gradients are grouped, which must not change after a stop;
+    nor does mixup's draw.
+    """
     pairs = tmp_path / "pairs.txt"
     pairs.write_text("".join(f"part_0/v{number}/frame%d_face1.png 1 1 1 {number % 2}\n" for number in range(4)))
     values = {"reference_world_size": 3, "val_freq": 2, "together": 2, "mixup": 0.9, "train_list": pairs}
@@ -145,11 +149,15 @@ def test_an_evaluation_says_what_is_missing_or_damaged(run, crops, alone, tmp_pa
 
 @pytest.fixture
 def long_training(crops, tmp_path):
-    """A training with a loader process, at its third step, and its other processes: the loader's server and the loader."""
+    """A training with a loader process, at its third step, and its other processes: the loader's
+    server and the loader.
+    """
     environment = one_thread() | {"THIS_TEST": str(tmp_path)}
     arguments = command(crops, tmp_path, "--stall_timeout", 8, workers=1, **{"lr_scheduler.max_iter": 500})
     log = (tmp_path / "stderr").open("w")
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log
+    )
     wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 2/" in log.read_text())
     yield process, lambda: processes_with(f"THIS_TEST={tmp_path}") - {process.pid}
     for helper in (process.pid, *processes_with(f"THIS_TEST={tmp_path}")):
@@ -262,20 +270,31 @@ def test_a_non_finite_loss_names_step_and_samples(run, crops, tmp_path, workers)
 
 
 def test_place_of_a_slurm_step_of_torchrun_and_alone():
-    step = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "16", "SLURM_LOCALID": "5", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}
+    step = {
+        "SLURM_PROCID": "5",
+        "SLURM_STEP_NUM_TASKS": "16",
+        "SLURM_LOCALID": "5",
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_ID": "0",
+    }
     assert place(step) == Place(5, 16, 5, "group-7-0-0-0", False)
     again = step | {"SLURM_RESTART_COUNT": "2", "SLURM_SRUN_COMM_PORT": "4242"}
     assert place(again).meeting == "group-7-0-2-4242"
     batch_script = {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "7"}
     assert place(batch_script) == place({}) == Place(0, 1, 0, None, False)
-    assert place({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}) == Place(1, 2, 1, None, True)
+    assert place({"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}) == Place(
+        1, 2, 1, None, True
+    )
 
 
 def test_a_directory_that_cannot_serve_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(BadInputError, match="need --distributed_path"):
         checked(None)
-    for folder_name, complaint in ((tmp_path / "absent", "is not a directory"), (tmp_path / "file", "is not a directory")):
+    for folder_name, complaint in (
+        (tmp_path / "absent", "is not a directory"),
+        (tmp_path / "file", "is not a directory"),
+    ):
         with pytest.raises(BadInputError, match=complaint):
             checked(folder_name)
     monkeypatch.chdir(tmp_path)

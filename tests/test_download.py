@@ -128,7 +128,9 @@ def test_a_whole_leftover_is_used(small, download, server):
 
 @pytest.mark.parametrize("network", ["b0", "b1", "b3", "r34", "xcp"])
 def test_published_layouts_arrive_and_load(server, download, published, monkeypatch, network):
-    """A file with a published file's names, shapes and nesting, fetched over a connection that is cut, starts our network."""
+    """A file with a published file's names, shapes and nesting, fetched over a connection that is
+    cut, starts our network.
+    """
     weights, content = pretrained_content(network, published[network]["shapes"])
     torch.save(content, server.folder / "file.pth")
     digest = hashlib.sha256((server.folder / "file.pth").read_bytes()).hexdigest()[:8]
@@ -138,7 +140,9 @@ def test_published_layouts_arrive_and_load(server, download, published, monkeypa
     assert download(network)[0] == 0
     model = build(ARCHS[network])
     load_pretrained(model, download.folder / f"{network}-{digest}.pth", LAST[network])
-    name = next(name for name in weights if name.endswith("pointwise.weight") or "layer4" in name or "_conv_head" in name)
+    name = next(
+        name for name in weights if name.endswith("pointwise.weight") or "layer4" in name or "_conv_head" in name
+    )
     prefix = "model." if network == "xcp" else ""
     assert torch.equal(model.state_dict()[prefix + name], weights[name])
 

@@ -33,7 +33,10 @@ def lab(tmp_path, clip, run, weights):
     """A copy of the repository with the lists and faces that stages 1 to 4 make of pieces of two real clips."""
     checkout(tmp_path)
     pieces = [list(islice(read_frames(clip(name)), FRAMES)) for name in ("single_face.mp4", "carphone_pristine.mp4")]
-    names = {drawn: next(f"v{n}" for n in range(99) if drawn_for_validation(f"v{n}", 1, 0) == drawn) for drawn in (False, True)}
+    names = {
+        drawn: next(f"v{n}" for n in range(99) if drawn_for_validation(f"v{n}", 1, 0) == drawn)
+        for drawn in (False, True)
+    }
     parts = {"dfdc_train_part_0": names[False], "dfdc_train_part_30": names[True], "test_videos": "public"}
     for part, original in parts.items():
         folder = tmp_path / "DFDC-Kaggle" / part
@@ -54,13 +57,17 @@ def lab(tmp_path, clip, run, weights):
 @pytest.mark.slow
 def test_all_eleven_train_with_8_and_16_tasks(lab, slurm):
     settings = {"pretrained": "null", "input_size": 64, "batch_size": 1, "workers": 0, "lr_scheduler.max_iter": 2}
-    environment = small_slurm(slurm, 8, *(word for pair in settings.items() for word in ("--set", f"{pair[0]}={pair[1]}")))
+    environment = small_slurm(
+        slurm, 8, *(word for pair in settings.items() for word in ("--set", f"{pair[0]}={pair[1]}"))
+    )
     for name in ("NTASKS", "GPUS_PER_NODE", "NTASKS_PER_NODE", "CPUS_PER_TASK"):
         del environment[name]  # the reference's own
 
     def train():
         words = ["sh", "train.sh", "debug", str(lab / "dist"), "dfdc"]
-        return subprocess.run(words, cwd=lab, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+        return subprocess.run(
+            words, cwd=lab, env=environment, capture_output=True, text=True, timeout=1500, check=False
+        )
 
     done = train()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,4 +1,6 @@
-"""How good a submission is: measures by hand, intervals by original, calibration, and the command on files good and bad."""
+"""How good a submission is: measures by hand, intervals by original, calibration, and the command
+on files good and bad.
+"""
 
 import json
 import math
@@ -7,7 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.quality import Calibration, equal_error_rate, expected_calibration_error, fit_calibration, intervals, measures
+from inference.quality import (
+    Calibration,
+    equal_error_rate,
+    expected_calibration_error,
+    fit_calibration,
+    intervals,
+    measures,
+)
 
 LABELS = np.array([0, 0, 0, 1, 1])
 SCORES = np.array([0.1, 0.4, 0.8, 0.35, 0.9])
@@ -61,7 +70,9 @@ def test_a_known_calibration_is_found_and_undone():
 def test_names_that_are_no_utf8_are_read_as_predict_wrote_them(run, tmp_path):
     for name in ("scores", "truth"):
         (tmp_path / f"{name}.csv").write_bytes(b"filename,label\n\xff.mp4,1\nb.mp4,0\n")
-    done = run("-m", "inference.evaluate", tmp_path / "scores.csv", tmp_path / "truth.csv", "--output", tmp_path / "out")
+    done = run(
+        "-m", "inference.evaluate", tmp_path / "scores.csv", tmp_path / "truth.csv", "--output", tmp_path / "out"
+    )
     assert "evaluate: 2 videos, 0 without known truth" in done.stdout
 
 
@@ -81,9 +92,9 @@ def test_intervals_draw_originals_not_videos():
     loss = measures(labels, scores)["log_loss"]
     assert together == (pytest.approx(loss), pytest.approx(loss))  # one original: nothing else can be drawn
     assert alone[0] < loss < alone[1]
-    spread = np.std([-math.log(score if label else 1 - score) for label, score in zip(labels, scores, strict=True)]) / math.sqrt(
-        200
-    )
+    spread = np.std(
+        [-math.log(score if label else 1 - score) for label, score in zip(labels, scores, strict=True)]
+    ) / math.sqrt(200)
     assert alone[1] - alone[0] == pytest.approx(2 * 1.96 * spread, rel=0.3)
 
 

@@ -72,7 +72,9 @@ def test_the_numbers_lead_from_the_groups_to_the_label(evidence):
     assert facts["label"] == pytest.approx(result.final.value)
     assert facts["rule"] == result.final.rule == "0.4 video + 0.6 image"
     assert facts["branches"]["image"] == {"score": pytest.approx(result.image.value), "rule": result.image.rule}
-    line = next(line for line in (evidence / "s.csv").read_text(errors="surrogateescape").splitlines() if line.startswith("two"))
+    line = next(
+        line for line in (evidence / "s.csv").read_text(errors="surrogateescape").splitlines() if line.startswith("two")
+    )
     assert float(line.rpartition(",")[2]) == pytest.approx(facts["label"], abs=1e-8)
 
 
@@ -106,7 +108,11 @@ def test_videos_without_a_score_say_why(evidence):
     assert read(evidence, "sky.mp4")["status"] == "no_face"
     assert "6 of 6 frames show no face" in " ".join(read(evidence, "sky.mp4")["not_analysed"])
     assert read(evidence, "cut.mp4")["status"] == "decode_error"
-    assert read(evidence, "absent.mp4")["input"] == {"path": str(evidence / "absent.mp4"), "bytes": None, "sha256": None}
+    assert read(evidence, "absent.mp4")["input"] == {
+        "path": str(evidence / "absent.mp4"),
+        "bytes": None,
+        "sha256": None,
+    }
     assert read(evidence, "pipe.mp4")["input"]["sha256"] is None
     for name in ("sky.mp4", "cut.mp4", "absent.mp4"):
         page = (evidence / "out" / f"{name}.html").read_text()
@@ -135,7 +141,15 @@ def chromium(tmp_path_factory):
     home = tmp_path_factory.mktemp("chromium")
 
     def browse(page, *options):
-        command = [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}", *options, page.as_uri()]
+        command = [
+            program,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={home}",
+            *options,
+            page.as_uri(),
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     return browse
@@ -146,7 +160,9 @@ def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
     chromium(evidence / "out/two & <faces>.mp4.html", "--window-size=900,1800", f"--screenshot={picture}")
     image = cv2.imread(str(picture))
     assert image.shape == (1800, 900, 3)
-    blue = np.all(np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2)  # the first face's line, and the bar at its strip
+    blue = np.all(
+        np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2
+    )  # the first face's line, and the bar at its strip
     orange = np.all(np.abs(image.astype(int) - (0x1C, 0x54, 0xB5)) < 12, axis=2)
     assert blue.sum() > 200
     assert orange.sum() > 200
@@ -183,7 +199,9 @@ def test_times_are_the_files_timestamps(frames, weights, tmp_path):
 def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
     """A second face in a third of the frames is outvoted, and not scored."""
     frames = list(islice(read_frames(clip("single_face.mp4")), 9))
-    beside = [np.hstack([frame, cv2.flip(frame, 1) if at < 3 else np.zeros_like(frame)]) for at, frame in enumerate(frames)]
+    beside = [
+        np.hstack([frame, cv2.flip(frame, 1) if at < 3 else np.zeros_like(frame)]) for at, frame in enumerate(frames)
+    ]
     write_video(tmp_path / "guest.mp4", beside, 25.0)
     words = ["-m", "inference.predict", tmp_path / "guest.mp4", "--models", evidence / "models", "--members", "b0"]
     run(*words, "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out")
@@ -200,7 +218,9 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
         "-m", "inference.predict", tmp_path / "one.mp4", tmp_path / "two.mp4", "--models", evidence / "models", "--members", "b0",
         "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
     ]  # fmt: skip
-    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     partial = tmp_path / "s.partial.jsonl"
     wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 2)
     process.kill()

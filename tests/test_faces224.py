@@ -1,4 +1,6 @@
-"""Training on ready-made crops: their lists, the network and starting weights, the schedule and the stronger augmentation."""
+"""Training on ready-made crops: their lists, the network and starting weights, the schedule and the
+stronger augmentation.
+"""
 
 import csv
 import io
@@ -157,7 +159,9 @@ def test_the_sharp_augmentation_spares_fine_detail(frames):
     face = frames[0][60:284, 200:424]
 
     def detail(augmentation):
-        config = load_config(Path(CONFIG), ImageConfig, ["input_size=224", "min_scale=1.0", f"augmentation={augmentation}"])
+        config = load_config(
+            Path(CONFIG), ImageConfig, ["input_size=224", "min_scale=1.0", f"augmentation={augmentation}"]
+        )
         images = [augment(face, config, np.random.default_rng([0, number])) for number in range(60)]
         return np.percentile([cv2.Laplacian(image, cv2.CV_64F).var() for image in images], 25)
 
@@ -192,7 +196,15 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     root, models = face_list, tmp_path / "models"
     trained = [root / "trained" / member.file for member in SHIPPED.values()]
     done = run(
-        "-m", "inference.ship", *reversed(trained), "--list", root / "list.txt", "--faces", root / "faces", "--models", models
+        "-m",
+        "inference.ship",
+        *reversed(trained),
+        "--list",
+        root / "list.txt",
+        "--faces",
+        root / "faces",
+        "--models",
+        models,
     )
     assert done.stdout.count("ship: faces") == len(SHIPPED) == 2
     for member in SHIPPED.values():
@@ -264,7 +276,16 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
     assert not (tmp_path / "models").exists()
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/sf_bc_jc_44000.pth.tar").touch()
-    video = run("-m", "inference.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False)
+    video = run(
+        "-m",
+        "inference.crops",
+        face_list / "list.txt",
+        "--members",
+        "sf1",
+        "--models",
+        tmp_path / "videos",
+        check=False,
+    )
     assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
 
 
@@ -278,7 +299,10 @@ def test_the_cards_numbers_come_again(run, shared, tmp_path):
     run("-m", "inference.evaluate", scores, lists / "faces224_test.csv", "--output", tmp_path / "quality")
     found = json.loads((tmp_path / "quality/evaluation.json").read_text())["all"]
     card = (ROOT / "inference/submit_models/README.md").read_text()
-    for measure, line in {"auc": r"\| AUC \| ([.\d]+)", "balanced_log_loss": r"log loss, balanced \| [.\d]+, ([.\d]+)"}.items():
+    for measure, line in {
+        "auc": r"\| AUC \| ([.\d]+)",
+        "balanced_log_loss": r"log loss, balanced \| [.\d]+, ([.\d]+)",
+    }.items():
         assert found[measure] == pytest.approx(float(re.search(line, card)[1]), abs=2e-3), measure
 
 

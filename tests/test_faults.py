@@ -1,4 +1,6 @@
-"""What befalls a training on a cluster, on a real Slurm; afterwards it goes on to the very weights of an undisturbed run."""
+"""What befalls a training on a cluster, on a real Slurm; afterwards it goes on to the very weights
+of an undisturbed run.
+"""
 
 import os
 import re
@@ -20,13 +22,20 @@ STEPS = 60
 
 
 class Lab:
-    """A copy of the repository whose ten other trainings are finished, and a real Slurm for the eleventh, of two tasks."""
+    """A copy of the repository whose ten other trainings are finished, and a real Slurm for the
+    eleventh, of two tasks.
+    """
 
     def __init__(self, slurm, crops, root):
         self.root, self.dist = checkout(root), root / "dist"
         self.dist.mkdir()
         for config in root.glob("*_based/configs/**/*.yaml"):
-            runs = root / config.relative_to(root).parts[0] / "experiments" / yaml.safe_load(config.read_text())["save_path"]
+            runs = (
+                root
+                / config.relative_to(root).parts[0]
+                / "experiments"
+                / yaml.safe_load(config.read_text())["save_path"]
+            )
             self.runs = runs if str(config).endswith(CONFIG) else getattr(self, "runs", None)
             if not str(config).endswith(CONFIG):
                 (runs / "before").mkdir(parents=True)
@@ -50,9 +59,21 @@ class Lab:
 
     def submit(self, *options, **more):
         """Hand the batch script to Slurm; returns the job's number."""
-        words = ["sbatch", "--parsable", "--output=batch.log", "-N1", "-n2", "--gres=none", *options, "train.sbatch", "debug"]
+        words = [
+            "sbatch",
+            "--parsable",
+            "--output=batch.log",
+            "-N1",
+            "-n2",
+            "--gres=none",
+            *options,
+            "train.sbatch",
+            "debug",
+        ]
         words.append(str(self.dist))
-        done = subprocess.run(words, cwd=self.root, env=self.environment | more, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            words, cwd=self.root, env=self.environment | more, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     def says(self, *words):
@@ -78,7 +99,10 @@ def ranks(lab):
         if not entry.name.isdigit():
             continue
         try:
-            words, variables = (entry / "cmdline").read_bytes().split(b"\0"), (entry / "environ").read_bytes().split(b"\0")
+            words, variables = (
+                (entry / "cmdline").read_bytes().split(b"\0"),
+                (entry / "environ").read_bytes().split(b"\0"),
+            )
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             started_by = Path(f"/proc/{parent}/cmdline").read_bytes()
         except (OSError, IndexError):
@@ -94,7 +118,8 @@ def same(ours, expected):
     assert all(torch.equal(ours["state_dict"][name], value) for name, value in expected["state_dict"].items())
     momentum = expected["optimizer"]["state"]
     assert all(
-        torch.equal(ours["optimizer"]["state"][key]["momentum_buffer"], momentum[key]["momentum_buffer"]) for key in momentum
+        torch.equal(ours["optimizer"]["state"][key]["momentum_buffer"], momentum[key]["momentum_buffer"])
+        for key in momentum
     )
 
 
@@ -152,7 +177,9 @@ def test_a_training_recovers_from(fault, lab, undisturbed):
         newest = checkpoints(lab.folder)[1]
     if fault is cancel:
         assert (lab.folder / "requeue").is_file()
-        assert newest.name not in ("ckpt_iter_10.pth.tar", "ckpt_iter_20.pth.tar"), "it should have saved where it was told to stop"
+        assert newest.name not in ("ckpt_iter_10.pth.tar", "ckpt_iter_20.pth.tar"), (
+            "it should have saved where it was told to stop"
+        )
     if fault is stop_one:
         assert "rank 0: stalled: nothing was done for 8 s; the threads stand at\n" in lab.log()
         assert re.search(r"rank 0: thread MainThread\n(rank 0:   .*\n)+rank 0:     _?\w+", lab.log())

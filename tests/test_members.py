@@ -81,7 +81,17 @@ def test_nothing_to_check_is_not_success(run, tmp_path):
 def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
     """Both branches together: every member scores, and the final score is .4 video + .6 image."""
     write_video(tmp_path / "clip.mp4", list(islice(read_frames(clip("single_face.mp4")), 6)), 30.0)
-    run("-m", "inference.predict", tmp_path / "clip.mp4", "--models", models, "--output", tmp_path / "s.csv", "--device", "cpu")
+    run(
+        "-m",
+        "inference.predict",
+        tmp_path / "clip.mp4",
+        "--models",
+        models,
+        "--output",
+        tmp_path / "s.csv",
+        "--device",
+        "cpu",
+    )
     row = json.loads((tmp_path / "s.jsonl").read_text())
     assert row["status"] == "ok"
     assert all(0 <= score <= 1 for score in row["members"].values())

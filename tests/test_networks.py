@@ -1,4 +1,6 @@
-"""The networks: their arithmetic against plain functions, their parts against the contract, their behaviour in torch."""
+"""The networks: their arithmetic against plain functions, their parts against the contract, their
+behaviour in torch.
+"""
 
 import math
 
@@ -167,7 +169,9 @@ def test_slowfast_dropout():
 def test_gradients_reach_every_parameter(arch):
     model = lively(arch)
     model(example(arch)).square().sum().backward()
-    unreached = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    unreached = [
+        name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
     assert unreached == []
 
 
@@ -196,7 +200,9 @@ def test_channels_last_and_bf16(arch):
 
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_compile_and_export(arch):
-    """One graph without breaks, and the exported program gives the same output. (Inductor's speed: benchmarks/networks.py.)"""
+    """One graph without breaks, and the exported program gives the same output. (Inductor's speed:
+    benchmarks/networks.py.)
+    """
     model, images = lively(arch), example(arch)
     with torch.inference_mode():
         expected = model(images)

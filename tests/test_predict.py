@@ -85,8 +85,20 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
 
 
 def test_the_score_is_the_contracts_arithmetic(run, videos, models, detector, tmp_path):
-    """The same video by hand: every frame, square crops, 299 px, ImageNet's mean, both mirror images, groups of five."""
-    run("-m", "inference.predict", videos / "äußerst.mp4", "--models", models, "--members", "b0", "--output", tmp_path / "s.csv")
+    """The same video by hand: every frame, square crops, 299 px, ImageNet's mean, both mirror
+    images, groups of five.
+    """
+    run(
+        "-m",
+        "inference.predict",
+        videos / "äußerst.mp4",
+        "--models",
+        models,
+        "--members",
+        "b0",
+        "--output",
+        tmp_path / "s.csv",
+    )
     score = rows_of(tmp_path / "s.csv")["äußerst.mp4"]["label"]
     assert abs(score - 0.5) > 0.01, "weights too tame for the comparison to mean anything"
 
@@ -124,8 +136,14 @@ def test_folders_and_files_mix_and_come_in_order(run, videos, models, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaints"),
     [
-        (["x.mp4", "--members", "b0,b1"], ["1 of 2 members have no checkpoint", "b1_rgb_58000.pth.tar", "b1/config.yaml"]),
-        (["x.mp4"], ["10 of 11 members have no checkpoint", "sf_bc_jc_44000.pth.tar", "video_based/configs/config.yaml"]),
+        (
+            ["x.mp4", "--members", "b0,b1"],
+            ["1 of 2 members have no checkpoint", "b1_rgb_58000.pth.tar", "b1/config.yaml"],
+        ),
+        (
+            ["x.mp4"],
+            ["10 of 11 members have no checkpoint", "sf_bc_jc_44000.pth.tar", "video_based/configs/config.yaml"],
+        ),
         (["x.mp4", "--members", "b0,b9"], ["unknown members b9; known are sf1, sf2"]),
         (["x.mp4", "y/x.mp4", "--members", "b0"], ["more than one video is called x.mp4"]),
         (["--members", "b0"], ["no video to score"]),
@@ -143,7 +161,9 @@ def test_what_cannot_start_says_why(run, models, tmp_path, arguments, complaints
 )
 def test_bad_lists_are_refused(run, models, tmp_path, content, complaint):
     (tmp_path / "l.csv").write_text(content)
-    done = run("-m", "inference.predict", "--list", tmp_path / "l.csv", "--models", models, "--members", "b0", check=False)
+    done = run(
+        "-m", "inference.predict", "--list", tmp_path / "l.csv", "--models", models, "--members", "b0", check=False
+    )
     assert done.returncode == 2
     assert complaint in done.stderr
 
@@ -167,7 +187,19 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
         shutil.copy(videos / "äußerst.mp4", path)
 
     def words(output):
-        return ["-m", "inference.predict", *chosen, "--models", models, "--members", "b0", "--device", "cpu", "--output", output]
+        return [
+            "-m",
+            "inference.predict",
+            *chosen,
+            "--models",
+            models,
+            "--members",
+            "b0",
+            "--device",
+            "cpu",
+            "--output",
+            output,
+        ]
 
     run(*words(tmp_path / "whole.csv"))
     output, partial = tmp_path / "killed.csv", tmp_path / "killed.partial.jsonl"
@@ -190,7 +222,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
     run(*words(output))
     kept = first["row"]["filename"]
     whole = (tmp_path / "whole.csv").read_text().splitlines()
-    assert output.read_text().splitlines() == [f"{kept},0.12500000" if line.startswith(f"{kept},") else line for line in whole]
+    assert output.read_text().splitlines() == [
+        f"{kept},0.12500000" if line.startswith(f"{kept},") else line for line in whole
+    ]
     assert not partial.exists()
 
 
@@ -198,7 +232,17 @@ def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):
     content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
     del content["state_dict"]["module._fc.bias"]
     torch.save(content, tmp_path / MEMBERS["b0"].file)
-    words = ("-m", "inference.predict", "x.mp4", "--models", tmp_path, "--members", "b0", "--output", tmp_path / "s.csv")
+    words = (
+        "-m",
+        "inference.predict",
+        "x.mp4",
+        "--models",
+        tmp_path,
+        "--members",
+        "b0",
+        "--output",
+        tmp_path / "s.csv",
+    )
     for _ in range(2):  # a ledger without rows is in nobody's way
         done = run(*words, check=False)
         assert done.returncode == 2

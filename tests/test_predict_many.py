@@ -1,4 +1,6 @@
-"""Many videos through `inference.predict`: strange ones, two runs, patterns, missing members; and the networks' batches."""
+"""Many videos through `inference.predict`: strange ones, two runs, patterns, missing members; and
+the networks' batches.
+"""
 
 import csv
 import json
@@ -53,9 +55,19 @@ def test_every_strange_video_has_a_row_and_a_status(run, models, frames, tmp_pat
         "unsupported": ["text.mp4", "audio.mp4", "size changes.mkv", "unknown codec.mp4"],
         "missing": ["broken link.mp4", "nowhere.mp4"],
         "too_few_frames": ["one frame.mp4"],
-        "ok": ["seven.mp4", "ten bit.mp4", "turned.mp4", "odd size.mp4", "as MP4.MP4", "as webm.webm", "corrupt packet.avi"],
+        "ok": [
+            "seven.mp4",
+            "ten bit.mp4",
+            "turned.mp4",
+            "odd size.mp4",
+            "as MP4.MP4",
+            "as webm.webm",
+            "corrupt packet.avi",
+        ],
     }
-    assert {status: [name for name in some if rows[name]["status"] == status] for status, some in expected.items()} == expected
+    assert {
+        status: [name for name in some if rows[name]["status"] == status] for status, some in expected.items()
+    } == expected
     for row in rows.values():
         assert (row["label"] == 0.5) == (row["status"] != "ok")
         assert row["reason"]
@@ -108,14 +120,26 @@ def test_missing_members_are_left_out_only_where_allowed_and_said_on_every_row(r
     scores = [row["members"][name] for name in weights]
     agreed = [(score, weight) for score, weight in zip(scores, weights.values(), strict=True) if score > 0.8]
     if len(agreed) < 2:  # the policy takes both
-        expected = sum(score * weight for score, weight in zip(scores, weights.values(), strict=True)) / sum(weights.values())
+        expected = sum(score * weight for score, weight in zip(scores, weights.values(), strict=True)) / sum(
+            weights.values()
+        )
         assert row["image"] == pytest.approx(expected)
     assert row["label"] == pytest.approx(0.4 * row["members"]["sf3"] + 0.6 * row["image"])
     assert run(*words, "--allow-missing", "--members", "b1,xcp", check=False).returncode == 2
 
 
 def test_frames_and_tables(run, models, folder, tmp_path):
-    words = ["-m", "inference.predict", folder / "one.mp4", "--models", models, "--members", "b0", "--output", tmp_path / "s.csv"]
+    words = [
+        "-m",
+        "inference.predict",
+        folder / "one.mp4",
+        "--models",
+        models,
+        "--members",
+        "b0",
+        "--output",
+        tmp_path / "s.csv",
+    ]
     done = run(*words, "--frames", "6", "--precision", "bf16", "--device", "cpu")
     assert rows_of(tmp_path / "s.csv")["one.mp4"]["frames"] == 6
     stages = [line.split("  ")[0] for line in done.stdout.splitlines() if line.endswith("s a video")]
@@ -128,7 +152,9 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
     kinds = {Kind("image", 299), Kind("image", 256), Kind("video", 256), Kind("image", 224, 0.65)}
-    return [sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")]
+    return [
+        sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")
+    ]
 
 
 class Broken(nn.Module):
@@ -163,9 +189,13 @@ def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsy
     members = {name: (MEMBERS[name], load_member(MEMBERS[name], models)) for name in ("b0", "res34", "sf3")}
     faces = [video.faces for video in sampled]
     plain = Networks(members).scores(faces)
-    hungry = Networks({name: (member, Hungry(network, 4)) for name, (member, network) in members.items()}, limits={"b0": 16})
+    hungry = Networks(
+        {name: (member, Hungry(network, 4)) for name, (member, network) in members.items()}, limits={"b0": 16}
+    )
     scores = hungry.scores(faces)
-    assert "predict: out of memory: b0 goes on with 2 at a time" in capsys.readouterr().err  # with their mirror images four
+    assert (
+        "predict: out of memory: b0 goes on with 2 at a time" in capsys.readouterr().err
+    )  # with their mirror images four
     assert hungry.limits == {"b0": 2, "res34": 2, "sf3": 1}
     for alone, split in zip(plain, scores, strict=True):
         assert alone.keys() == split.keys() == members.keys()

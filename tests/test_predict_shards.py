@@ -25,7 +25,18 @@ def work(tmp_path_factory, frames, weights):
 
 
 def words(work, output):
-    return ["--videos", work / "videos", "--models", work / "models", "--members", "res34", "--device", "cpu", "--output", output]
+    return [
+        "--videos",
+        work / "videos",
+        "--models",
+        work / "models",
+        "--members",
+        "res34",
+        "--device",
+        "cpu",
+        "--output",
+        output,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +63,9 @@ def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
     assert [path.name for path in tmp_path.glob("*.partial.jsonl")] == [neighbour.name]
     rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [row["status"] for row in rows] == ["ok", "ok", "missing", "ok", "ok"]
-    (tmp_path / "s-b0-0-of-2.jsonl").write_text('{"filename": "e.mp4", "label": 0.9}\n')  # of another submission, s-b0.csv
+    (tmp_path / "s-b0-0-of-2.jsonl").write_text(
+        '{"filename": "e.mp4", "label": 0.9}\n'
+    )  # of another submission, s-b0.csv
     assert run("-m", "inference.merge", *listed, "--output", output, check=False).returncode == 1
     assert output.read_text() == whole
     (tmp_path / "s-0-of-2.jsonl").write_text((tmp_path / "s-0-of-2.jsonl").read_text().replace('"run": "', '"run": "0'))
@@ -92,7 +105,9 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
     assert "which merges them into" in done.stdout
     wait_for(output.exists, 180)
     assert output.read_text() == whole
-    index = wait_for(lambda: (tmp_path / "evidence/index.html").exists() and (tmp_path / "evidence/index.html").read_text())
+    index = wait_for(
+        lambda: (tmp_path / "evidence/index.html").exists() and (tmp_path / "evidence/index.html").read_text()
+    )
     assert index.count("data-key") == 2 * 5
     assert sorted(path.name for path in output.parent.glob("*.csv")) == [
         "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv",

@@ -37,7 +37,9 @@ def videos(tmp_path_factory, clip, frames):
     still_video(root / OTHER / "tall.mp4", frames[0], 4, width=1080, height=2400)
     far = cv2.copyMakeBorder(frames[0], 720, 720, 1280, 1280, cv2.BORDER_REFLECT)
     write_video(
-        root / OTHER / "close.mp4", [cv2.resize(zoom(far, factor), (1280, 720)) for factor in np.linspace(1.5, 5, 15)], 30.0
+        root / OTHER / "close.mp4",
+        [cv2.resize(zoom(far, factor), (1280, 720)) for factor in np.linspace(1.5, 5, 15)],
+        30.0,
     )
     write_video(root / PART / "gone.mp4", [*frames[:5], *[np.zeros_like(frames[0])] * 3, *frames[5:]], 30.0)
     write_video(root / PART / "no_face.mp4", list(islice(read_frames(clip("no_face.mp4")), 6)), 24.0)
@@ -50,7 +52,9 @@ def command(script, *options):
 
 def preprocess(videos, faces, *options, check=True, **environment):
     arguments = command("preprocess", "--videos", videos, "--faces", faces, *options)
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | environment)
+    done = subprocess.run(
+        arguments, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -147,7 +151,9 @@ def test_running_again_skips_what_is_done_and_makes_what_is_not(videos, staged, 
 
 def start(videos, faces, *options):
     arguments = command("preprocess", "--videos", videos, "--faces", faces, *options)
-    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def first_done(faces):
@@ -206,7 +212,9 @@ def test_shards_together_are_one_run(videos, staged, tmp_path):
     """By option, and by what Slurm says to each task of an array."""
     preprocess(videos, tmp_path, "--shard", "0/3")
     first = {row["video"] for row in rows(tmp_path)}
-    array = {f"SLURM_ARRAY_TASK_{name}": value for name, value in (("MIN", "1"), ("MAX", "3"), ("STEP", "1"), ("COUNT", "3"))}
+    array = {
+        f"SLURM_ARRAY_TASK_{name}": value for name, value in (("MIN", "1"), ("MAX", "3"), ("STEP", "1"), ("COUNT", "3"))
+    }
     for task in ("2", "3"):
         assert f"shard {int(task) - 1}/3" in preprocess(videos, tmp_path, **array, SLURM_ARRAY_TASK_ID=task).stdout
     assert faces_of(tmp_path) == faces_of(staged / "faces")

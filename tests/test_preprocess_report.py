@@ -167,7 +167,9 @@ def test_the_trainer_reads_packed_faces_in_several_processes(videos, plain, tmp_
     config = ROOT / "image_based/configs/b0/config.yaml"
     batches = []
     for root in (plain, tmp_path):
-        crops = ValidationCrops(load_config(config, ImageConfig, [f"val_root={root}", "input_size=64"]), tmp_path / "list.txt")
+        crops = ValidationCrops(
+            load_config(config, ImageConfig, [f"val_root={root}", "input_size=64"]), tmp_path / "list.txt"
+        )
         crops[0]  # opens the first pack before the loader forks
         batches.append([images for images, _ in torch.utils.data.DataLoader(crops, batch_size=3, num_workers=2)])
     assert len(batches[0]) == 4
@@ -201,7 +203,9 @@ def sbatch(tmp_path):
         "    subprocess.run(['sh', '-c', sys.argv[-1]], check=True, env=os.environ | array)\n"
     )
     script.chmod(0o755)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "CPUS_PER_TASK"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "CPUS_PER_TASK"))
+    }
     return environment | {"PATH": f"{script.parent}:{os.environ['PATH']}", "PYTHON": sys.executable}
 
 
@@ -260,7 +264,9 @@ def test_the_array_on_a_real_slurm_with_a_task_queued_again(videos, plain, tmp_p
     assert restarts == 1, logs[0]
 
 
-@pytest.mark.parametrize(("arguments", "complaint"), [((), "usage:"), (("debug", "many"), "SHARDS must be a positive number")])
+@pytest.mark.parametrize(
+    ("arguments", "complaint"), [((), "usage:"), (("debug", "many"), "SHARDS must be a positive number")]
+)
 def test_a_call_that_makes_no_sense(sbatch, arguments, complaint):
     done = submit(*arguments, environment=sbatch)
     assert done.returncode == 2

@@ -32,7 +32,9 @@ def recoded(video):
         count = recode(video, target, kind)
         found[kind] = target, list(read_frames(target))
         assert len(found[kind][1]) == count
-    assert sorted(path.name for path in (video.parent / "out").iterdir()) == sorted(f"{kind}.mp4" for kind in PERTURBATIONS)
+    assert sorted(path.name for path in (video.parent / "out").iterdir()) == sorted(
+        f"{kind}.mp4" for kind in PERTURBATIONS
+    )
     return found
 
 
@@ -91,7 +93,17 @@ def test_the_table_says_shifts_aucs_and_statuses(run, video, clip, weights, tmp_
     }
     (tmp_path / "metadata.json").write_text(json.dumps(truth))
     models = write_checkpoints(tmp_path / "models", ["b0"])
-    words = ["-m", "inference.robustness", videos, "--labels", tmp_path / "metadata.json", "--models", models, "--members", "b0"]
+    words = [
+        "-m",
+        "inference.robustness",
+        videos,
+        "--labels",
+        tmp_path / "metadata.json",
+        "--models",
+        models,
+        "--members",
+        "b0",
+    ]
     done = run(*words, "--output", tmp_path / "out", "--device", "cpu", check=False)
     assert done.returncode == 1, done.stderr
     assert "4 videos, 1 of them without a score, 12 perturbations" in done.stdout

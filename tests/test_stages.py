@@ -56,7 +56,13 @@ def stage(name, work, *folders, videos=None, check=True, options=()):
     return done
 
 
-GOOD = [f"{PART}/für dich 日本", f"{PART}/plain", f"{PART}/tall", "dfdc_train_part_7/CAPITALS", "dfdc_train_part_7/no_face"]
+GOOD = [
+    f"{PART}/für dich 日本",
+    f"{PART}/plain",
+    f"{PART}/tall",
+    "dfdc_train_part_7/CAPITALS",
+    "dfdc_train_part_7/no_face",
+]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +148,10 @@ def test_capitals_and_other_alphabets_change_nothing(aligned, work):
 
 def test_running_again_does_no_work(aligned, work, videos):
     before = {path: path.stat().st_mtime_ns for path in work.rglob("*.*") if path.name != "failed.json"}
-    assert "0 done, 5 skipped, 2 failed" in stage("extract_frames", work, "videos", "frames", videos=videos, check=False).stdout
+    assert (
+        "0 done, 5 skipped, 2 failed"
+        in stage("extract_frames", work, "videos", "frames", videos=videos, check=False).stdout
+    )
     assert "0 done, 5 skipped, 0 failed" in stage("detect_faces", work, "frames", "boxes").stdout
     assert "0 done, 5 skipped, 0 failed" in stage("save_aligned_faces", work, "frames", "boxes", "faces").stdout
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*.*") if path.name != "failed.json"} == before
@@ -157,7 +166,11 @@ def test_running_again_does_no_work(aligned, work, videos):
     ],
 )
 def test_kill_midway_then_again_gives_the_same_bytes(aligned, work, videos, tmp_path, name, output, folders):
-    paths = {"videos": videos, **{folder: work / folder for folder in ("frames", "boxes", "faces")}, output: tmp_path / output}
+    paths = {
+        "videos": videos,
+        **{folder: work / folder for folder in ("frames", "boxes", "faces")},
+        output: tmp_path / output,
+    }
     arguments = [word for folder in folders for word in (f"--{folder}", str(paths[folder]))]
     command = [sys.executable, f"{name}.py", *arguments, "--workers", "1"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -195,7 +208,10 @@ FRAME_DAMAGE = {
     "short": (remove("frame12.png"), "holds 11 frames, which is not what its video.json says"),
     "no image": (write("frame5.png", b"no image"), "frame5.png is not an image"),
     "empty image": (write("frame5.png", b""), "frame5.png is not an image"),
-    "other size": (lambda f: cv2.imwrite(str(f / "frame5.png"), np.zeros((9, 9, 3), np.uint8)), "frame5.png has another size"),
+    "other size": (
+        lambda f: cv2.imwrite(str(f / "frame5.png"), np.zeros((9, 9, 3), np.uint8)),
+        "frame5.png has another size",
+    ),
     "bad facts": (write("video.json", b"{"), "video.json"),
 }
 BOX_DAMAGE = {
@@ -210,7 +226,9 @@ BOX_DAMAGE = {
 
 @pytest.fixture(scope="module")
 def damaged(aligned, work, tmp_path_factory):
-    """Copies of one video's frames and boxes, one sound, one for each damage, one with a second box on every face but one."""
+    """Copies of one video's frames and boxes, one sound, one for each damage, one with a second box
+    on every face but one.
+    """
     root = tmp_path_factory.mktemp("damaged")
     for name in ("sound", "twins", *FRAME_DAMAGE, *BOX_DAMAGE):
         for folder in ("frames", "boxes"):
@@ -279,7 +297,9 @@ def test_help_names_the_folders(run, script):
 
 
 def test_real_clips_keep_the_contract(shared, run, tmp_path):
-    """All three stages on the first seconds of a portrait 1080p, a 1080p and a 720p clip, with the reference's weights."""
+    """All three stages on the first seconds of a portrait 1080p, a 1080p and a 720p clip, with the
+    reference's weights.
+    """
     for name in ("dfdc_train_part_0/brtujopkby", "dfdc_train_part_10/ayhmreal", "ffpp/004"):
         source = list(islice(read_frames(shared(f"clips/{name}.mp4")), 10))
         write_video(tmp_path / f"videos/{name}.mp4", source, 30.0)

@@ -46,7 +46,13 @@ def make(folder: Path, frames: list[np.ndarray]) -> None:
     corrupt_packet(encode(folder / "corrupt packet.avi", frames, codec="mjpeg", pixels="yuvj420p"), 5)
     change_size(folder / "size changes.mkv", [frames[:5], [cv2.resize(frame, (320, 180)) for frame in frames[5:]]])
     encode(folder / "für dich 日本 .mp4", frames)
-    for suffix, codec in (("MP4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("avi", "mpeg4"), ("webm", "libvpx")):
+    for suffix, codec in (
+        ("MP4", "libx264"),
+        ("mov", "libx264"),
+        ("mkv", "libx264"),
+        ("avi", "mpeg4"),
+        ("webm", "libvpx"),
+    ):
         encode(folder / f"as {suffix}.{suffix}", frames, codec=codec)
     (folder / "link.mp4").symlink_to(folder / "seven.mp4")
     (folder / "broken link.mp4").symlink_to(folder / "nowhere.mp4")
@@ -159,7 +165,9 @@ def test_frames_before_the_end_are_counted(rows):
 
 def test_turned_faces_stand_upright(ran):
     faces = ran[0] / "faces" / PART
-    sizes = [json.loads((faces / name / "info.json").read_text())["tracks"][0]["squares"][0] for name in ("turned", "as mov")]
+    sizes = [
+        json.loads((faces / name / "info.json").read_text())["tracks"][0]["squares"][0] for name in ("turned", "as mov")
+    ]
     assert np.abs(np.subtract(*sizes)).max() <= 6
 
 
@@ -189,7 +197,9 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path, frames, weights):
     faces.mkdir()
     run = f"{sys.executable} preprocess.py --workers 1 --videos {tmp_path}/videos --faces {faces}"
     script = f"mount -t tmpfs -o size=3m none {faces} && {{ {run}; code=$?; cp -a {faces} {copy}; exit $code; }}"
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert "No space left on device: cannot write; what is finished stays" in done.stderr
     assert "Traceback" not in done.stderr

@@ -47,7 +47,10 @@ def test_validation_shares(values):
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():
     whole = list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2))
-    assert list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3)) == whole[3 * 4 :]
+    assert (
+        list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3))
+        == whole[3 * 4 :]
+    )
     assert [position for position, _ in whole] == list(range(28, 56))
 
 

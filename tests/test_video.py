@@ -32,7 +32,9 @@ def test_a_clip_whose_edit_list_hides_three_frames_is_whole(clip):
 @pytest.mark.parametrize("name", ["single_face.mp4", "WolfgangLanger_Pexels.mp4", "face_noface.mov"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_cut_off_file(clip, tmp_path, name, share):
-    """The index of the first lies at its end, that of the second at its start: ffmpeg opens it and yields what is there."""
+    """The index of the first lies at its end, that of the second at its start: ffmpeg opens it and
+    yields what is there.
+    """
     whole = clip(name).read_bytes()
     path = tmp_path / name
     path.write_bytes(whole[: int(share * len(whole))])

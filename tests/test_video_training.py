@@ -110,7 +110,9 @@ def test_validation_sees_the_central_clip_whole(tracks):
     assert (len(data), clip.shape, index, data.video_and_label(3)) == (4, (8, 56, 56, 3), 3, ("part_0/v3", 1))
     crop = cv2.imread(str(tracks / "faces/part_0/v3/frame3_face1.jpg"))  # (20 - 16) // 2 = 2 frames before it
     rgb = cv2.resize(crop, (56, 56))[..., ::-1].astype(np.float32)
-    expected = (rgb - np.array([110.63666788, 103.16065604, 96.29023126])) / np.array([38.7568578, 37.88248729, 40.02898126])
+    expected = (rgb - np.array([110.63666788, 103.16065604, 96.29023126])) / np.array(
+        [38.7568578, 37.88248729, 40.02898126]
+    )
     seen = normalise(clip[None], config(tracks))[0]
     assert seen.shape == (3, 8, 56, 56)
     np.testing.assert_allclose(seen[:, 0].permute(1, 2, 0).numpy(), expected, atol=1e-4)

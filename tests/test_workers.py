@@ -13,7 +13,9 @@ def run_program(folder, text):
     script = folder / "program.py"
     script.write_text(text)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
 
 
 def test_a_worker_that_dies_costs_its_video_only(tmp_path):

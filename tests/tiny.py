@@ -73,12 +73,17 @@ def one_thread():
 
 
 def write_checkpoints(folder, names):
-    """Checkpoints of these members in the published format: random weights whose scores differ visibly between real faces."""
+    """Checkpoints of these members in the published format: random weights whose scores differ
+    visibly between real faces.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     frames = list(islice(read_frames(clip("single_face.mp4")), 8))
     for name in names:
         member = KNOWN[name]
-        crops = [cv2.LUT(resize(frame[60:300, 200:440], member.size), gamma(1.2**at)) for at, frame in enumerate(frames, start=-4)]
+        crops = [
+            cv2.LUT(resize(frame[60:300, 200:440], member.size), gamma(1.2**at))
+            for at, frame in enumerate(frames, start=-4)
+        ]
         network = lively(member.arch)
         last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
         images = to_input(torch.from_numpy(np.stack(crops)), member.color, *member.normalisation)

@@ -1,7 +1,7 @@
 """What image and video augmentation share (contract, section 5), on BGR uint8 images [H, W, 3] as OpenCV reads them.
 
-What is drawn is apart from what is done, so that the frames of a clip share one draw. OpenCV does it all: torchvision's transforms
-took two to four times as long a sample on a CPU core (and torchvision gives up its JPEG).
+What is drawn is apart from what is done, so that the frames of a clip share one draw. OpenCV does it all: torchvision's
+transforms took two to four times as long a sample on a CPU core (and torchvision gives up its JPEG).
 """
 
 from typing import NamedTuple

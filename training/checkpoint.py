@@ -1,4 +1,5 @@
-"""Checkpoints in the published format (contract, section 4): one dict with step, arch, state_dict, best_loss, optimizer.
+"""Checkpoints in the published format (contract, section 4): one dict with step, arch, state_dict, best_loss,
+optimizer.
 
 Written atomically, read with `weights_only=True`, loaded strictly.
 """
@@ -60,7 +61,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a file that is a state dict itself or a dict with one. Raises CheckpointError, FileNotFoundError."""
+    """The weights of a file that is a state dict itself or a dict with one. Raises CheckpointError,
+    FileNotFoundError.
+    """
     content = load_dict(path)
     weights = content.get("state_dict", content)
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -71,15 +74,17 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, fresh: str | None = None) -> None:
     """Load a state dict into `model`, strictly, whether or not its names carry the published prefixes.
 
-    These are DistributedDataParallel's `module.` and, on Xception, `model.`. `fresh` is the name of a last layer whose weights may
-    differ in shape (another number of classes) and then stay as they are, which is printed. Raises CheckpointError listing
-    everything that is missing, unexpected or misshapen.
+    These are DistributedDataParallel's `module.` and, on Xception, `model.`. `fresh` is the name of a last layer whose
+    weights may differ in shape (another number of classes) and then stay as they are, which is printed. Raises
+    CheckpointError listing everything that is missing, unexpected or misshapen.
     """
     own = {bare_name(name): value for name, value in model.state_dict().items()}
     given = {bare_name(name): value for name, value in weights.items()}
     for name in (f"{bare_name(fresh)}.weight", f"{bare_name(fresh)}.bias") if fresh else ():
         if name in given and name in own and given[name].shape != own[name].shape:
-            print(f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random")
+            print(
+                f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random"
+            )
             given[name] = own[name]
     # Files of torch before 0.4.1 have no batch counters; nothing reads them where momentum is set.
     given |= {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in given}

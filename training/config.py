@@ -31,7 +31,8 @@ def require(holds: bool, complaint: str) -> None:
 class LRScheduler:
     """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on.
 
-    `cosine`, which the reference does not have: from the warm-up on it also falls along half a cosine, to 0 at max_iter.
+    `cosine`, which the reference does not have: from the warm-up on it also falls along half a cosine, to 0 at
+    max_iter.
     """
 
     base_lr: float
@@ -45,7 +46,10 @@ class LRScheduler:
     def __post_init__(self) -> None:
         require(len(self.lr_steps) == len(self.lr_mults), "lr_scheduler: lr_steps and lr_mults differ in length")
         require(self.lr_steps == sorted(self.lr_steps), "lr_scheduler: lr_steps are not in order")
-        require(self.max_iter > 0 and self.warmup_steps >= 0, "lr_scheduler: max_iter must be positive, warmup_steps not negative")
+        require(
+            self.max_iter > 0 and self.warmup_steps >= 0,
+            "lr_scheduler: max_iter must be positive, warmup_steps not negative",
+        )
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,30 @@ class TrainingConfig:
     val_freq: int  # steps between validations and checkpoints
     seed: int
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
-    together: int = field(default=1, kw_only=True)  # consecutive samples that share a batch and the draw of their augmentation
-    mixup: float = field(default=0.0, kw_only=True)  # share of the pairs (together: 2) whose samples are mixed with each other
+    together: int = field(
+        default=1, kw_only=True
+    )  # consecutive samples that share a batch and the draw of their augmentation
+    mixup: float = field(
+        default=0.0, kw_only=True
+    )  # share of the pairs (together: 2) whose samples are mixed with each other
 
     def __post_init__(self) -> None:
         require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
         require(len(self.mean) == len(self.std) == 3, "mean and std need three values each")
-        for name in ("num_classes", "input_size", "batch_size", "reference_world_size", "print_freq", "val_freq", "together"):
+        for name in (
+            "num_classes",
+            "input_size",
+            "batch_size",
+            "reference_world_size",
+            "print_freq",
+            "val_freq",
+            "together",
+        ):
             require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} is not positive")
-        require(self.batch_size % self.together == 0, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
+        require(
+            self.batch_size % self.together == 0,
+            f"batch_size: {self.batch_size} is no multiple of together, {self.together}",
+        )
         require(0 <= self.mixup <= 1, f"mixup: {self.mixup} is no share")
         require(not self.mixup or self.together == self.num_classes == 2, "mixup needs together: 2 and num_classes: 2")
         for name, path in self.val_lists.items():
@@ -92,7 +111,9 @@ class TrainingConfig:
 
 
 def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
-    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and types. Raises ConfigError."""
+    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and types.
+    Raises ConfigError.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

@@ -1,7 +1,8 @@
 """The process group of a training: one process, those of a Slurm step, or those of torchrun.
 
-Slurm's processes meet at a file of the distributed directory. Its name carries job, step, restart and srun's port, so that no
-start finds another's file; rank 0 removes it at the end, and at the start those of jobs that Slurm no longer knows.
+Slurm's processes meet at a file of the distributed directory. Its name carries job, step, restart and srun's port, so
+that no start finds another's file; rank 0 removes it at the end, and at the start those of jobs that Slurm no longer
+knows.
 """
 
 import os
@@ -24,7 +25,9 @@ PATIENCE = 60  # seconds that the group waits for a rank beyond the stall timeou
 
 
 class Place(NamedTuple):
-    """This process among those that were started together. `meeting` is the name of Slurm's file, None for torchrun or alone."""
+    """This process among those that were started together. `meeting` is the name of Slurm's file,
+    None for torchrun or alone.
+    """
 
     rank: int
     size: int
@@ -34,9 +37,11 @@ class Place(NamedTuple):
 
 
 class World(NamedTuple):
-    """This process's rank, the number of processes, its device, and whether networks run in bfloat16 where that is safe.
+    """This process's rank, the number of processes, its device, and whether networks run in bfloat16 where that is
+    safe.
 
-    `control` is a gloo group for what is decided on the CPU, so that deciding does not wait for a GPU; None: the one there is.
+    `control` is a gloo group for what is decided on the CPU, so that deciding does not wait for a GPU; None: the one
+    there is.
     """
 
     rank: int
@@ -52,7 +57,9 @@ class World(NamedTuple):
         """
         if reference % self.size:
             allowed = [size for size in range(1, reference + 1) if reference % size == 0]
-            raise BadInputError(f"{self.size} processes cannot stand in for the reference's {reference}: use one of {allowed}")
+            raise BadInputError(
+                f"{self.size} processes cannot stand in for the reference's {reference}: use one of {allowed}"
+            )
         count = reference // self.size
         return range(self.rank * count, (self.rank + 1) * count)
 
@@ -86,16 +93,21 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
     if "SLURM_STEP_NUM_TASKS" in environment and "SLURM_PROCID" in environment:
         rank, size, local = (int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))
         parts = ("JOB_ID", "STEP_ID", "RESTART_COUNT", "SRUN_COMM_PORT")
-        return Place(rank, size, local, "-".join(["group", *(environment.get(f"SLURM_{part}", "0") for part in parts)]), False)
+        return Place(
+            rank, size, local, "-".join(["group", *(environment.get(f"SLURM_{part}", "0") for part in parts)]), False
+        )
     return Place(0, 1, 0, None, torchrun=False)
 
 
 @contextmanager
-def process_group(device: str, folder: Path | None = None, patience: float = 600, bf16: bool = False) -> Iterator[World]:
+def process_group(
+    device: str, folder: Path | None = None, patience: float = 600, bf16: bool = False
+) -> Iterator[World]:
     """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
 
-    A process that does not come to what all do together within `patience` seconds and some more makes it an error in the others.
-    Raises BadInputError for a `folder` that is not absolute, not there or not writable, or that is needed and not given.
+    A process that does not come to what all do together within `patience` seconds and some more makes it an error in
+    the others. Raises BadInputError for a `folder` that is not absolute, not there or not writable, or that is needed
+    and not given.
     """
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
@@ -118,7 +130,9 @@ def process_group(device: str, folder: Path | None = None, patience: float = 600
         )
         try:
             index = torch.cuda.current_device() if device == "cuda" else None
-            control = distributed.new_group(backend="gloo", timeout=timeout) if device == "cuda" and here.size > 1 else None
+            control = (
+                distributed.new_group(backend="gloo", timeout=timeout) if device == "cuda" and here.size > 1 else None
+            )
             yield World(here.rank, here.size, torch.device(device, index), bf16, control)
             distributed.destroy_process_group()  # not after an error: it may wait for others
         finally:
@@ -141,9 +155,13 @@ def checked(folder: Path | None) -> Path:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove this user's files of jobs that Slurm does not know any more; where squeue does not answer, none."""
-    old = [path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()]  # before asking: a job may begin now
+    old = [
+        path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()
+    ]  # before asking: a job may begin now
     try:
-        answer = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True, timeout=30)
+        answer = subprocess.run(
+            ["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True, timeout=30
+        )
     except (OSError, subprocess.SubprocessError):
         return
     for path in old:

@@ -24,7 +24,9 @@ ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss (of `step`) or a validation score became NaN or infinite; no checkpoint is written of weights that do that."""
+    """A loss (of `step`) or a validation score became NaN or infinite; no checkpoint is written of
+    weights that do that.
+    """
 
     def __init__(self, step: int | None, message: str) -> None:
         super().__init__(message)
@@ -35,8 +37,8 @@ class Observer(Protocol):
     """What a training tells, and whom it asks."""
 
     def report(self, step: int, means: dict[str, float]) -> None:
-        """Every print_freq steps: loss, acc1 (percent), lr, replaced (unreadable crops a batch), seconds (a step), waited
-        (the share of them spent waiting for data)."""
+        """Every print_freq steps: loss, acc1 (percent), lr, replaced (unreadable crops a batch), seconds (a step),
+        waited (the share of them spent waiting for data)."""
 
     def checkpoint(self, step: int) -> None:
         """Every val_freq steps and after the last one."""
@@ -133,13 +135,13 @@ def train(
     start: int,
     observer: Observer,
 ) -> int:
-    """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is next.
+    """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is
+    next.
 
-    A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of crops that were unreadable and
-    replaced.
-    Each step takes as many batches as reference processes this one stands in for. Raises NonFiniteLossError, at the next report,
-    checkpoint or stop, and BadInputError with a list when more than max_bad_fraction of the crops are unreadable, or for mixup on
-    what are no pairs.
+    A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of crops that were
+    unreadable and replaced. Each step takes as many batches as reference processes this one stands in for. Raises
+    NonFiniteLossError, at the next report, checkpoint or stop, and BadInputError with a list when more than
+    max_bad_fraction of the crops are unreadable, or for mixup on what are no pairs.
     """
     criterion, crops = make_criterion(config, world.device), CropCount(config.max_bad_fraction)
     shares = world.shares(config.reference_world_size)
@@ -160,7 +162,8 @@ def train(
                 images, targets = mix_pairs(images, labels, config.mixup) if config.mixup else (images, labels)
                 logits = forward(model, images, config, world)
                 loss = criterion(logits, targets)
-                # The reference divides by its world size on top of the gradients' mean: its learning rates are meant so.
+                # The reference divides by its world size on top of the gradients' mean: its learning rates are meant
+                # so.
                 (loss / config.reference_world_size / len(shares)).backward()
             meter.add(step, lr, loss, (logits.argmax(dim=1) == labels).float().mean(), len(bad), waited)
         optimizer.step()
@@ -191,8 +194,8 @@ def forward(model: nn.Module, batch: Tensor, config: TrainingConfig, world: Worl
 def as_reference_process(model: nn.Module, seed: int, step: int, share: int, last: bool) -> Iterator[None]:
     """Do what one process of the reference does in a step, so that it does not matter how many there are.
 
-    The random numbers of mixup and dropout are those of (seed, step, share), which also leaves nothing to restore; batch-norm
-    statistics follow the first process only; gradients are averaged over processes after the last share.
+    The random numbers of mixup and dropout are those of (seed, step, share), which also leaves nothing to restore;
+    batch-norm statistics follow the first process only; gradients are averaged over processes after the last share.
     """
     torch.manual_seed(int(np.random.SeedSequence([seed, step, share]).generate_state(1)[0]))
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if share else []

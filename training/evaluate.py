@@ -1,6 +1,8 @@
-"""`--evaluate`: a run's checkpoints validated again, or on other lists (`--set val_lists={...}`), by any number of processes.
+"""`--evaluate`: a run's checkpoints validated again, or on other lists (`--set val_lists={...}`), by any number of
+processes.
 
-Writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line for each: step, set, the four log losses.
+Writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line for each: step, set, the four log
+losses.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +36,9 @@ def evaluate(
     """
     chosen = world.gather([path for path in reversed(checkpoints(folder)) if step_of(path) in steps])[0]
     if not chosen or not sets:
-        raise BadInputError(f"{folder} has no checkpoint in that range" if sets else "the config names no validation list")
+        raise BadInputError(
+            f"{folder} has no checkpoint in that range" if sets else "the config names no validation list"
+        )
     rows, damaged = [], 0
     for path in chosen:
         damage = load(network, path)

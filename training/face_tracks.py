@@ -29,7 +29,9 @@ class FaceTracks:
         return self.tracks[number]
 
     def read(self, number: int, frame: int) -> np.ndarray:
-        """Crop `frame`, counted from 0, of track `number`: BGR uint8 [h, w, 3]. Raises BadInputError if it cannot be read."""
+        """Crop `frame`, counted from 0, of track `number`: BGR uint8 [h, w, 3]. Raises
+        BadInputError if it cannot be read.
+        """
         return read_face(self.root / self.tracks[number].frame(frame))
 
     def read_near(self, number: int, frame: int) -> tuple[np.ndarray, list[str]]:

@@ -10,9 +10,11 @@ from training.config import TrainingConfig
 
 
 def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: /255, in RGB or BGR order, minus mean, over std (given in that order).
+    """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: /255, in RGB or BGR order, minus mean, over std (given in
+    that order).
 
-    Memory stays in the order of the pixels: channels last. Rows are scaled whole, several times as fast on a CPU as triples.
+    Memory stays in the order of the pixels: channels last. Rows are scaled whole, several times as fast on a CPU as
+    triples.
     """
     if color == "bgr":
         images = images.flip(-1)
@@ -25,14 +27,18 @@ def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[fl
 @lru_cache
 @torch.inference_mode(False)
 def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factors and summands of a row of pixels [3 * width]; kept, as copying them to a GPU would make every step wait for it."""
+    """Factors and summands of a row of pixels [3 * width]; kept, as copying them to a GPU would
+    make every step wait for it.
+    """
     scale = torch.tensor([1 / (255 * value) for value in std], device=device)
     shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=device)
     return scale.repeat(width), shift.repeat(width)
 
 
 def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:
-    """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T, H, W], as the config says."""
+    """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T,
+    H, W], as the config says.
+    """
     values = to_input(batch, config.color, config.mean, config.std)
     return values.transpose(1, 2) if batch.ndim == 5 else values
 

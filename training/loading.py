@@ -1,7 +1,7 @@
 """The loaders of training and validation batches.
 
-Loader processes are forked from a server without threads: a training has threads, and what forks while another thread holds a lock
-may hang for ever.
+Loader processes are forked from a server without threads: a training has threads, and what forks while another thread
+holds a lock may hang for ever.
 """
 
 import atexit
@@ -49,7 +49,9 @@ def loader(data: Dataset, order: Iterable, config: TrainingConfig, device: torch
 
 
 def loader_processes(least: int) -> int:
-    """The config's number, or all cores of this process but one where they are more; 0 stays 0. Samples do not depend on it."""
+    """The config's number, or all cores of this process but one where they are more; 0 stays 0.
+    Samples do not depend on it.
+    """
     mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share what they were given
     return max(least, mine - 1) if least else 0
 

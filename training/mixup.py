@@ -13,14 +13,17 @@ from common.errors import BadInputError
 def check_pairs(labels: Tensor) -> None:
     """Raise BadInputError unless the labels [B] of samples 2i and 2i + 1 differ."""
     if (labels[::2] == labels[1::2]).any():
-        raise BadInputError("mixup needs a list of pairs, a fake and its original one after the other, as faces224_pairs.txt is")
+        raise BadInputError(
+            "mixup needs a list of pairs, a fake and its original one after the other, as faces224_pairs.txt is"
+        )
 
 
 def mix_pairs(images: Tensor, labels: Tensor, chance: float) -> tuple[Tensor, Tensor]:
     """Mix both images of a pair with each other, each keeping .5 to 1 of itself; a pair is left alone but for `chance`.
 
-    uint8 images or clips [B, ...], samples 2i and 2i + 1 a pair, and labels [B] -> uint8 [B, ...] and probabilities of the classes
-    float32 [B, 2], on the images' device. Random numbers are those of the CPU's default generator, whatever the device.
+    uint8 images or clips [B, ...], samples 2i and 2i + 1 a pair, and labels [B] -> uint8 [B, ...] and probabilities of
+    the classes float32 [B, 2], on the images' device. Random numbers are those of the CPU's default generator, whatever
+    the device.
     """
     pairs = len(labels) // 2
     own = torch.where(torch.rand(pairs) < chance, 0.5 + torch.rand(pairs) / 2, torch.ones(pairs))

@@ -11,17 +11,32 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
     """Their parser; `experiments` is the default folder of the runs."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, metavar="YAML")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. lr_scheduler.max_iter=60")
-    parser.add_argument("--experiments", type=Path, default=Path(experiments), metavar="DIR", help=f"default: {experiments}")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. lr_scheduler.max_iter=60"
+    )
+    parser.add_argument(
+        "--experiments", type=Path, default=Path(experiments), metavar="DIR", help=f"default: {experiments}"
+    )
     parser.add_argument("--datetime", metavar="NOW", help="name of the run's folder (default: the time)")
-    parser.add_argument("--recover", action="store_true", help="go on in this config's newest run (or the one of --datetime)")
-    parser.add_argument("--distributed_path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it")
-    parser.add_argument("--keep", type=positive, default=5, metavar="K", help="checkpoints kept besides the best (default: 5)")
+    parser.add_argument(
+        "--recover", action="store_true", help="go on in this config's newest run (or the one of --datetime)"
+    )
+    parser.add_argument(
+        "--distributed_path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it"
+    )
+    parser.add_argument(
+        "--keep", type=positive, default=5, metavar="K", help="checkpoints kept besides the best (default: 5)"
+    )
     parser.add_argument("--device", choices=CHOICES, default="auto")
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: mixed precision, for GPUs that have it (default: fp32)"
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="bf16: mixed precision, for GPUs that have it (default: fp32)",
     )
-    parser.add_argument("--compile", action="store_true", help="compile the network first: minutes at the start, faster steps")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network first: minutes at the start, faster steps"
+    )
     parser.add_argument(
         "--stall_timeout", type=positive, default=600, metavar="S",
         help="seconds without a step after which a run ends, with the stacks of its threads in the log (default: 600)",
@@ -31,7 +46,9 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
         "--evaluate", type=step_range, nargs="?", const=range(0, 2**62), metavar="FIRST:LAST[:EVERY]",
         help="train nothing, validate the newest run's (or --datetime's) checkpoints of these steps (default: all)",
     )  # fmt: skip
-    instead.add_argument("--show-batch", type=Path, metavar="PNG", help="train nothing, draw what the network sees first")
+    instead.add_argument(
+        "--show-batch", type=Path, metavar="PNG", help="train nothing, draw what the network sees first"
+    )
     return parser
 
 

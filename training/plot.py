@@ -25,7 +25,9 @@ CLASSES = {"REAL": "-", "FAKE": "--"}  # line styles
 def read_curves(run: Path) -> dict[str, Curve]:
     """The scalars of a run by name. Raises BadInputError where there are none."""
     if not any(run.glob("events.out.tfevents.*")):
-        raise BadInputError(f"{run} holds no TensorBoard file: name a run's folder, <experiments>/<save_path>/<datetime>")
+        raise BadInputError(
+            f"{run} holds no TensorBoard file: name a run's folder, <experiments>/<save_path>/<datetime>"
+        )
     events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
     curves = {}
     for name in events.Tags()["scalars"]:
@@ -67,7 +69,9 @@ def main() -> int:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
-    parser.add_argument("--output", type=Path, default=Path("training.png"), metavar="PNG", help="default: training.png")
+    parser.add_argument(
+        "--output", type=Path, default=Path("training.png"), metavar="PNG", help="default: training.png"
+    )
     options = parser.parse_args()
     runs = {f"{run.resolve().parent.name}/{run.resolve().name}": read_curves(run) for run in options.runs}
     figure = draw(runs)

@@ -4,13 +4,15 @@
     config.yaml            the resolved config, overrides included
     log.txt                what was printed
     events.out.tfevents.*  TensorBoard: loss, acc1, lr, and per validation set the log losses
-    ckpt_iter_N.pth.tar    every val_freq steps and after the last, the newest --keep; ckpt_best.pth.tar the best balanced log loss
+    ckpt_iter_N.pth.tar    every val_freq steps and after the last, the newest --keep; ckpt_best.pth.tar the best
+                           balanced log loss
     ckpt_iter_N_<set>.csv  per video: video,label,probability
-    finished, requeue      marks: the schedule's end was reached; the run was told to stop, saved, and should be started again
+    finished, requeue      marks: the schedule's end was reached; the run was told to stop, saved, and should be started
+                           again
 
-SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its step with a checkpoint and the mark `requeue`; a
-watchdog ends one that stalls. Everything random depends on the seed and the step, so what goes on after a stop equals what never
-stopped.
+SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its step with a checkpoint and the mark
+`requeue`; a watchdog ends one that stalls. Everything random depends on the seed and the step, so what goes on after a
+stop equals what never stopped.
 """
 
 import argparse
@@ -85,7 +87,9 @@ def run_training(options: argparse.Namespace, parts: Parts) -> int:
         watchdog.beat()
         if options.evaluate is not None:
             network = prepared(parts.network(config), world, options.compile)
-            return evaluate(folder, options.evaluate, network, parts.validation_sets(config), config, world, watchdog.beat)
+            return evaluate(
+                folder, options.evaluate, network, parts.validation_sets(config), config, world, watchdog.beat
+            )
         Run(config, folder, world, parts, options, asked_to_stop, watchdog).go()
     return 0
 
@@ -102,7 +106,9 @@ def run_folder(runs: Path, options: argparse.Namespace) -> Path:
 
 
 def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
-    """The network on its device, channels last in memory, which is faster or as fast on every device; compiled on demand."""
+    """The network on its device, channels last in memory, which is faster or as fast on every
+    device; compiled on demand.
+    """
     widest = max(network.parameters(), key=Tensor.dim)
     network = network.to(world.device, memory_format=memory_format(widest))
     if compiled:
@@ -119,14 +125,19 @@ class Run:
     ) -> None:  # fmt: skip
         self.config, self.folder, self.world, self.keep = config, folder, world, options.keep
         self.asked_to_stop, self.watchdog = asked_to_stop, watchdog
-        self.shares = world.shares(config.reference_world_size)  # refuses a number of processes before anything is written
+        self.shares = world.shares(
+            config.reference_world_size
+        )  # refuses a number of processes before anything is written
         torch.manual_seed(config.seed)
         self.train_set = parts.train_set(config)
         self.validation_sets = parts.validation_sets(config)
         network = prepared(parts.network(config), world, options.compile)
-        # Its `module.` is the prefix of the published names. It would regroup the gradients after a run's first step, and sums over
-        # more than two processes would come out different after a stop, did it not look for unused parameters (there are none).
-        self.model = DistributedDataParallel(network, gradient_as_bucket_view=True, find_unused_parameters=world.size > 2)
+        # Its `module.` is the prefix of the published names. It would regroup the gradients after a run's first step,
+        # and sums over more than two processes would come out different after a stop, did it not look for unused
+        # parameters (there are none).
+        self.model = DistributedDataParallel(
+            network, gradient_as_bucket_view=True, find_unused_parameters=world.size > 2
+        )
         self.optimizer = make_optimizer(config, self.model)
         self.best = math.inf
         if world.rank == 0:
@@ -157,7 +168,10 @@ class Run:
             self.best = content["best_loss"]
         except (CheckpointError, KeyError, ValueError) as error:
             return error
-        for parameter, state in self.optimizer.state.items():  # the file's may lie otherwise in memory, which fused SGD ignores
+        for (
+            parameter,
+            state,
+        ) in self.optimizer.state.items():  # the file's may lie otherwise in memory, which fused SGD ignores
             if state.get("momentum_buffer") is not None:
                 state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
         return None
@@ -223,10 +237,14 @@ class Run:
         speed = self.config.batch_size * self.config.reference_world_size / seconds
         left = timedelta(seconds=round((last - step) * seconds))
         note = f"  {means['replaced']:.2f} unreadable samples a batch replaced" if means["replaced"] else ""
-        self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  waited for data {means['waited']:.0%}  ETA {left}{note}")
+        self.log(
+            f"step {step}/{last}  {values}  {speed:.4g} samples/s  waited for data {means['waited']:.0%}  ETA {left}{note}"
+        )
 
     def checkpoint(self, step: int) -> None:
-        """Write the checkpoint, so that nothing is lost whatever happens next; validate on all ranks; write it anew if best."""
+        """Write the checkpoint, so that nothing is lost whatever happens next; validate on all
+        ranks; write it anew if best.
+        """
         self.world.share_buffers(self.model)
         if self.world.rank == 0:
             self.save(step, best=False)

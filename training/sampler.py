@@ -12,8 +12,9 @@ from common.errors import BadInputError
 def training_order(samples: int, max_iter: int, batch: int, world: int, together: int = 1) -> np.ndarray:
     """The sample of each position of each rank, int64 [world, max_iter * batch].
 
-    Seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its consecutive slice.
-    `together`, not of the contract: as many consecutive samples are shuffled as one; they must divide samples and batch.
+    Seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its consecutive
+    slice. `together`, not of the contract: as many consecutive samples are shuffled as one; they must divide samples
+    and batch.
     """
     needed = max_iter * batch // together * world
     random = np.random.RandomState(0)
@@ -26,7 +27,8 @@ def training_order(samples: int, max_iter: int, batch: int, world: int, together
 
 
 def validation_share(samples: int, rank: int, world: int) -> list[int]:
-    """The samples that a rank validates: its slice of the contract's shuffled order, without the repetitions that fill that up.
+    """The samples that a rank validates: its slice of the contract's shuffled order, without the repetitions that fill
+    that up.
 
     Every sample is in exactly one rank's share, whatever their number; the last ranks may have fewer, or none.
     """
@@ -38,8 +40,8 @@ def validation_share(samples: int, rank: int, world: int) -> list[int]:
 class TrainingSampler(Sampler[tuple[int, int]]):
     """Yields (position, sample) from step `start` on: in each step a batch for each of `shares`.
 
-    Shares are the reference's processes that this one stands in for. A position is that of the whole order, whatever the number
-    of processes; it seeds the sample's augmentation. Samples that stay `together` have one position.
+    Shares are the reference's processes that this one stands in for. A position is that of the whole order, whatever
+    the number of processes; it seeds the sample's augmentation. Samples that stay `together` have one position.
     """
 
     def __init__(

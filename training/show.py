@@ -1,4 +1,6 @@
-"""`--show-batch`: a picture of what the network sees in its first step, augmented and cropped, before mixup and normalisation."""
+"""`--show-batch`: a picture of what the network sees in its first step, augmented and cropped,
+before mixup and normalisation.
+"""
 
 from pathlib import Path
 

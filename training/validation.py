@@ -46,7 +46,11 @@ class Validation(NamedTuple):
 
 
 def validate(
-    network: nn.Module, data: ValidationSet, config: TrainingConfig, world: World, beat: Callable[[], None] = lambda: None
+    network: nn.Module,
+    data: ValidationSet,
+    config: TrainingConfig,
+    world: World,
+    beat: Callable[[], None] = lambda: None,
 ) -> Validation:
     """Score each sample once, each process its share; the same result in all. `beat` is called for every sample.
 

@@ -1,4 +1,6 @@
-"""What may end a training from outside: a signal that asks it to stop, and a watchdog over a step that does not come."""
+"""What may end a training from outside: a signal that asks it to stop, and a watchdog over a step
+that does not come.
+"""
 
 import contextlib
 import os

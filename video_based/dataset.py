@@ -22,8 +22,8 @@ class TrainingClips(Dataset[tuple[Tensor, int, list[str]]]):
     """Takes (position, track) of the training order; gives a clip, RGB uint8 [T, H, W, 3], its label, and the names
     of unreadable crops.
 
-    Where the clip begins and its augmentation depend on the config's seed and the position alone. An unreadable crop is replaced
-    by the nearest readable one of the track; BadInputError ends the training where there is none.
+    Where the clip begins and its augmentation depend on the config's seed and the position alone. An unreadable crop is
+    replaced by the nearest readable one of the track; BadInputError ends the training where there is none.
     """
 
     def __init__(self, config: VideoConfig) -> None:
@@ -49,7 +49,9 @@ class TrainingClips(Dataset[tuple[Tensor, int, list[str]]]):
 
 
 class ValidationClips(Dataset[tuple[Tensor, int] | None]):
-    """The central clip of each track, whole, and its index; None, named in the log, where a crop of it is unreadable."""
+    """The central clip of each track, whole, and its index; None, named in the log, where a crop of
+    it is unreadable.
+    """
 
     def __init__(self, config: VideoConfig, list_file: Path) -> None:
         self.config = config

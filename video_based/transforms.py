@@ -30,10 +30,13 @@ def central_begin(frames: int, duration: int) -> int:
 def augment(crops: Sequence[np.ndarray], config: VideoConfig, random: np.random.Generator) -> np.ndarray:
     """T square BGR uint8 crops -> RGB uint8 [T, input_size, input_size, 3].
 
-    The whole is resized to a random side, a square of it cut anywhere; then flip and, as the config says, colour and JPEG.
+    The whole is resized to a random side, a square of it cut anywhere; then flip and, as the config says, colour and
+    JPEG.
     """
     side, size = int(random.integers(config.min_short_side, config.max_short_side + 1)), config.input_size
     x, y = random.integers(side - size + 1, size=2).tolist()
     look = random_look(random, config.color_and_jpeg)
-    frames = (cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)[y : y + size, x : x + size] for crop in crops)
+    frames = (
+        cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)[y : y + size, x : x + size] for crop in crops
+    )
     return np.stack([cv2.cvtColor(look.apply(frame), cv2.COLOR_BGR2RGB) for frame in frames])

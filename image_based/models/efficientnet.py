@@ -1,10 +1,11 @@
-"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2, not of it.
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2,
+not of it.
 
-lite0 and lite2 are Google's b0 and b2 for phones: no squeeze and excitation, ReLU6 for swish, the stem's and the head's width and
-the number of blocks in the first and last stage as in b0. Their ImageNet weights lie in packages of the registry.
-timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual one: every
-stride-2 convolution pads one more on the right and below. And state dicts speak the published names (`_conv_stem`, `_blocks.0.
-_depthwise_conv`, ...), both when read and when written.
+lite0 and lite2 are Google's b0 and b2 for phones: no squeeze and excitation, ReLU6 for swish, the stem's and the head's
+width and the number of blocks in the first and last stage as in b0. Their ImageNet weights lie in packages of the
+registry. timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual
+one: every stride-2 convolution pads one more on the right and below. And state dicts speak the published names
+(`_conv_stem`, `_blocks.0. _depthwise_conv`, ...), both when read and when written.
 """
 
 from functools import partial
@@ -60,7 +61,11 @@ def _pad_statically(model: nn.Module) -> None:
 def _published_names(model: nn.Module) -> dict[str, str]:
     """Map timm's names of all layers to the published ones, `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
     names = dict(TOP)
-    blocks = [(f"blocks.{stage}.{index}", block) for stage, group in enumerate(model.blocks) for index, block in enumerate(group)]
+    blocks = [
+        (f"blocks.{stage}.{index}", block)
+        for stage, group in enumerate(model.blocks)
+        for index, block in enumerate(group)
+    ]
     for number, (own, block) in enumerate(blocks):
         table = BLOCK if hasattr(block, "conv_pwl") else FIRST_BLOCK
         names |= {f"{own}.{layer}": f"_blocks.{number}.{published}" for layer, published in table.items()}

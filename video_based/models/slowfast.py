@@ -1,8 +1,8 @@
 """SlowFast-50 (Feichtenhofer et al., 2019) as the reference trained it (contract, section 4).
 
-Two ResNet-50s over time: the Slow path sees every fourth frame with 64 channels, the Fast path every frame with 8. After the stem
-and each of the first three stages a convolution over five frames, with no normalisation, brings Fast features to Slow's frame
-rate, where they join Slow's channels. Module names are those of the published checkpoints.
+Two ResNet-50s over time: the Slow path sees every fourth frame with 64 channels, the Fast path every frame with 8.
+After the stem and each of the first three stages a convolution over five frames, with no normalisation, brings Fast
+features to Slow's frame rate, where they join Slow's channels. Module names are those of the published checkpoints.
 """
 
 import torch
@@ -17,7 +17,9 @@ DROPOUT = 0.5
 
 
 class Bottleneck(nn.Module):
-    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride), and over channels; a shortcut around them."""
+    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride), and over channels; a
+    shortcut around them.
+    """
 
     def __init__(self, channels: int, width: int, temporal: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -43,11 +45,15 @@ class Bottleneck(nn.Module):
 
 def _stage(channels: int, width: int, depth: int, temporal: int, stride: int) -> nn.Sequential:
     first = Bottleneck(channels, width, temporal, stride, project=True)
-    return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, temporal, 1, project=False) for _ in range(depth - 1)))
+    return nn.Sequential(
+        first, *(Bottleneck(width * EXPANSION, width, temporal, 1, project=False) for _ in range(depth - 1))
+    )
 
 
 class SlowFast50(nn.Module):
-    """Clips [B, 3, T, H, W] -> logits [B, num_classes]; any T of at least 1, the Slow path sees ceil(T/4) frames of it."""
+    """Clips [B, 3, T, H, W] -> logits [B, num_classes]; any T of at least 1, the Slow path sees
+    ceil(T/4) frames of it.
+    """
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()
@@ -59,8 +65,12 @@ class SlowFast50(nn.Module):
         self.slow_conv1 = nn.Conv3d(3, SLOW_WIDTH, (1, 7, 7), stride=(1, 2, 2), padding=(0, 3, 3), bias=False)
         self.slow_bn1 = nn.BatchNorm3d(SLOW_WIDTH)
         self._add_stages("slow", SLOW_WIDTH, SLOW_TEMPORAL, lateral=FAST_WIDTH * LATERAL)
-        for number, channels in enumerate((FAST_WIDTH, *(FAST_WIDTH * EXPANSION * 2**stage for stage in range(3))), start=1):
-            lateral = nn.Conv3d(channels, channels * LATERAL, (5, 1, 1), stride=(ALPHA, 1, 1), padding=(2, 0, 0), bias=False)
+        for number, channels in enumerate(
+            (FAST_WIDTH, *(FAST_WIDTH * EXPANSION * 2**stage for stage in range(3))), start=1
+        ):
+            lateral = nn.Conv3d(
+                channels, channels * LATERAL, (5, 1, 1), stride=(ALPHA, 1, 1), padding=(2, 0, 0), bias=False
+            )
             setattr(self, f"Tconv{number}", lateral)
         self.dropout = nn.Dropout(DROPOUT)
         self.fc = nn.Linear((SLOW_WIDTH + FAST_WIDTH) * EXPANSION * 8, num_classes)
@@ -69,7 +79,9 @@ class SlowFast50(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def _add_stages(self, path: str, width: int, temporal: tuple[int, ...], lateral: int) -> None:
-        """Stages `<path>_res1..4`; `lateral` channels join the stem's, and as many times the width's growth each stage's."""
+        """Stages `<path>_res1..4`; `lateral` channels join the stem's, and as many times the
+        width's growth each stage's.
+        """
         channels = width + lateral
         for stage, (depth, span) in enumerate(zip(DEPTHS, temporal, strict=True)):
             stride = 1 if stage == 0 else 2
