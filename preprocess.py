@@ -26,20 +26,16 @@ from tqdm import tqdm
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.layout import part_videos
-from common.stage import Workers, progress, run_script, stage_parser
+from common.shard import parse_shard, shard_of_array
+from common.stage import Workers, patience, progress, run_script, stage_parser
+from common.status import PREPROCESSED, Status
 from faces.detector import default_weights, load_detector
+from faces.failures import failure
 from faces.video import VideoInfo, probe
-from preprocessing.log import DONE, NO_PLACE, Log, Row, failure
+from preprocessing.log import NO_PLACE, Log, LogEntry
 from preprocessing.one_video import SLOTS, count_frames_in, preprocess
 from preprocessing.preview import contact_sheet
-from preprocessing.shard import parse_shard, shard_of_array
 from preprocessing.status import report, table
-
-
-def patience(video: Path, frames: int = 0) -> float:
-    """Seconds after which a worker counts as stuck: a minute, ten more a megabyte, one more a frame."""
-    size = video.stat().st_size if video.exists() else 0
-    return 60 + size / 1e5 + frames
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -73,14 +69,13 @@ def main() -> int:
     shard = options.shard or shard_of_array()
     videos = shard.of(part_videos(options.videos))
     todo = {name: video for name, video in videos.items() if not is_done(options, name)}
-    rows = run(options, todo, weights, device, Log(options.faces, *shard)) if todo else {}
-    statuses = Counter(row["status"] for row in rows.values())
-    done = sum(statuses[status] for status in DONE)
-    failed = ", ".join(f"{count} {status}" for status, count in statuses.items() if status not in DONE)
-    frames = sum(row["frames"] for row in rows.values())
-    counts = (
-        f"{done} done, {len(videos) - len(rows)} skipped, {len(rows) - done} failed{f' ({failed})' if failed else ''}"
-    )
+    entries = run(options, todo, weights, device, Log(options.faces, shard.index, shard.count)) if todo else {}
+    statuses = Counter(entry.status for entry in entries.values())
+    done = sum(statuses[status] for status in PREPROCESSED)
+    failed = ", ".join(f"{count} {status}" for status, count in statuses.items() if status not in PREPROCESSED)
+    frames = sum(entry.frames for entry in entries.values())
+    counts = f"{done} done, {len(videos) - len(entries)} skipped, {len(entries) - done} failed"
+    counts += f" ({failed})" if failed else ""
     print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}")
     return 1 if failed else 0
 
@@ -90,35 +85,37 @@ def is_done(options: argparse.Namespace, name: str) -> bool:
     return (options.faces / name / "info.json").exists() and (options.boxes is None or (options.boxes / name).exists())
 
 
-def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, device: str, log: Log) -> dict[str, Row]:
-    """Preprocess the videos in worker processes, longest first; return their rows.
+def run(
+    options: argparse.Namespace, todo: dict[str, Path], weights: Path, device: str, log: Log
+) -> dict[str, LogEntry]:
+    """Preprocess the videos in worker processes, longest first; return their entries.
 
     Raises BadInputError where nothing can be written any more.
     """
-    rows: dict[str, Row] = {}
+    entries: dict[str, LogEntry] = {}
     counter = multiprocessing.get_context("spawn").RawArray("q", SLOTS)
     processes = min(options.workers, len(todo))
 
-    def record(name: str, row: Row) -> None:
-        rows[name] = row
-        if row["status"] not in DONE:
-            tqdm.write(f"preprocess: {name}: {row['status']}: {row['reason']}", file=sys.stderr)
-        log.append(name, row)
+    def record(name: str, entry: LogEntry) -> None:
+        entries[name] = entry
+        if entry.status not in PREPROCESSED:
+            tqdm.write(f"preprocess: {name}: {entry.status}: {entry.reason}", file=sys.stderr)
+        log.append(name, entry)
 
     with Workers(processes, count_frames_in, counter) as workers, progress(desc="preprocess", unit="frame") as bar:
         lengths: dict[str, int] = {}
         probing = {name: (video,) for name, video in todo.items()}
         for name, outcome in workers.run(probe, probing, {name: patience(video) for name, video in todo.items()}):
-            bar.set_description(f"preprocess: looked at {len(lengths) + len(rows) + 1} of {len(todo)}")
+            bar.set_description(f"preprocess: looked at {len(lengths) + len(entries) + 1} of {len(todo)}")
             if isinstance(outcome, VideoInfo):
                 lengths[name] = outcome.frames
             else:
-                record(name, failure(outcome))
+                record(name, failed(outcome))
         bar.set_description("preprocess", refresh=False)
         bar.reset(total=sum(lengths.values()))
 
         def refresh() -> None:
-            bar.set_postfix(videos=f"{len(rows)}/{len(todo)}", refresh=False)
+            bar.set_postfix(videos=f"{len(entries)}/{len(todo)}", refresh=False)
             bar.update(sum(counter) - bar.n)
 
         jobs = {
@@ -128,24 +125,29 @@ def run(options: argparse.Namespace, todo: dict[str, Path], weights: Path, devic
             )
             for name in sorted(lengths, key=lambda name: -lengths[name])
         }
-        seconds = {name: patience(todo[name], frames) for name, frames in lengths.items()}
-        for name, outcome in workers.run(preprocess, jobs, seconds, refresh):
-            if isinstance(outcome, OSError) and outcome.errno in NO_PLACE:
+        seconds = {name: patience(todo[name]) for name in lengths}
+        for name, result in workers.run(preprocess, jobs, seconds, refresh):
+            if isinstance(result, OSError) and result.errno in NO_PLACE:
                 raise BadInputError(
-                    f"{name}: {outcome}: cannot write; what is finished stays, and running it again goes on"
+                    f"{name}: {result}: cannot write; what is finished stays, and running it again goes on"
                 )
-            if isinstance(outcome, FileExistsError) and is_done(options, name):
+            if isinstance(result, FileExistsError) and is_done(options, name):
                 continue  # another process on the same folder was faster
-            record(name, failure(outcome) if isinstance(outcome, Exception) else outcome)
+            record(name, failed(result) if isinstance(result, Exception) else result)
         refresh()
-    return rows
+    return entries
+
+
+def failed(error: Exception) -> LogEntry:
+    """The entry of a video that failed with one of `common.stage.FAILURES`."""
+    return LogEntry(*failure(error, other=Status.WRITE_ERROR))
 
 
 def show_status(options: argparse.Namespace) -> int:
     """Print the table over all shards and write `status.json`; 0 if every video is done."""
     found = report(part_videos(options.videos), options.faces)
     print(table(found))
-    return 0 if found["done"] == found["videos"] else 1
+    return 0 if found.done == found.videos else 1
 
 
 if __name__ == "__main__":

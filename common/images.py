@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from common.errors import BadInputError
 
@@ -57,3 +58,12 @@ def write_image(path: Path, image: np.ndarray) -> None:
 def resize(crop: np.ndarray, size: int) -> np.ndarray:
     """A BGR crop [h, w, 3] -> RGB [size, size, 3], bilinear as at inference."""
     return cv2.cvtColor(cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
+
+
+def resize_antialiased(image: np.ndarray, side: int) -> np.ndarray:
+    """An image uint8 [h, w, 3] -> [side, side, 3], read-only, by Pillow's bilinear filter.
+
+    That filter averages where it shrinks. Training and validation resize clips by it (contract, section 5), inference
+    does not.
+    """
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from common.errors import BadInputError
 
@@ -68,7 +69,7 @@ def numbered_frames(folder: Path, suffix: str) -> list[Path]:
     return [by_number[number] for number in range(1, len(by_number) + 1)]
 
 
-def frame_folder(folder: Path) -> tuple[list[Path], dict]:
+def frame_folder(folder: Path) -> tuple[list[Path], dict[str, Any]]:
     """The frames of a video that stage 1 wrote, in order, and its `video.json`, empty where the frames came from
     elsewhere.
 

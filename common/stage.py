@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -23,7 +24,7 @@ from common.atomic import write_text
 from common.errors import BadInputError
 
 Result = TypeVar("Result")
-Job = tuple  # the picklable arguments of a stage's work function
+Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
 
 
 def cores() -> int:
@@ -55,11 +56,19 @@ def positive(text: str) -> int:
     return number
 
 
+def patience(video: Path) -> float:
+    """Seconds after which a worker at a video counts as stuck: ten minutes, and a hundred seconds more a megabyte."""
+    try:
+        return 600 + video.stat().st_size / 1e4
+    except OSError:
+        return 600
+
+
 # What may go wrong with one video. Anything else that a worker raises is a defect of ours and ends the run.
 FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
 
 
-def progress(**options: object) -> tqdm:
+def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # those of tqdm
     """A progress bar on stderr; where that is no terminal but a log, a line every half minute."""
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
 
@@ -100,12 +109,12 @@ class Workers:
 
     def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
         """`initializer(*arguments)` runs in each process first."""
-        self.options = {"initializer": _start, "initargs": (initializer, *arguments)}
+        self.starting = (initializer, *arguments)
         self.count = max(count, 1)
         self._open()
 
     def _open(self) -> None:
-        self.pool = ProcessPool(self.count, context=multiprocessing.get_context("spawn"), **self.options)
+        self.pool = ProcessPool(self.count, 0, _start, self.starting, multiprocessing.get_context("spawn"))
 
     def __enter__(self) -> "Workers":
         return self
@@ -155,16 +164,20 @@ class Workers:
         ahead: int | None,
     ) -> Iterator[tuple[str, Result | Exception]]:
         """As `run`, but ends early when the pool cannot go on; jobs without an outcome are left then."""
-        finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        finished: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
         waiting, under_way = list(reversed(jobs.items())), 0
+
+        def deliver(name: str, future: Future[Result]) -> None:
+            finished.put((name, future))
+
         while waiting or under_way:
             while waiting and (ahead is None or under_way < ahead):
                 name, job = waiting.pop()
                 try:
-                    future = self.pool.schedule(work, args=job, timeout=seconds.get(name))
+                    scheduled = self.pool.schedule(work, args=job, timeout=seconds.get(name))
                 except RuntimeError:  # pebble's word for a pool that broke since
                     return
-                future.add_done_callback(lambda future, name=name: finished.put((name, future)))
+                scheduled.add_done_callback(partial(deliver, name))
                 under_way += 1
             on_tick()
             try:
@@ -175,9 +188,12 @@ class Workers:
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
                 return
-            if error is not None and not isinstance(error, FAILURES):
+            if error is None:
+                yield name, future.result()
+            elif isinstance(error, FAILURES):
+                yield name, error
+            else:
                 raise error
-            yield name, error or future.result()
 
 
 def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
@@ -197,23 +213,29 @@ def record_failures(output: Path, failed: dict[str, str]) -> None:
         (output / "failed.json").unlink(missing_ok=True)
 
 
-def run_script(main: Callable[[], int]) -> None:
-    """Call a script's `main`, end with its status; a missing or unusable input is one line on stderr and status 2.
+def run_script(main: Callable[[], int]) -> NoReturn:
+    """Call a script's `main` and end with its status.
 
     SIGTERM (scancel, preemption, `kill`) ends it as Ctrl-C does, workers included, with status 143.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end(status_of(main))
+
+
+def status_of(main: Callable[[], int]) -> int:
+    """What `main` returns, or the status of what it raises: 2 and a line on stderr for a missing or wrong input."""
     try:
-        status = main()
+        return main()
+    except BrokenPipeError:  # whoever reads the output has left, as `head` does
+        return 141
     except (BadInputError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        status = 2
+        return 2
     except KeyboardInterrupt:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
-        status = 130
+        return 130
     except SystemExit as stop:  # argparse's, or that of SIGTERM
-        status = stop.code or 0
-    end(status)
+        return stop.code if isinstance(stop.code, int) else 0
 
 
 def end(status: int) -> NoReturn:

@@ -1,6 +1,5 @@
 """Files that torch.save wrote, read without running anything in them."""
 
-import hashlib
 import pickle
 import struct
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from common.errors import BadInputError
 
 # What a number such as best_loss is pickled as when it came from numpy, by the names of numpy 1 and 2: data, not code.
 _SCALAR = np.float64(0).__reduce__()[0]
-NUMPY_SCALAR = [
+NUMPY_SCALAR: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
     (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
@@ -52,9 +51,3 @@ def load_dict(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dict")
     return dict(content)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

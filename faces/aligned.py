@@ -33,6 +33,6 @@ def describe(
         }
         for track, track_squares in zip(tracking.tracks, squares, strict=True)
     ]
-    facts = {"frames": frames, "height": height, "width": width, "fps": fps}
+    facts: dict[str, object] = {"frames": frames, "height": height, "width": width, "fps": fps}
     facts |= {"voted_faces": tracking.voted_faces, "voted_frames": tracking.voted_frames, "tracks": faces}
     return json.dumps(facts) + "\n"

@@ -5,7 +5,6 @@ s and 800 MB (benchmarks/preprocess.py). On a GPU it is `faces.retinaface` in Py
 the same numpy.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from common.digests import sha256
 
 SHORT_SIDE, LONGEST_SIDE = 400, 2150
 MEAN_BGR = (104.0, 117.0, 123.0)
@@ -62,7 +63,11 @@ class FaceDetector:
             chunk = frames[start : start + self.batch]
             images = [cv2.resize(frame, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR) for frame in chunk]
             outputs = self.network(cv2.dnn.blobFromImages(images, mean=MEAN_BGR))
-            found += [select(*image, *images[0].shape[:2], ratio) for image in zip(*outputs, strict=True)]
+            height, width = images[0].shape[:2]
+            found += [
+                select(offsets, scores, landmarks, height, width, ratio)
+                for offsets, scores, landmarks in zip(*outputs, strict=True)
+            ]
         return found
 
 
@@ -141,7 +146,8 @@ def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"no detector weights in {folder}: run `python -m pretrain.retinaface`, or put the reference's {REFERENCE_FILE} there"
+        f"no detector weights in {folder}: run `python -m pretrain.retinaface`, "
+        f"or put the reference's {REFERENCE_FILE} there"
     )
 
 
@@ -149,7 +155,7 @@ def _cpu_network(weights: Path) -> Network:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-    converted = CONVERTED / f"retinaface-{hashlib.sha256(weights.read_bytes()).hexdigest()[:16]}.onnx"
+    converted = CONVERTED / f"retinaface-{sha256(weights)[:16]}.onnx"
     if not converted.is_file():
         from faces.retinaface import export_onnx  # PyTorch, seconds to import, is needed once for each weights file
 

@@ -86,5 +86,7 @@ def export_onnx(weights: Path, output: Path) -> None:
         dynamic_shapes={"images": {0: any_size, 2: any_size, 3: any_size}},
         verbose=False,
     )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
     with atomic_file(output) as temporary:
         program.save(temporary, external_data=False)

@@ -47,7 +47,8 @@ def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
         active = np.array([track[-1].box for track in tracks], dtype=np.float64).reshape(-1, 4)
         taken: set[int] = set()
         for row in current:
-            detection = Detection(frame, tuple(int(value) for value in row[:4]), float(np.float32(row[4])))
+            x1, y1, x2, y2 = (int(value) for value in row[:4])
+            detection = Detection(frame, (x1, y1, x2, y2), float(np.float32(row[4])))
             overlaps = iou_plus_one(row[:4], active)
             best = int(overlaps.argmax()) if len(overlaps) else -1
             if best < 0 or overlaps[best] < SAME_FACE_IOU:

@@ -103,7 +103,7 @@ def frame_times(path: Path) -> list[float]:
     with _open(path) as container:
         stream = _video_stream(path, container)
         stamps = sorted(packet.pts for packet in container.demux(stream) if packet.size and packet.pts is not None)
-        return [float((stamp - stamps[0]) * stream.time_base) for stamp in stamps]
+        return [_seconds(stamp - stamps[0], stream) for stamp in stamps]
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -122,7 +122,9 @@ def upright(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame as BGR uint8 [height, width, 3], turned as its metadata asks."""
     converted = frame.reformat(format="bgr24", threads=1)
     plane = converted.planes[0]
-    image = np.ndarray((converted.height, converted.width, 3), np.uint8, plane, strides=(plane.line_size, 3, 1))
+    image = np.ndarray(
+        (converted.height, converted.width, 3), np.uint8, memoryview(plane), strides=(plane.line_size, 3, 1)
+    )
     turns = _turns(frame)
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
@@ -216,6 +218,11 @@ def _rate(stream: av.VideoStream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
+def _seconds(stamp: int, stream: av.VideoStream) -> float:
+    """A timestamp of a stream in seconds; 0 where the stream does not say what its timestamps count."""
+    return float(stamp * stream.time_base) if stream.time_base else 0.0
+
+
 class _Declared(NamedTuple):
     """How many frames there should be, and when the last one ends, in seconds."""
 
@@ -229,12 +236,12 @@ def _declared(path: Path, stream: av.VideoStream) -> _Declared:
     """
     rate = _rate(stream) or 1.0
     if stream.frames and not in_fragments(path):
-        start = float((stream.start_time or 0) * stream.time_base)
-        length = float(stream.duration * stream.time_base) if stream.duration else stream.frames / rate
+        start = _seconds(stream.start_time or 0, stream)
+        length = _seconds(stream.duration, stream) if stream.duration else stream.frames / rate
         return _Declared(stream.frames, start + length)
     with av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace") as container:
         times = [packet.pts or 0 for packet in container.demux(_video_stream(path, container)) if packet.size]
-    return _Declared(len(times), float(max(times, default=0) * stream.time_base) + 1 / rate)
+    return _Declared(len(times), _seconds(max(times, default=0), stream) + 1 / rate)
 
 
 def _at_end(stream: av.VideoStream, last: float | None, declared: _Declared) -> bool:

@@ -1,1 +1,1 @@
-"""What `preprocess.py` is made of: one pass over a video, shards, the log and its report, the contact sheet."""
+"""What `preprocess.py` is made of: one video's files, the log and its report, the contact sheet."""

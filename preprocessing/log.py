@@ -4,53 +4,55 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-import cv2
-from pebble import ProcessExpired
+from common.status import Status
 
-from faces.video import DecodeError, UnsupportedError
-
-Row = dict[str, Any]
-DONE = ("ok", "no_face")
 # Errors of the place that is written to, not of a video: every further one would fail too.
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def failure(error: Exception) -> Row:
-    """The status, the reason and the frames read before, of a video that failed with one of `common.stage.FAILURES`."""
-    frames = error.frames if isinstance(error, DecodeError) else 0
-    reason = str(error) or type(error).__name__
-    match error:
-        case UnsupportedError():
-            status = "unsupported"
-        case DecodeError():
-            status = "decode_error"
-        case FileNotFoundError():
-            status, reason = "missing", f"{error.filename} does not exist"
-        case ProcessExpired():
-            status, reason = "crashed", f"its worker died ({reason}): a crash of the decoder, out of memory, or killed"
-        case TimeoutError():
-            status, reason = "crashed", "stuck: its worker was stopped"
-        case MemoryError() | cv2.error():
-            status = "crashed"
-        case _:
-            status = "write_error"
-    return {"status": status, "reason": reason, "frames": frames}
+@dataclass(frozen=True)
+class LogEntry:
+    """What happened to one video. Only a video that was preprocessed has more than a status, a
+    reason and a number of frames.
+    """
+
+    status: Status
+    reason: str | None
+    frames: int  # frames read
+    declared_frames: int | None = None
+    damaged_packets: int = 0  # packets that could not be decoded
+    height: int | None = None  # pixels, upright
+    width: int | None = None
+    rotation: int | None = None  # degrees counterclockwise that the frames were turned by
+    voted_faces: int = 0
+    voted_frames: int | None = None  # frames that show the voted number of faces; older faces do not say
+    track_lengths: tuple[int, ...] = ()  # detections of each track
+    bytes: int | None = None  # size of the files written
+    seconds: float | None = None
+
+    @classmethod
+    def from_json(cls, row: dict[str, object]) -> Self:
+        """Read an entry back; keys that it does not know are left out. Raises KeyError, TypeError or ValueError."""
+        known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
+        lengths = known.get("track_lengths", ())
+        return cls(**known | {"status": Status(row["status"]), "track_lengths": tuple(lengths)})  # type: ignore[arg-type]  # JSON
 
 
 class Log:
-    """Appends rows to `<faces>/preprocess-<i>-of-<n>.jsonl`, each in one write."""
+    """Appends entries to `<faces>/preprocess-<i>-of-<n>.jsonl`, each in one write."""
 
     def __init__(self, faces: Path, index: int, count: int) -> None:
         self.path = faces / f"preprocess-{index}-of-{count}.jsonl"
 
-    def append(self, video: str, row: Row) -> None:
-        """Add a row, with the time; what a crash of the machine left of the last one stays a line of its own."""
+    def append(self, video: str, entry: LogEntry) -> None:
+        """Add an entry, with the time; what a crash of the machine left of the last one stays a line of its own."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"video": video, "time": now} | row) + "\n"  # ASCII: names need not be UTF-8
+        line = json.dumps({"video": video, "time": now} | asdict(entry)) + "\n"  # ASCII: names need not be UTF-8
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
@@ -61,21 +63,22 @@ class Log:
             os.close(descriptor)
 
 
-def read_rows(faces: Path) -> dict[str, Row]:
-    """The latest row of each video, over the logs of all shards, whatever their number was."""
-    rows: dict[str, Row] = {}
+def read_log(faces: Path) -> dict[str, LogEntry]:
+    """The latest entry of each video, over the logs of all shards, whatever their number was."""
+    latest: dict[str, tuple[str, LogEntry]] = {}
     for path in sorted(faces.glob("preprocess-*-of-*.jsonl")):
-        for row in _rows(path):
-            if row["video"] not in rows or rows[row["video"]]["time"] <= row["time"]:
-                rows[row["video"]] = row
-    return rows
+        for video, time, entry in _entries(path):
+            if video not in latest or latest[video][0] <= time:
+                latest[video] = time, entry
+    return {video: entry for video, (_, entry) in latest.items()}
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _entries(path: Path) -> Iterator[tuple[str, str, LogEntry]]:
+    """Video, time and entry of each line; a line cut off when the machine went down is passed over."""
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)
-        except ValueError:  # the end of a line that was being written when the machine went down
+            video, time, entry = row["video"], row["time"], LogEntry.from_json(row)
+        except (ValueError, KeyError, TypeError):
             continue
-        if isinstance(row, dict) and {"video", "time", "status"} <= row.keys():
-            yield row
+        yield video, time, entry

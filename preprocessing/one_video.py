@@ -8,12 +8,13 @@ from pathlib import Path
 
 from common.atomic import atomic_folder
 from common.pack import PACK, write_pack
+from common.status import Status
 from faces.aligned import describe
 from faces.boxes import format_boxes
 from faces.detector import load_detector
+from faces.one_pass import Faces, crop_files, find_faces, threads
 from faces.video import VideoInfo, probe
-from preprocessing.log import Row
-from preprocessing.one_pass import Faces, crop_files, find_faces, threads
+from preprocessing.log import LogEntry
 
 # Frames seen so far, a slot for each worker: without a lock, which a worker that is killed might hold for ever.
 SLOTS = 4096
@@ -28,8 +29,8 @@ def count_frames_in(slots: "Array[c_longlong]") -> None:
 
 def preprocess(
     video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
-) -> Row:
-    """Find and write the faces of one video, and its box files where asked; return its row of the log.
+) -> LogEntry:
+    """Find and write the faces of one video, and its box files where asked; return its entry of the log.
 
     Raises what `common.stage.FAILURES` names. A folder appears when it is complete; `output` comes last.
     """
@@ -45,7 +46,7 @@ def preprocess(
             with atomic_folder(output) as folder:
                 write_faces(faces, folder, crop_files(faces, submit, ahead), info.fps, pack)
     size = sum(path.stat().st_size for path in output.iterdir())
-    return row(info, faces) | {"bytes": size, "seconds": round(time.perf_counter() - began, 2)}
+    return entry(info, faces, size, round(time.perf_counter() - began, 2))
 
 
 def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], fps: float, pack: bool) -> None:
@@ -66,25 +67,27 @@ def write_boxes(faces: Faces, output: Path) -> None:
             (folder / f"frame{number}.txt").write_text(format_boxes(detections))
 
 
-def row(info: VideoInfo, faces: Faces) -> Row:
-    """What the log says of a video that is done."""
+def entry(info: VideoInfo, faces: Faces, size: int, seconds: float) -> LogEntry:
+    """What the log says of a video that is done, whose files have `size` bytes."""
     tracks = faces.tracking.tracks
     reason = None if tracks else "most frames show no face"
     if info.rotation:
         reason = f"turned upright by {info.rotation} degrees" + (f"; {reason}" if reason else "")
-    return {
-        "status": "ok" if tracks else "no_face",
-        "reason": reason,
-        "frames": faces.frames,
-        "declared_frames": info.frames,
-        "damaged_packets": faces.damaged,
-        "height": faces.height,
-        "width": faces.width,
-        "rotation": info.rotation,
-        "voted_faces": faces.tracking.voted_faces,
-        "voted_frames": faces.tracking.voted_frames,
-        "track_lengths": [len(track) for track in tracks],
-    }
+    return LogEntry(
+        status=Status.OK if tracks else Status.NO_FACE,
+        reason=reason,
+        frames=faces.frames,
+        declared_frames=info.frames,
+        damaged_packets=faces.damaged,
+        height=faces.height,
+        width=faces.width,
+        rotation=info.rotation,
+        voted_faces=faces.tracking.voted_faces,
+        voted_frames=faces.tracking.voted_frames,
+        track_lengths=tuple(len(track) for track in tracks),
+        bytes=size,
+        seconds=seconds,
+    )
 
 
 def _count(frames: int) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 from common.sheet import BACKGROUND, LINE, below, beside, text, write_sheet
 from faces.crops import Crop, cut
 from faces.detector import FaceDetector
+from faces.one_pass import Faces, find_faces, threads
 from faces.tracking import Track
 from faces.video import read_some
-from preprocessing.one_pass import Faces, find_faces, threads
 
 COLUMNS, ROWS = 5, 2  # frames shown
 CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop

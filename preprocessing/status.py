@@ -2,45 +2,58 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from common.atomic import write_text
-from preprocessing.log import DONE, Row, read_rows
+from common.status import PREPROCESSED, Status
+from preprocessing.log import LogEntry, read_log
 
-PENDING = "not done yet"
-COVERED = 0.9  # a track with detections in a smaller share of the frames counts as incomplete
+COVERED = 0.9  # a track with detections in less than this part of the frames counts as incomplete
 SHOWN = 20  # names that the table lists; status.json has all
 
-Report = dict[str, Any]
+
+@dataclass(frozen=True)
+class Report:
+    """What `<faces>/status.json` holds. Videos are named `<part>/<video>`."""
+
+    time: str
+    videos: int
+    done: int
+    statuses: dict[Status, int]
+    frames: int  # of the videos that are done
+    faces: int
+    damaged_packets: int
+    failed: dict[str, dict[str, object]]  # status, reason, frames
+    pending: list[str]
+    absent: list[str]  # a metadata.json names them, nobody has them
+    doubtful: dict[str, list[str]]  # why a person should look
 
 
 def report(videos: dict[str, Path], faces: Path) -> Report:
-    """Counts, failures, doubtful videos, and those that metadata.json names but nobody has; also in
-    `<faces>/status.json`.
-    """
-    logged = read_rows(faces)
-    rows = {name: state(faces / name, logged.get(name)) for name in videos}
-    done = {name: row for name, row in rows.items() if row["status"] in DONE}
-    found = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "videos": len(rows),
-        "done": len(done),
-        "statuses": dict(Counter(row["status"] for row in rows.values()).most_common()),
-        "frames": sum(row["frames"] for row in done.values()),
-        "faces": sum(len(row["track_lengths"]) for row in done.values()),
-        "damaged_packets": sum(row.get("damaged_packets", 0) for row in done.values()),
-        "failed": {
-            name: {key: row[key] for key in ("status", "reason", "frames")}
-            for name, row in rows.items()
-            if row["status"] not in (*DONE, PENDING)
+    """The report over these videos; also written to `<faces>/status.json`."""
+    logged = read_log(faces)
+    entries = {name: state(faces / name, logged.get(name)) for name in videos}
+    done = {name: entry for name, entry in entries.items() if entry.status in PREPROCESSED}
+    found = Report(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        videos=len(entries),
+        done=len(done),
+        statuses=dict(Counter(entry.status for entry in entries.values()).most_common()),
+        frames=sum(entry.frames for entry in done.values()),
+        faces=sum(len(entry.track_lengths) for entry in done.values()),
+        damaged_packets=sum(entry.damaged_packets for entry in done.values()),
+        failed={
+            name: {"status": entry.status, "reason": entry.reason, "frames": entry.frames}
+            for name, entry in entries.items()
+            if entry.status not in (*PREPROCESSED, Status.PENDING)
         },
-        "pending": [name for name, row in rows.items() if row["status"] == PENDING],
-        "absent": sorted(set(named_in_metadata(videos)) - videos.keys()),
-        "doubtful": {name: reasons for name, row in done.items() if (reasons := doubts(row))},
-    }
-    write_text(faces / "status.json", json.dumps(found, indent=1) + "\n")
+        pending=[name for name, entry in entries.items() if entry.status == Status.PENDING],
+        absent=sorted(set(named_in_metadata(videos)) - videos.keys()),
+        doubtful={name: reasons for name, entry in done.items() if (reasons := doubts(entry))},
+    )
+    write_text(faces / "status.json", json.dumps(asdict(found), indent=1) + "\n")
     return found
 
 
@@ -55,32 +68,38 @@ def named_in_metadata(videos: dict[str, Path]) -> list[str]:
     ]
 
 
-def state(folder: Path, logged: Row | None) -> Row:
-    """A video's row: the log's, if it agrees with what is on disk; else read from its info.json, as
-    stages 1-3 leave it.
+def state(folder: Path, logged: LogEntry | None) -> LogEntry:
+    """A video's entry: the log's, if it agrees with what is on disk; else read from its info.json,
+    as stages 1-3 leave it.
     """
     if (folder / "info.json").exists():
-        return logged if logged and logged["status"] in DONE else _from_info(folder / "info.json")
-    if logged and logged["status"] not in DONE:
+        return logged if logged and logged.status in PREPROCESSED else _from_info(folder / "info.json")
+    if logged and logged.status not in PREPROCESSED:
         return logged
-    return {"status": PENDING, "reason": None, "frames": 0}
+    return LogEntry(Status.PENDING, None, 0)
 
 
-def _from_info(path: Path) -> Row:
+def _from_info(path: Path) -> LogEntry:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        return {"status": "damaged", "reason": f"{path} is unreadable, remove its folder: {error}", "frames": 0}
-    lengths = [len(track["detections"]) for track in info["tracks"]]
-    row = {key: info.get(key) for key in ("frames", "voted_faces", "voted_frames")}
-    return row | {"status": "ok" if lengths else "no_face", "reason": None, "track_lengths": lengths}
+        return LogEntry(Status.DAMAGED, f"{path} is unreadable, remove its folder: {error}", 0)
+    lengths = tuple(len(track["detections"]) for track in info["tracks"])
+    return LogEntry(
+        status=Status.OK if lengths else Status.NO_FACE,
+        reason=None,
+        frames=info["frames"],
+        voted_faces=info["voted_faces"],
+        voted_frames=info.get("voted_frames"),
+        track_lengths=lengths,
+    )
 
 
-def doubts(row: Row) -> list[str]:
+def doubts(entry: LogEntry) -> list[str]:
     """Why a person should look at a video: what the vote and the tracks do not agree on."""
-    frames, voted, agreed, lengths = (row[key] for key in ("frames", "voted_faces", "voted_frames", "track_lengths"))
+    frames, voted, agreed, lengths = entry.frames, entry.voted_faces, entry.voted_frames, entry.track_lengths
     found = []
-    if agreed is not None and 2 * agreed <= frames:  # older faces do not say
+    if agreed is not None and 2 * agreed <= frames:
         found.append(f"only {agreed} of {frames} frames show the voted number of faces, {voted}")
     if len(lengths) < voted:
         found.append(f"{voted} faces voted, {len(lengths)} tracked")
@@ -91,18 +110,16 @@ def doubts(row: Row) -> list[str]:
 
 def table(found: Report) -> str:
     """The report for a terminal."""
-    lines = [f"{status:<14}{count:>9}" for status, count in found["statuses"].items()]
-    lines += [f"{'all videos':<14}{found['videos']:>9}", ""]
-    lines.append(
-        f"{found['done']} done: {found['frames']} frames, {found['faces']} faces, {len(found['doubtful'])} doubtful"
-    )
-    failed = {name: f"{entry['status']}: {entry['reason']}" for name, entry in found["failed"].items()}
-    doubtful = {name: "; ".join(reasons) for name, reasons in found["doubtful"].items()}
+    lines = [f"{status:<14}{count:>9}" for status, count in found.statuses.items()]
+    lines += [f"{'all videos':<14}{found.videos:>9}", ""]
+    lines.append(f"{found.done} done: {found.frames} frames, {found.faces} faces, {len(found.doubtful)} doubtful")
+    failed = {name: f"{entry['status']}: {entry['reason']}" for name, entry in found.failed.items()}
+    doubtful = {name: "; ".join(reasons) for name, reasons in found.doubtful.items()}
     for title, entries in (("failed", failed), ("doubtful", doubtful)):
         if entries:
             lines += ["", f"{title}:", *(f"  {name}: {text}" for name, text in list(entries.items())[:SHOWN])]
         if len(entries) > SHOWN:
             lines.append(f"  and {len(entries) - SHOWN} more, in status.json")
-    if found["absent"]:
-        lines += ["", f"{len(found['absent'])} videos of a metadata.json are not on disk, such as {found['absent'][0]}"]
+    if found.absent:
+        lines += ["", f"{len(found.absent)} videos of a metadata.json are not on disk, such as {found.absent[0]}"]
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()

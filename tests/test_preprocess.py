@@ -14,8 +14,8 @@ import pytest
 
 from demo.tree import write_video
 from faces.detector import load_detector
+from faces.one_pass import crop_files, find_faces, threads
 from faces.video import read_frames
-from preprocessing.one_pass import crop_files, find_faces, threads
 from tests.conftest import ROOT, faces_of, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
@@ -110,7 +110,8 @@ def test_the_log_says_what_was_found(videos, tmp_path):
     assert [row["frames"] for row in found] == sorted((row["frames"] for row in found), reverse=True), "longest first"
     by_name = {row["video"]: row for row in found}
     assert by_name[f"{PART}/gone"].items() >= {
-        "status": "ok", "frames": 15, "declared_frames": 15, "damaged_packets": 0, "height": 360, "width": 640, "rotation": 0,
+        "status": "ok", "frames": 15, "declared_frames": 15, "damaged_packets": 0,
+        "height": 360, "width": 640, "rotation": 0,
         "voted_faces": 1, "voted_frames": 12, "track_lengths": [12],
     }.items()  # fmt: skip
     assert by_name[f"{PART}/no_face"]["status"] == "no_face"

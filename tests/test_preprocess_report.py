@@ -12,9 +12,10 @@ import torch
 
 from common.errors import BadInputError
 from common.pack import PACK, read_face
+from common.status import Status
 from image_based.config import ImageConfig
 from image_based.dataset import ValidationCrops
-from preprocessing.log import Log, read_rows
+from preprocessing.log import Log, LogEntry, read_log
 from preprocessing.preview import COLOURS
 from preprocessing.status import doubts, report
 from tests.conftest import ROOT, faces_of, tree_bytes, wait_for
@@ -53,13 +54,13 @@ def preprocess(*options, check=True):
 
 def test_the_latest_row_of_a_video_counts_and_a_torn_one_does_not(tmp_path):
     first, second = Log(tmp_path, 0, 1), Log(tmp_path, 1, 2)
-    first.append("part_0/a", {"status": "crashed"})
-    second.append("part_0/a", {"status": "ok"})
-    second.append("part_0/b", {"status": "ok"})
+    first.append("part_0/a", LogEntry(Status.CRASHED, None, 0))
+    second.append("part_0/a", LogEntry(Status.OK, None, 0))
+    second.append("part_0/b", LogEntry(Status.OK, None, 0))
     with first.path.open("a") as file:
         file.write('{"video": "part_0/b", "time": "9999", "sta')
-    first.append("part_0/c", {"status": "no_face"})
-    assert {name: row["status"] for name, row in read_rows(tmp_path).items()} == {
+    first.append("part_0/c", LogEntry(Status.NO_FACE, None, 0))
+    assert {name: entry.status for name, entry in read_log(tmp_path).items()} == {
         "part_0/a": "ok", "part_0/b": "ok", "part_0/c": "no_face",
     }  # fmt: skip
 
@@ -84,9 +85,9 @@ def test_status_knows_faces_without_a_log_and_logs_without_faces(videos, plain, 
         if name.startswith(f"{PART}/a/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(content)
-    Log(tmp_path, 0, 1).append(f"{PART}/b", {"status": "ok", "frames": 4, "track_lengths": [4]})
+    Log(tmp_path, 0, 1).append(f"{PART}/b", LogEntry(Status.OK, None, 4, track_lengths=(4,)))
     found = report(paths, tmp_path)
-    assert (found["done"], found["frames"], found["faces"], found["pending"]) == (1, 4, 1, [f"{PART}/b", f"{PART}/c"])
+    assert (found.done, found.frames, found.faces, found.pending) == (1, 4, 1, [f"{PART}/b", f"{PART}/c"])
 
 
 def test_faces_of_older_versions_and_damaged_ones(videos, plain, tmp_path):
@@ -98,9 +99,9 @@ def test_faces_of_older_versions_and_damaged_ones(videos, plain, tmp_path):
     (tmp_path / PART / "a/info.json").write_text(json.dumps(info))
     (tmp_path / PART / "b/info.json").touch()
     found = report(paths, tmp_path)
-    assert found["statuses"] == {"ok": 1, "damaged": 1}
-    assert "info.json is unreadable, remove its folder" in found["failed"][f"{PART}/b"]["reason"]
-    assert found["doubtful"] == {}
+    assert found.statuses == {"ok": 1, "damaged": 1}
+    assert "info.json is unreadable, remove its folder" in found.failed[f"{PART}/b"]["reason"]
+    assert found.doubtful == {}
 
 
 def test_faces_that_cannot_be_written_are_one_line(videos, tmp_path):
@@ -122,8 +123,8 @@ def test_faces_that_cannot_be_written_are_one_line(videos, tmp_path):
     ],
 )
 def test_doubtful_videos(frames, voted, agreed, lengths, words):
-    row = {"frames": frames, "voted_faces": voted, "voted_frames": agreed, "track_lengths": lengths}
-    assert doubts(row) == words
+    entry = LogEntry(Status.OK, None, frames, voted_faces=voted, voted_frames=agreed, track_lengths=tuple(lengths))
+    assert doubts(entry) == words
 
 
 # Contact sheet
@@ -224,7 +225,7 @@ def test_the_array_does_every_video_once(videos, plain, tmp_path, sbatch):
         "--cpus-per-task=5", "--output=logs/faces-%A_%a.out", "--wrap",
     ]  # fmt: skip
     assert faces_of(faces) == faces_of(plain)
-    assert len(read_rows(faces)) == 3
+    assert len(read_log(faces)) == 3
     assert sorted(path.name for path in faces.glob("*.jsonl")) == ["preprocess-0-of-2.jsonl", "preprocess-1-of-2.jsonl"]
 
 

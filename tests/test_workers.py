@@ -38,12 +38,14 @@ def test_a_worker_that_dies_costs_its_video_only(tmp_path):
 def test_a_worker_that_hangs_is_stopped(tmp_path):
     done = run_program(
         tmp_path,
-        "import time\nfrom common.stage import Workers\nfrom preprocessing.log import failure\n"
+        "import time\nfrom common.stage import Workers\nfrom common.status import Status\n"
+        "from faces.failures import failure\n"
         "def work(seconds):\n    time.sleep(seconds)\n    return 'done'\n"
         "if __name__ == '__main__':\n"
         "    with Workers(2) as pool:\n"
         "        for name, outcome in pool.run(work, {'stuck': (600,), 'quick': (0,)}, {'stuck': 2}):\n"
-        "            print(name, failure(outcome)['status'] if isinstance(outcome, Exception) else outcome)\n",
+        "            said = failure(outcome, Status.CRASHED).status if isinstance(outcome, Exception) else outcome\n"
+        "            print(name, said)\n",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "quick done\nstuck crashed\n"
@@ -59,6 +61,7 @@ def test_idle_workers_that_are_killed_are_replaced(tmp_path):
         "        ((_, victim),) = pool.run(work, {'first': (0,)})\n"
         "        os.kill(victim, signal.SIGKILL)\n"
         "        time.sleep(1)\n"
-        "        print(sorted(name for name, outcome in pool.run(work, {'b': (1,), 'c': (2,)}) if outcome != victim))\n",
+        "        names = [name for name, outcome in pool.run(work, {'b': (1,), 'c': (2,)}) if outcome != victim]\n"
+        "        print(sorted(names))\n",
     )
     assert done.stdout == "['b', 'c']\n", done.stderr

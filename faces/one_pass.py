@@ -10,21 +10,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from faces.aligned import face_files
 from faces.crops import Crop, Square, cut, plan_crops
 from faces.detector import FaceDetector
+from faces.regions import Regions
 from faces.tracking import Tracking, track_faces
 from faces.video import in_batches, read_frames, read_some
-from preprocessing.regions import Regions
 
 KEPT_BYTES = 512 << 20
 UNDER_WAY_BYTES = 256 << 20  # of frames between decoder and detector
 
 OnFrames = Callable[[int], None]
-Submit = Callable[..., Future]
+Submit = Callable[..., Future[Any]]
 
 
 @dataclass
@@ -69,7 +70,7 @@ def find_faces(
     detections: list[np.ndarray] = []
     regions = Regions(keep)
     shape = (0, 0)
-    under_way: deque[tuple[list[np.ndarray], Future]] = deque()
+    under_way: deque[tuple[list[np.ndarray], Future[list[np.ndarray]]]] = deque()
 
     def take() -> None:
         frames, future = under_way.popleft()
@@ -92,7 +93,7 @@ def find_faces(
 
 def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
     """Name and content of every crop's files; `submit` encodes them, up to `ahead` frames at a time."""
-    under_way: deque[Future] = deque()
+    under_way: deque[Future[list[tuple[str, bytes]]]] = deque()
     for pixels in crop_pixels(faces):
         under_way.append(submit(lambda pixels=pixels: list(face_files(pixels))))
         if len(under_way) >= ahead:
@@ -107,11 +108,13 @@ def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
     """
     again: dict[int, list[Crop]] = {}
     for number in sorted(faces.crops):
-        pixels = [(crop, faces.regions.cut(number, crop.square)) for crop in faces.crops[number]]
-        if any(image is None for _, image in pixels):
-            again[number] = faces.crops[number]
+        crops = faces.crops[number]
+        images = [faces.regions.cut(number, crop.square) for crop in crops]
+        kept = [(crop, image) for crop, image in zip(crops, images, strict=True) if image is not None]
+        if len(kept) < len(crops):
+            again[number] = crops
         else:
-            yield pixels
+            yield kept
     numbers = {number * faces.interval: number for number in again}
     for at, frame in read_some(faces.video, numbers.keys()):
         yield [(crop, cut(frame, crop.square)) for crop in again[numbers[at]]]
@@ -127,9 +130,9 @@ def threads(count: int) -> Iterator[tuple[Submit, int]]:
         yield pool.submit, 2 * count
 
 
-def run_now(work: Callable, *arguments: object) -> Future:
+def run_now(work: Callable[..., Any], *arguments: object) -> Future[Any]:
     """The call's result, or its exception, as a future that is done."""
-    future: Future = Future()
+    future: Future[Any] = Future()
     try:
         future.set_result(work(*arguments))
     except Exception as error:

@@ -4,14 +4,16 @@ import argparse
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from common.errors import BadInputError
 
 Value = TypeVar("Value")
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Number `index`, counted from 0, of `count`."""
 
     index: int

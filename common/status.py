@@ -1,0 +1,27 @@
+"""What became of a video: the one list of statuses that logs, submissions, pages and documents use."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The status of a video in a submission, in preprocessing's log or in its report."""
+
+    OK = "ok"  # its faces were found, and at stage 6 scored
+    NO_FACE = "no_face"  # most frames show no face
+    TOO_FEW_FRAMES = "too_few_frames"  # stage 6: no member had five sampled frames
+    DECODE_ERROR = "decode_error"  # cut off, or decoding stopped midway
+    MISSING = "missing"  # the file is not there
+    UNSUPPORTED = "unsupported"  # no video, or its size changes midway
+    CRASHED = "crashed"  # its worker died or hung
+    WRITE_ERROR = "write_error"  # preprocessing: its faces could not be written
+    DAMAGED = "damaged"  # report of preprocessing: its info.json is unreadable
+    PENDING = "not done yet"  # report of preprocessing
+
+
+PREPROCESSED = (Status.OK, Status.NO_FACE)  # nothing is left to do for these
+UNREADABLE = (
+    Status.DECODE_ERROR,
+    Status.MISSING,
+    Status.UNSUPPORTED,
+    Status.CRASHED,
+)  # a run with one of these ends with 1
