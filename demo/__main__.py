@@ -17,10 +17,13 @@ import time
 from pathlib import Path
 
 from common.atomic import atomic_file
+from common.labels import parse_label
+from common.status import Status
 from demo.tree import TEST, make_tree
 from faces.detector import FaceDetector, default_weights
 from inference.members import MEMBERS, MODELS, SHIPPED
-from training.checkpoint import newest_checkpoint
+from inference.rows import read_rows
+from training.checkpoint import checkpoint_path
 from training.metrics import VideoScore, log_loss
 
 ROOT = Path("demo")
@@ -35,7 +38,7 @@ OVERRIDES = {  # the b0 config, from scratch and brought to the demo's size: sma
     "val_lists": f"{{val_30-39: {ROOT}/DFDC-Kaggle_list/val_30-39_val_alignedface_png.txt}}",
     "input_size": "224",
     "batch_size": "8",
-    "reference_world_size": "1",  # one process's batches alone; the loss is divided by 8 no more, so the learning rates are
+    "reference_world_size": "1",  # the loss is no longer divided by 8; the learning rates are, instead
     "positive_weight": "0.5",
     "lr_scheduler.base_lr": "0.00125",
     "lr_scheduler.warmup_lr": "0.0125",
@@ -73,10 +76,10 @@ def preprocess() -> None:
 
 
 def train() -> Path:
-    """A short b0 training, gone on with if it was cut off; returns its folder."""
+    """A short b0 training, gone on with if it was cut off; returns its last checkpoint."""
     run = ROOT / "experiments/b0_aug_rgb_299/demo"
-    newest = newest_checkpoint(run)
-    if newest is None or f"_{STEPS - 1}." not in newest.name:
+    last = checkpoint_path(run, STEPS - 1)
+    if not last.is_file():
         sets = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={value}")]
         command(
             "-m",
@@ -95,13 +98,12 @@ def train() -> Path:
         "\ntraining loss, each the mean of 20 steps: "
         + "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:])
     )
-    return run
+    return last
 
 
-def score_trained(run: Path) -> Path:
-    """Score the held-out videos with the training's last checkpoint in the place of the member b0."""
-    checkpoint, models = newest_checkpoint(run), ROOT / "submit_models"
-    output = ROOT / "submission.csv"
+def score_trained(checkpoint: Path) -> Path:
+    """Score the held-out videos with the training's checkpoint in the place of the member b0."""
+    output, models = ROOT / "submission.csv", ROOT / "submit_models"
     if not scored_already(output, checkpoint):
         with atomic_file(models / MEMBERS["b0"].file) as temporary:
             shutil.copyfile(checkpoint, temporary)
@@ -134,20 +136,15 @@ def predict(output: Path, *options: str | Path) -> None:
 def report(submissions: dict[str, Path]) -> None:
     """The table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
-    rows = {
-        name: [json.loads(line) for line in path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()]
-        for name, path in submissions.items()
-    }
+    rows = {name: read_rows(path.with_suffix(".jsonl")) for name, path in submissions.items()}
     print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in rows))
     for same in zip(*rows.values(), strict=True):
-        name, status = same[0]["filename"], same[0]["status"]
-        print(f"{name:<24} {truth[name]['label']:<6} {status:<10}" + "".join(f"{row['label']:>16.3f}" for row in same))
+        name, status = same[0].filename, same[0].status
+        print(f"{name:<24} {truth[name]['label']:<6} {status:<10}" + "".join(f"{row.label:>16.3f}" for row in same))
     print()
     for name, mine in rows.items():
         scored = [
-            VideoScore(int(truth[row["filename"]]["label"] == "FAKE"), row["label"])
-            for row in mine
-            if row["status"] == "ok"
+            VideoScore(parse_label(truth[row.filename]["label"]), row.label) for row in mine if row.status == Status.OK
         ]
         print(f"log loss of the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
 
@@ -160,15 +157,16 @@ def main() -> int:
     command("-m", "demo.clips")
     make_tree(ROOT, FaceDetector(default_weights()))
     preprocess()
-    run = train()
-    submissions = {"demo's training": score_trained(run), "shipped weights": score_shipped()}
+    checkpoint = train()
+    submissions = {"demo's training": score_trained(checkpoint), "shipped weights": score_shipped()}
     report(submissions)
     print(
-        "\nA demo-sized training proves the road, not detection skill: its scores mean nothing about real videos. Those of the\n"
-        "shipped weights do, for face swaps like DFDC's (inference/submit_models/README.md); the fakes here are another kind.\n\n"
+        "\nA demo-sized training proves the road, not detection skill: its scores mean nothing about real videos.\n"
+        "Those of the shipped weights do, for face swaps like DFDC's (inference/submit_models/README.md). The fakes\n"
+        "here are another kind.\n\n"
         f"videos and fakes  {ROOT}/DFDC-Kaggle, {ROOT}/{TEST}\n"
         f"faces and lists   {ROOT}/DFDC-Kaggle_Alignedface, {ROOT}/DFDC-Kaggle_list\n"
-        f"training          {run} (tensorboard --logdir {run})\n"
+        f"training          {checkpoint.parent} (tensorboard --logdir {checkpoint.parent})\n"
         f"scores            {', '.join(map(str, submissions.values()))}, and .jsonl beside them\n"
         f"evidence          {ROOT}/evidence/index.html\n"
         f"demo: done in {time.perf_counter() - began:.0f} s"

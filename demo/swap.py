@@ -33,7 +33,7 @@ def face_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:
     """An ellipse from the brows to the chin around landmarks [5, 2], as uint8 [height, width] of 0 and 255."""
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
     down = mouth - eyes
-    half_width, half_height = 1.0 * np.linalg.norm(points[1] - points[0]), 1.3 * np.linalg.norm(down)
+    half_width, half_height = float(np.linalg.norm(points[1] - points[0])), 1.3 * float(np.linalg.norm(down))
     angle = float(np.degrees(np.arctan2(-down[0], down[1])))
     mask = np.zeros((height, width), np.uint8)
     centre = tuple(map(float, (eyes + mouth) / 2))

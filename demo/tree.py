@@ -96,7 +96,7 @@ def make_pair(detector: FaceDetector, root: Path, wanted: Cut) -> None:
 
 def make_tree(root: Path, detector: FaceDetector) -> None:
     """Write all videos and the metadata.json of each folder."""
-    metadata: dict[str, dict[str, dict]] = {}
+    metadata: dict[str, dict[str, dict[str, str]]] = {}
     for wanted in tqdm(CUTS, desc="making real and fake clips", unit="pair"):
         make_pair(detector, root, wanted)
         entries = metadata.setdefault(wanted.folder, {})

@@ -5,65 +5,223 @@ DIR/<filename>.json   the input and its sha256, what was sampled, each face's bo
                       analysed, provenance
 DIR/<filename>.html   the same as one self-contained page (inference.pages)
 DIR/index.html        all videos of a run
+
+Times are in seconds from the first frame, sizes in pixels, scores probabilities of FAKE in [0, 1].
 """
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from common.weights import sha256
+from common.digests import sha256
+from common.status import Status
 from inference.ledger import state_of
-from inference.members import Member, shares
+from inference.members import Branch, Member, final_weights
 from inference.rows import Row
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP, Ensemble, Score
 
-Facts = dict[str, Any]
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headless", "numpy", "av")
+
+
+@dataclass(frozen=True)
+class Input:
+    """The file that was scored; its size and sha256 are None where it cannot be read."""
+
+    path: str
+    bytes: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What the file says of itself."""
+
+    duration: float
+    fps: float
+    frames: int
+    width: int
+    height: int
+    rotation: int  # degrees counterclockwise that its frames were turned by
+    damaged_packets: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames were looked at: one in `every`, at these times, which timestamps or the frame rate gave."""
+
+    every: int
+    times_from: str
+    frames: int
+    times: list[float]
+
+
+@dataclass(frozen=True)
+class FaceCount:
+    """How many faces most sampled frames show, how many frames show that many, and how many boxes
+    belong to no scored face.
+    """
+
+    voted: int
+    voted_in_frames: int
+    other_detections: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A detection of a face: sampled frame, time, box (x1, y1, x2, y2), the detector's score."""
+
+    frame: int
+    time: float
+    box: tuple[int, int, int, int]
+    score: float
+
+
+@dataclass(frozen=True)
+class TrackFacts:
+    """A face through the video."""
+
+    crop_side: int
+    detections: list[Seen]
+
+
+@dataclass(frozen=True)
+class BranchFacts:
+    """A branch's score and the rule that made it."""
+
+    score: float | None
+    rule: str
+
+
+@dataclass(frozen=True)
+class GroupFacts:
+    """An image member's score of five frames of a face, and their times."""
+
+    score: float
+    times: list[float]
+
+
+@dataclass(frozen=True)
+class FaceScore:
+    """A member's score of a face, the rule of it, and an image member's groups."""
+
+    score: float | None
+    rule: str
+    groups: list[GroupFacts]
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """A member's score, the rule of it, and its scores of each face."""
+
+    score: float | None
+    rule: str
+    branch: Branch
+    arch: str
+    weight: float  # within its branch
+    final_weight: float  # in the final score where no policy leaves a member out
+    faces: list[FaceScore]
+
+
+@dataclass(frozen=True)
+class DetectorFile:
+    """The detector's weights."""
+
+    weights: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class MemberFiles:
+    """A member's checkpoint and config, and how it sees faces."""
+
+    checkpoint: str
+    sha256: str
+    config: str
+    config_sha256: str
+    pixels: int
+    crop_fraction: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What scored: versions, machine, device, precision, and every file that the score depends on."""
+
+    versions: dict[str, str]
+    machine: str
+    device: str
+    precision: str
+    detector: DetectorFile
+    members: dict[str, MemberFiles]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a video that could be read."""
+
+    video: VideoFacts
+    sampling: Sampling
+    faces: FaceCount
+    tracks: list[TrackFacts]
+    rule: str
+    branches: dict[Branch, BranchFacts]
+    members: dict[str, MemberFacts]
+    not_analysed: list[str]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A video's evidence; `analysis` is None for one that could not be read."""
+
+    filename: str
+    status: Status
+    reason: str
+    label: float
+    input: Input
+    provenance: Provenance
+    analysis: Analysis | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `<filename>.json`: the analysis' keys stand beside the others."""
+        whole = asdict(self)
+        return whole | (whole.pop("analysis") or {})
 
 
 @lru_cache
 def provenance(
     members: tuple[tuple[str, Member], ...], models: Path, weights: Path, device: str, precision: str
-) -> Facts:
-    """What scored: software versions, device, precision, and the sha256 of the detector, of each
-    checkpoint and its config.
-    """
+) -> Provenance:
+    """The provenance of what these members score."""
     files = {
-        name: {
-            "checkpoint": str(models / member.file),
-            "sha256": sha256(models / member.file),
-            "config": member.trained_by,
-            "config_sha256": sha256(Path(member.trained_by)),
-            "pixels": member.size,
-            "share_of_crop": member.share,
-        }
+        name: MemberFiles(
+            checkpoint=str(models / member.file),
+            sha256=sha256(models / member.file),
+            config=member.trained_by,
+            config_sha256=sha256(Path(member.trained_by)),
+            pixels=member.size,
+            crop_fraction=member.crop_fraction,
+        )
         for name, member in members
     }
-    return {
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "device": device,
-        "precision": precision,
-        "detector": {"weights": str(weights), "sha256": sha256(weights)},
-        "members": files,
-    }
+    return Provenance(
+        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        machine=f"{platform.system()} {platform.machine()}",
+        device=device,
+        precision=precision,
+        detector=DetectorFile(str(weights), sha256(weights)),
+        members=files,
+    )
 
 
-def input_facts(row: Row, path: Path) -> Facts:
-    """The evidence of any video; of one that could not be read, all of it."""
+def evidence_of(row: Row, path: Path, scored_by: Provenance, analysis: Analysis | None) -> Evidence:
+    """A video's evidence."""
     state = state_of(path)
-    source = {"path": str(path), "bytes": state[1] if state else None, "sha256": readable_sha256(path)}
-    return {
-        "filename": row["filename"],
-        "status": row["status"],
-        "reason": row["reason"],
-        "label": row["label"],
-        "input": source,
-    }
+    source = Input(str(path), int(state[1]) if state else None, readable_sha256(path))
+    return Evidence(row.filename, row.status, row.reason, row.label, source, scored_by, analysis)
 
 
 def readable_sha256(path: Path) -> str | None:
@@ -74,78 +232,64 @@ def readable_sha256(path: Path) -> str | None:
         return None
 
 
-def facts_of(
-    row: Row, path: Path, sampled: Sampled, members: Mapping[str, Member], scores: Mapping[str, Score], result: Ensemble
-) -> Facts:
-    """The evidence of a video that could be read."""
-    info = sampled.info
-    branches, final = {"image": result.image, "video": result.video}, shares(members)
-    return input_facts(row, path) | {
-        "video": {
-            "duration": round(sampled.duration, 3),
-            "fps": round(info.fps, 4),
-            "frames": info.frames,
-            "width": info.width,
-            "height": info.height,
-            "rotation": info.rotation,
-            "damaged_packets": sampled.damaged,
+def analyse(
+    row: Row, sampled: Sampled, members: Mapping[str, Member], scores: Mapping[str, Score], result: Ensemble
+) -> Analysis:
+    """What is known of a video that could be read."""
+    info, timing, final = sampled.info, sampled.timing, final_weights(members)
+    return Analysis(
+        video=VideoFacts(
+            duration=round(timing.duration, 3),
+            fps=round(info.fps, 4),
+            frames=info.frames,
+            width=info.width,
+            height=info.height,
+            rotation=info.rotation,
+            damaged_packets=sampled.damaged,
+        ),
+        sampling=Sampling(
+            every=sampled.interval,
+            times_from=timing.source,
+            frames=sampled.frames,
+            times=[round(time, 3) for time in timing.times],
+        ),
+        faces=FaceCount(sampled.voted_faces, sampled.voted_frames, sampled.other_detections),
+        tracks=[track_facts(face, timing.times) for face in sampled.faces],
+        rule=result.final.rule,
+        branches={
+            "image": BranchFacts(result.image.value, result.image.rule),
+            "video": BranchFacts(result.video.value, result.video.rule),
         },
-        "sampling": {
-            "every": sampled.interval,
-            "times_from": sampled.times_from,
-            "frames": sampled.frames,
-            "times": [round(time, 3) for time in sampled.times],
-        },
-        "faces": {
-            "voted": sampled.voted_faces,
-            "voted_in_frames": sampled.voted_frames,
-            "other_detections": sampled.other_detections,
-        },
-        "tracks": [track_facts(face, sampled) for face in sampled.faces],
-        "rule": result.final.rule,
-        "branches": {name: {"score": score.value, "rule": score.rule} for name, score in branches.items()},
-        "members": {name: member_facts(member, scores[name], sampled, final[name]) for name, member in members.items()}
-        if scores
-        else {},
-        "not_analysed": not_analysed(row, sampled, members),
-    }
+        members={name: member_facts(members[name], score, sampled, final[name]) for name, score in scores.items()},
+        not_analysed=not_analysed(row, sampled, members),
+    )
 
 
-def track_facts(face: Face, sampled: Sampled) -> Facts:
-    """A face's crop side in pixels and its detections: sampled frame, time, box (x1, y1, x2, y2), score."""
+def track_facts(face: Face, times: list[float]) -> TrackFacts:
+    """A face's detections, at the times of the sampled frames."""
     detections = [
-        {
-            "frame": found.frame,
-            "time": round(sampled.times[found.frame], 3),
-            "box": found.box,
-            "score": round(found.score, 4),
-        }
-        for found in face.track
+        Seen(found.frame, round(times[found.frame], 3), found.box, round(found.score, 4)) for found in face.track
     ]
-    return {"crop_side": face.squares[0].size, "detections": detections}
+    return TrackFacts(face.squares[0].size, detections)
 
 
-def member_facts(member: Member, score: Score, sampled: Sampled, share: float) -> Facts:
-    """A member's score, the rule of it, its share of the final score, and each face's score with its groups."""
+def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:
+    """How a member's score of a video came about."""
+    faces = [FaceScore(part.value, part.rule, groups_of(member, part, sampled)) for part in score.parts]
+    return MemberFacts(score.value, score.rule, member.branch, member.arch, member.weight, final_weight, faces)
+
+
+def groups_of(member: Member, face: Score, sampled: Sampled) -> list[GroupFacts]:
+    """The groups of five frames that an image member's score of a face was made of."""
+    if member.branch != "image":
+        return []
     frames = frames_of(member.branch, sampled.frames)
-    faces = []
-    for part in score.parts:
-        faces.append({"score": part.value, "rule": part.rule})
-        if member.branch == "image":
-            times = [
-                [round(sampled.times[frame], 3) for frame in frames[at : at + GROUP]]
-                for at in range(0, len(frames), GROUP)
-            ]
-            faces[-1]["groups"] = [{"score": group.value, "times": times[at]} for at, group in enumerate(part.parts)]
-    return {
-        "score": score.value,
-        "rule": score.rule,
-        "branch": member.branch,
-        "arch": member.arch,
-        "weight": member.weight,
-        "share": share,
-        "faces": faces,
-    }
+    times = [round(sampled.timing.times[frame], 3) for frame in frames]
+    return [
+        GroupFacts(group.value, times[at * GROUP : (at + 1) * GROUP])
+        for at, group in enumerate(face.parts)
+        if group.value is not None
+    ]
 
 
 def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
@@ -154,22 +298,22 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
     if sampled.interval > 1:
         said.append(f"Of {sampled.info.frames} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
     if sampled.faces and any(member.branch == "image" for member in members.values()):
-        said.append(f"The image members see {len(frames_of('image', sampled.frames))} of these, in groups of five.")
+        seen = len(frames_of("image", sampled.frames))
+        said.append(f"The image members see {seen} of these, in groups of five.")
     if sampled.faces and (sampled.voted_faces > len(sampled.faces) or sampled.other_detections):
-        seen = f"{sampled.voted_faces} faces are what most frames agree on ({sampled.voted_frames} of {sampled.frames})"
-        others = f"{sampled.other_detections} detections of other faces were not looked at"
-        said.append(f"{seen}; the {len(sampled.faces)} seen longest were scored, and {others}.")
+        most = f"Most frames show {sampled.voted_faces} faces ({sampled.voted_frames} of {sampled.frames})"
+        others = f"{sampled.other_detections} detections of other faces were not scored"
+        said.append(f"{most}; the {len(sampled.faces)} seen longest were scored. {others}.")
     for number, face in enumerate(sampled.faces, start=1):
         if absent := sampled.frames - len(face.track):
             said.append(
-                f"Face {number} was not detected in {absent} of the frames; its nearest detection stands in there."
+                f"Face {number} was not detected in {absent} of the frames. Its nearest detection stands in there."
             )
     if sampled.damaged:
         said.append(f"{sampled.damaged} damaged packets could not be decoded.")
-    if row.get("left_out"):
-        said.append(
-            f"Members without a checkpoint were left out: {', '.join(row['left_out'])}; the others' weights were scaled up."
-        )
+    if row.left_out:
+        names = ", ".join(row.left_out)
+        said.append(f"These members have no checkpoint and were left out: {names}. The others' weights were scaled up.")
     if not sampled.faces:
         said.append(
             f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video."

@@ -3,8 +3,10 @@
 On two CPU cores this halves the time of most members (benchmarks/networks.py); outputs differ by float32 rounding only.
 """
 
+from typing import Any
+
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -25,7 +27,7 @@ def fastest(network: nn.Module, example: Tensor) -> nn.Module:
     return network.to(memory_format=memory_format(example))
 
 
-def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Module, str]]:
+def _pairs(network: nn.Module, example: Tensor) -> list[tuple[Any, Any, str]]:
     """Each batch norm with the convolution whose output it is given, and its name, seen by running the network once.
 
     Raises ValueError if a batch norm follows something else: it would have to stay, and no network here has such a one.
@@ -33,7 +35,7 @@ def _pairs(network: nn.Module, example: Tensor) -> list[tuple[nn.Module, nn.Modu
     source: dict[
         int, tuple[nn.Module, Tensor]
     ] = {}  # a tensor's id to its maker; the tensor is kept so that the id stays its own
-    pairs = []
+    pairs: list[tuple[Any, Any, str]] = []
 
     def made(convolution: nn.Module, _: tuple[Tensor], output: Tensor) -> None:
         source[id(output)] = convolution, output

@@ -1,7 +1,7 @@
-"""The rows of a submission under way: a line each in `<output>.partial.jsonl`, so that a kill loses at most the videos
-at work.
+"""What a run has done so far: a line for each video in `<output>.partial.jsonl`, so that a kill loses at most the
+videos at work.
 
-The first line holds what the scores depend on; a ledger that was begun with something else is not gone on with.
+The first line holds what the results depend on; a ledger that was begun with something else is not gone on with.
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 
 from common.errors import BadInputError
 
-Row = dict[str, Any]
-State = list[str | int]
+Json = dict[str, Any]
+FileState = list[str | int]
 
 
-def state_of(path: Path) -> State | None:
+def state_of(path: Path) -> FileState | None:
     """A file by path, size and time of change; None where there is none, or none can be."""
     try:
         facts = path.stat()
@@ -25,24 +25,24 @@ def state_of(path: Path) -> State | None:
 
 
 class Ledger:
-    """Remembers the rows of videos that are scored; `added` are those of this run."""
+    """Remembers the result of each video, in JSON, with the state of the file it comes from."""
 
-    def __init__(self, output: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, output: Path, settings: Json) -> None:
         """Read what an earlier run left beside `output`. Raises BadInputError if its settings were others."""
         self.path = output.with_suffix(".partial.jsonl")
-        begun, *lines = self.read() or [None]
-        if lines and begun != settings:
+        lines = self._read()
+        begun = lines[0] if lines else None
+        if len(lines) > 1 and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
-        self.rows: dict[str, tuple[object, Row]] = {
-            line["row"]["filename"]: (line["source"], line["row"]) for line in lines
+        self.results: dict[str, tuple[FileState | None, Json]] = {
+            line["name"]: (line["source"], line["result"]) for line in lines[1:]
         }
-        self.added: list[Row] = []
         if begun != settings:
             self.path.unlink(missing_ok=True)
-            self.append(settings)
+            self._append(settings)
 
-    def read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[Json]:
         """All whole lines; a last one that was cut off is cut away."""
         if not self.path.exists():
             return []
@@ -53,22 +53,21 @@ class Ledger:
         except ValueError as error:
             raise BadInputError(f"{self.path} is damaged, remove it: {error}") from error
 
-    def append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: Json) -> None:
         """Add a line in one write."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
             file.write((json.dumps(line) + "\n").encode())
 
-    def row(self, name: str, now: State | None) -> Row | None:
-        """The row of a video that is scored, unless its file is another one now."""
-        source, row = self.rows.get(name, (None, None))
-        return row if row is not None and source == now else None
+    def result(self, name: str, now: FileState | None) -> Json | None:
+        """What is remembered of a video, unless its file is another one now."""
+        source, result = self.results.get(name, (None, None))
+        return result if source == now else None
 
-    def add(self, source: State | None, row: Row) -> None:
-        """A video is scored, whose file was this."""
-        self.append({"source": source, "row": row})
-        self.added.append(row)
+    def add(self, name: str, source: FileState | None, result: Json) -> None:
+        """Remember the result of a video whose file was in this state."""
+        self._append({"name": name, "source": source, "result": result})
 
     def close(self) -> None:
-        """The submission is written, and the rows are needed no more."""
+        """The results are written elsewhere, and the ledger is needed no more."""
         self.path.unlink(missing_ok=True)

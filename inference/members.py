@@ -1,44 +1,25 @@
-"""The eleven members of the ensemble: one row each (contract, section 3); and the two whose weights come with the
-repository.
+"""The eleven members of the ensemble, a row each (contract, section 3), and the two whose weights the repository ships.
 
-python -m inference.members                which checkpoints are present, their step and sha256 python -m
-inference.members --check        loads each strictly and scores a built-in input with it; where the score of a
-checkpoint
-                                           of that sha256 is recorded it must come again: outputs that an upgrade
-                                           changes are caught
-python -m inference.members --record       as --check, and records the scores
-python -m inference.members --markdown     the table of inference/README.md
+This module has no PyTorch; `inference.checkpoints` loads what the rows name.
+
+    python -m inference.members                which checkpoints are present, and their sha256
+    python -m inference.members --markdown     the table of inference/README.md
 """
 
 import argparse
-import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-import image_based.models
-import video_based.models
-from common.atomic import write_text
+from common.digests import sha256
 from common.errors import BadInputError
 from common.stage import run_script
-from common.weights import load_dict, sha256
-from inference.fold import fastest
-from inference.sampled import Kind
 from inference.scoring import BRANCH_SHARES
-from training.checkpoint import load_weights, read_weights
-from training.inputs import to_input
 
 MODELS = Path("inference/submit_models")
-RECORDED = Path("inference/recorded.json")  # sha256 of a checkpoint: its log odds of the built-in input
-TOLERANCE = 1e-3  # of log odds, between machines; float32 sums differ in their order
-BRANCHES = {"image": image_based.models.build_model, "video": video_based.models.build_model}
+
+Branch = Literal["image", "video"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -48,16 +29,26 @@ KINETICS = (
 )
 
 
+class CropKind(NamedTuple):
+    """Crops as a member sees them: its branch, whose frames it sees, their side in pixels, and the middle part of the
+    square around the face that they show, as a fraction of its side (1: all of it)."""
+
+    branch: Branch
+    side: int
+    crop_fraction: float = 1.0
+
+
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint `file` of network `arch`, trained by `trained_by`, its input in pixels, colours, mean and std, its
-    weight.
+    """One network of the ensemble and how it sees faces.
 
-    `flip`: the logits of the image and its mirror are averaged; `squeeze`: sure scores are pulled toward .5; `share`:
-    how much of the side of the contract's crops it sees.
+    `file` is its checkpoint, `trained_by` the config that trained it, `size` its input in pixels, `color` rgb or bgr,
+    `normalisation` mean and std of levels in [0, 1], `weight` that within its branch. `flip`: the logits of the image
+    and its mirror are averaged. `squeeze`: sure scores are pulled toward .5. `crop_fraction`: the part of the
+    contract's crop, along its side, that it sees.
     """
 
-    branch: str
+    branch: Branch
     file: str
     trained_by: str
     arch: str
@@ -67,12 +58,12 @@ class Member:
     weight: float
     flip: bool = False
     squeeze: bool = False
-    share: float = 1.0
+    crop_fraction: float = 1.0
 
     @property
-    def kind(self) -> Kind:
+    def crop_kind(self) -> CropKind:
         """The crops that it sees."""
-        return Kind(self.branch, self.size, self.share)
+        return CropKind(self.branch, self.size, self.crop_fraction)
 
 
 V, B = "video_based/configs", "image_based/configs"
@@ -131,32 +122,32 @@ MEMBERS = {
     ),
 }
 
-
-# What comes with the repository, for those who have none of the eleven: inference/submit_models/README.md.
+# What the repository ships for those who have none of the eleven: inference/submit_models/README.md.
+L0, L2 = f"{B}/lite0/config_mixed192.yaml", f"{B}/lite2/config_pairs192.yaml"
 SHIPPED = {
-    "faces224": Member(
+    "lite0": Member(
         "image",
-        "b0_faces224.pth.tar",
-        f"{B}/lite0/config_mixed192.yaml",
+        "lite0_faces224.pth.tar",
+        L0,
         "efficientnet-lite0",
         224,
         "rgb",
         IMAGENET,
         1,
         flip=True,
-        share=0.65,
+        crop_fraction=0.65,
     ),
-    "faces192": Member(
+    "lite2": Member(
         "image",
         "lite2_faces192.pth.tar",
-        f"{B}/lite2/config_pairs192.yaml",
+        L2,
         "efficientnet-lite2",
         192,
         "rgb",
         IMAGENET,
         1,
         flip=True,
-        share=0.65,
+        crop_fraction=0.65,
     ),
 }
 KNOWN = MEMBERS | SHIPPED
@@ -199,65 +190,21 @@ def source(member: Member, models: Path) -> str:
     return f"{models / member.file} (trained by {member.trained_by}, or the reference's published file of that name)"
 
 
-def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
-    """The member's network with its checkpoint, strictly loaded, in its fastest exact form. Raises BadInputError."""
-    path = models / member.file
-    network = BRANCHES[member.branch](member.arch)
-    load_weights(network, read_weights(path), str(path))
-    return fastest(network, small_input(member.branch)).to(torch.device(device))
-
-
-def small_input(branch: str) -> Tensor:
-    """The smallest input worth running a branch's networks on: a clip [1, 3, 4, 64, 64] or an image [1, 3, 96, 96]."""
-    return torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
-
-
-def shares(members: Mapping[str, Member]) -> dict[str, float]:
-    """Each member's weight in the final score when all of these have one and no policy leaves one out."""
-    weights = Counter()
-    for member in members.values():
-        weights[member.branch] += member.weight
-    branches = BRANCH_SHARES if len(weights) > 1 else dict.fromkeys(weights, 1.0)
-    return {name: branches[member.branch] * member.weight / weights[member.branch] for name, member in members.items()}
-
-
-def crop_kinds(members: Iterable[Member]) -> set[Kind]:
-    """The crops that members see."""
-    return {member.kind for member in members}
-
-
-def check_input(member: Member) -> Tensor:
-    """A built-in input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
-    frames = 8 if member.branch == "video" else 1
-    noise = np.random.RandomState(0).randint(0, 256, (frames, 3, member.size, member.size), dtype=np.uint8)
-    images = to_input(torch.from_numpy(noise).movedim(1, -1), member.color, *member.normalisation)
-    return images.transpose(0, 1)[None] if member.branch == "video" else images
-
-
-def check_member(member: Member, models: Path) -> float:
-    """Load the member and score the built-in input: the log odds of FAKE.
-
-    Raises BadInputError for what does not fit, or a score that is not finite.
+def final_weights(members: Mapping[str, Member]) -> dict[str, float]:
+    """Each member's weight in the final score when all of these have one and no policy leaves one
+    out; they add up to 1.
     """
-    with torch.inference_mode():
-        odds = load_member(member, models)(check_input(member)).diff(dim=1).item()
-    if not math.isfinite(odds):
-        raise BadInputError(f"scores {odds}")
-    return odds
+    branches = {member.branch for member in members.values()}
+    totals = {
+        branch: sum(member.weight for member in members.values() if member.branch == branch) for branch in branches
+    }
+    parts = BRANCH_SHARES if len(branches) > 1 else dict.fromkeys(branches, 1.0)
+    return {name: parts[member.branch] * member.weight / totals[member.branch] for name, member in members.items()}
 
 
-def read_recorded(path: Path = RECORDED) -> dict[str, float]:
-    """The recorded log odds by the checkpoint's sha256."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def compare(odds: float, digest: str, recorded: dict[str, float]) -> str:
-    """What to say of a checkpoint's score of the built-in input."""
-    if digest not in recorded:
-        return f"check {odds:.6f}, none recorded"
-    if abs(odds - recorded[digest]) > TOLERANCE:
-        return f"FAILED scores {odds:.6f}, recorded are {recorded[digest]:.6f}"
-    return f"check {odds:.6f} as recorded"
+def crop_kinds(members: Iterable[Member]) -> set[CropKind]:
+    """The crops that members see."""
+    return {member.crop_kind for member in members}
 
 
 def markdown_table() -> str:
@@ -266,7 +213,7 @@ def markdown_table() -> str:
         "| member | checkpoint | trained by | network | input | colours | flip | squeeze | final weight |",
         "|---" * 9 + "|",
     ]
-    final = shares(MEMBERS)
+    final = final_weights(MEMBERS)
     for name, member in MEMBERS.items():
         marks = ["yes" if mark else "" for mark in (member.flip, member.squeeze)]
         cells = [name, member.file, member.trained_by, member.arch, f"{member.size} px", member.color.upper(), *marks]
@@ -274,47 +221,35 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe(name: str, models: Path, check: bool, recorded: dict[str, float], record: bool) -> str:
-    """A member's line: what it is, whether its checkpoint is there, and what that holds; `recorded` is added to."""
+def heading(models: Path) -> str:
+    """The first line of a table whose rows `describe` makes."""
+    return f"{'member':<8} {'checkpoint':<33} {'network':<18} {'input':<7} {'weight':<7} in {models}"
+
+
+def describe(name: str) -> str:
+    """A member's line, but for its checkpoint."""
     member = KNOWN[name]
-    path = models / member.file
-    line = f"{name:<8} {member.file:<33} {member.arch:<16} {member.size} px  {(shares(MEMBERS) | shares(SHIPPED))[name]:.4f}  "
-    if not path.is_file():
-        return f"{line}absent"
-    try:
-        step = load_dict(path).get("step", "none")
-        digest = sha256(path)
-        line += f"step {step}  sha256 {digest}"
-        if not check:
-            return line
-        odds = check_member(member, models)
-    except BadInputError as error:
-        return f"{line}  FAILED {error}"
-    if record:
-        recorded[digest] = round(odds, 6)
-    return f"{line}  {compare(odds, digest, recorded)}"
+    weight = (final_weights(MEMBERS) | final_weights(SHIPPED))[name]
+    return f"{name:<8} {member.file:<33} {member.arch:<18} {member.size} px  {weight:.4f} "
 
 
 def main() -> int:
-    """Print the table; with --check, 1 unless every checkpoint that is present loads and scores, and one is present."""
+    """Print the table of members and their checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
-    parser.add_argument("--check", action="store_true", help="load each checkpoint strictly and score a built-in input")
-    parser.add_argument("--record", action="store_true", help=f"as --check, and record the scores in {RECORDED}")
     parser.add_argument("--markdown", action="store_true", help="print the table of inference/README.md and end")
     options = parser.parse_args()
     if options.markdown:
         print(markdown_table(), end="")
         return 0
-    print(f"{'member':<8} {'checkpoint':<33} {'network':<16} {'input':<7} {'weight':<7} in {options.models}")
-    recorded, check = read_recorded(), options.check or options.record
-    lines = [describe(name, options.models, check, recorded, options.record) for name in KNOWN]
-    if options.record:
-        write_text(RECORDED, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
-    print("\n".join(lines))
-    absent, failed = sum(line.endswith("absent") for line in lines), sum("FAILED" in line for line in lines)
-    print(f"inference.members: {len(lines) - absent - failed} present, {absent} absent, {failed} failed")
-    return 1 if failed or (check and absent == len(lines)) else 0
+    print(heading(options.models))
+    present = 0
+    for name, member in KNOWN.items():
+        path = options.models / member.file
+        present += path.is_file()
+        print(f"{describe(name)} {f'sha256 {sha256(path)}' if path.is_file() else 'absent'}")
+    print(f"inference.members: {present} present, {len(KNOWN) - present} absent")
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ The exit status is 1 if a video could not be read; if one has no row yet nothing
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from common.errors import BadInputError
 from common.stage import run_script
 from inference.inputs import find_videos
 from inference.pages import write_index
-from inference.predict import write_submission
-from inference.rows import Row, exit_status, statuses
+from inference.rows import Row, exit_status, read_rows, statuses, write_submission
 
 SHOWN = 5
 
@@ -37,10 +35,10 @@ def read_parts(output: Path) -> dict[str, Row]:
     counts = len(set(parts.values()))
     if counts != 1:
         raise BadInputError(f"{output.parent} holds parts of {counts} shardings of {output.stem}: keep those of one")
-    rows = [json.loads(line) for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
-    if len({row["run"] for row in rows}) > 1:
+    rows = [row for part in parts for row in read_rows(part)]
+    if len({row.run for row in rows}) > 1:
         raise BadInputError(f"the parts of {output} were scored with different members, weights or options")
-    return {row["filename"]: row for row in rows}
+    return {row.filename: row for row in rows}
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ that a video's score does not depend, in its last bits, on its neighbours.
 
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common.errors import BadInputError
-from inference.members import Member, load_member
+from inference.checkpoints import load_member
+from inference.members import Member
 from inference.sampled import Face
 from inference.scoring import Score, image_score, video_score
 from training.inputs import memory_format, to_input
@@ -39,7 +40,7 @@ class Networks:
     device: str = "cpu"
     precision: str = "fp32"
     limits: dict[str, int] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def __post_init__(self) -> None:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.precision == "tf32"
@@ -53,7 +54,7 @@ class Networks:
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
-            logits = self.logits(name, [face.crops[member.kind] for faces in videos for face in faces])
+            logits = self.logits(name, [face.crops[member.crop_kind] for faces in videos for face in faces])
             if not all(np.isfinite(face).all() for face in logits):
                 raise BadInputError(
                     f"member {name} ({member.file}) gives scores that are not finite at {self.precision}"

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import quote
 
 import cv2
@@ -20,23 +21,34 @@ import numpy as np
 from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
-from inference.evidence import Facts
-from inference.members import Member
-from inference.sampled import Face, Kind, Sampled, frames_of
+from common.status import Status
+from inference.evidence import Analysis, Evidence
+from inference.members import Branch, CropKind, Member
+from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP
 
 LONGEST = 200  # bytes of a name
 STRIP, THUMBNAIL = 12, 112  # pictures a face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c")  # of the first and the second face
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
-# The lowest score of each verdict, what it is called, and what it means.
+
+
+class Verdict(NamedTuple):
+    """What a score of at least `lowest` is called, and what it means."""
+
+    lowest: float
+    name: str
+    meaning: str
+
+
 VERDICTS = (
-    (0.8, "likely fake", "The members that decide agree on signs of a face swap."),
-    (0.6, "leans fake", "More signs of a face swap than against it, but members or faces disagree."),
-    (0.4, "undecided", "The score says next to nothing: look at the faces and the members below."),
-    (0.2, "leans real", "Fewer signs of a face swap than is usual in fakes, but members or faces disagree."),
-    (0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
+    Verdict(0.8, "likely fake", "The members that decide agree on signs of a face swap."),
+    Verdict(0.6, "leans fake", "More signs of a face swap than against it, but members or faces disagree."),
+    Verdict(0.4, "undecided", "The score says next to nothing: look at the faces and the members below."),
+    Verdict(0.2, "leans real", "Fewer signs of a face swap than is usual in fakes, but members or faces disagree."),
+    Verdict(0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
 )
+NOT_SCORED = "not scored"
 PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -45,11 +57,41 @@ PAGES = jinja2.Environment(
 )
 
 
-def verdict(facts: Facts) -> dict[str, str]:
-    """What a score is called and what it means; a video without one has none."""
-    if facts["status"] != "ok":
-        return {"name": "not scored", "meaning": f"{facts['reason']}. The label .5 stands for no score."}
-    return next({"name": name, "meaning": meaning} for lowest, name, meaning in VERDICTS if facts["label"] >= lowest)
+class FaceLine(NamedTuple):
+    """A face in the chart, in its pixels: the points of its score over time, and where it was detected."""
+
+    colour: str
+    points: list[tuple[float, float]]
+    detected: list[float]
+
+
+class StripCrop(NamedTuple):
+    """A crop on the page: a data URL, its time in seconds, its score or None."""
+
+    picture: str
+    time: float
+    score: float | None
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """What the index says of a video."""
+
+    filename: str
+    label: float
+    status: Status
+    thumbnail: str | None
+    verdict: str
+    faces: int
+    seconds: float | None
+    link: str
+
+
+def verdict(status: Status, label: float, reason: str) -> Verdict:
+    """What a video's label is called and what it means; a video without a score has none."""
+    if status != Status.OK:
+        return Verdict(0.0, NOT_SCORED, f"{reason}. The label .5 stands for no score.")
+    return next(verdict for verdict in VERDICTS if label >= verdict.lowest)
 
 
 def picture(image: np.ndarray) -> str:
@@ -63,17 +105,17 @@ def data_url(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def group_means(facts: Facts, face: int) -> list[tuple[list[float], float]]:
+def group_means(analysis: Analysis, face: int) -> list[tuple[list[float], float]]:
     """The times and the image members' weighted mean score of each group of a face."""
-    members = [member for member in facts["members"].values() if member["branch"] == "image" and member["faces"]]
-    groups = zip(*(member["faces"][face]["groups"] for member in members), strict=True)
-    weights = [member["weight"] for member in members]
-    return [(group[0]["times"], fmean((part["score"] for part in group), weights)) for group in groups]
+    members = [member for member in analysis.members.values() if member.branch == "image" and member.faces]
+    weights = [member.weight for member in members]
+    groups = zip(*(member.faces[face].groups for member in members), strict=True)
+    return [(group[0].times, fmean((part.score for part in group), weights)) for group in groups]
 
 
-def timeline(facts: Facts) -> list[dict[str, Any]]:
-    """For each face the points, in the chart's pixels, of its score over time, and its line of detections below."""
-    end = max(facts["video"]["duration"] or 0, facts["sampling"]["times"][-1], 0.001)
+def timeline(analysis: Analysis) -> list[FaceLine]:
+    """For each face its line in the chart."""
+    end = max(analysis.video.duration or 0, analysis.sampling.times[-1], 0.001)
 
     def across(time: float) -> float:
         return round(CHART["left"] + time / end * (CHART["width"] - CHART["left"] - 10), 1)
@@ -82,60 +124,64 @@ def timeline(facts: Facts) -> list[dict[str, Any]]:
         return round((CHART["height"] - CHART["bottom"]) * (1 - score) + 6, 1)
 
     return [
-        {
-            "colour": COLOURS[face],
-            "points": [(across(fmean(times)), up(score)) for times, score in group_means(facts, face)],
-            "detected": [across(found["time"]) for found in track["detections"]],
-        }
-        for face, track in enumerate(facts["tracks"])
+        FaceLine(
+            colour=COLOURS[face],
+            points=[(across(fmean(times)), up(score)) for times, score in group_means(analysis, face)],
+            detected=[across(found.time) for found in track.detections],
+        )
+        for face, track in enumerate(analysis.tracks)
     ]
 
 
-def strips(facts: Facts, faces: list[Face], kinds: Mapping[str, Kind], sampled: Sampled) -> list[list[dict[str, Any]]]:
-    """For each face up to STRIP crops with time and score, the most suspicious first; without image
-    members, spread over time.
-    """
-    found = []
-    for number, face in enumerate(faces):
-        if "image" in kinds:
-            crops, frames = face.crops[kinds["image"]], frames_of("image", sampled.frames)
-            scored = [(score, at * GROUP + GROUP // 2) for at, (_, score) in enumerate(group_means(facts, number))]
-            chosen = sorted(scored, key=lambda pair: -pair[0])[:STRIP]
-        else:
-            crops, frames = face.crops[kinds["video"]], frames_of("video", sampled.frames)
-            chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
-        found.append(
-            [
-                {"picture": picture(crops[at]), "time": sampled.times[frames[at]], "score": score}
-                for score, at in chosen
-                if at < len(crops)
-            ]
-        )
-    return found
+def strips(analysis: Analysis, sampled: Sampled, kinds: Mapping[Branch, CropKind]) -> list[list[StripCrop]]:
+    """For each face up to STRIP crops: the most suspicious first, or, without image members, spread over time."""
+    return [strip(analysis, number, face, sampled, kinds) for number, face in enumerate(sampled.faces)]
 
 
-def page(facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -> str:
+def strip(
+    analysis: Analysis, number: int, face: Face, sampled: Sampled, kinds: Mapping[Branch, CropKind]
+) -> list[StripCrop]:
+    """The crops of one face."""
+    branch: Branch = "image" if "image" in kinds else "video"
+    crops, frames = face.crops[kinds[branch]], frames_of(branch, sampled.frames)
+    chosen: list[tuple[float | None, int]]
+    if branch == "image":
+        means = [score for _, score in group_means(analysis, number)]
+        best = sorted(range(len(means)), key=lambda at: -means[at])[:STRIP]
+        chosen = [(means[at], at * GROUP + GROUP // 2) for at in best]
+    else:
+        chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
+    return [
+        StripCrop(picture(crops[at]), sampled.timing.times[frames[at]], score)
+        for score, at in chosen
+        if at < len(crops)
+    ]
+
+
+def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> str:
     """A video's evidence as HTML."""
-    scored = facts["status"] == "ok"
-    kinds = {member.branch: member.kind for member in members.values()}
+    analysis = evidence.analysis if evidence.status == Status.OK else None
+    kinds = {member.branch: member.crop_kind for member in members.values()}
     return PAGES.get_template("video.html").render(
-        facts=facts,
-        verdict=verdict(facts),
+        evidence=evidence,
+        analysis=evidence.analysis,
+        scored=evidence.status == Status.OK,
+        verdict=verdict(evidence.status, evidence.label, evidence.reason),
         chart=CHART,
-        timeline=timeline(facts) if sampled and sampled.faces and scored else [],
-        strips=strips(facts, sampled.faces, kinds, sampled) if sampled and scored else [],
+        timeline=timeline(analysis) if analysis else [],
+        strips=strips(analysis, sampled, kinds) if analysis and sampled else [],
         poster=data_url(sampled.poster) if sampled and sampled.poster else None,
         colours=COLOURS,
     )
 
 
-def write_evidence(folder: Path, facts: Facts, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
+def write_evidence(folder: Path, evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
     """A video's JSON and page, the JSON last."""
-    write_text(evidence_file(folder, facts["filename"], ".html"), page(facts, sampled, members))
+    write_text(evidence_file(folder, evidence.filename, ".html"), page(evidence, sampled, members))
     crop = middle_crop(sampled) if sampled and sampled.faces else None
     thumbnail = None if crop is None else picture(crop)
-    text = json.dumps(facts | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
-    write_text(evidence_file(folder, facts["filename"], ".json"), text + "\n")
+    text = json.dumps(evidence.to_json() | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
+    write_text(evidence_file(folder, evidence.filename, ".json"), text + "\n")
 
 
 def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
@@ -160,13 +206,20 @@ def write_index(folder: Path, names: list[str]) -> None:
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
 
 
-def index_row(folder: Path, name: str) -> dict[str, Any]:
+def index_row(folder: Path, name: str) -> IndexRow:
     """What the index says of a video. Raises BadInputError if its evidence is not there."""
     path = evidence_file(folder, name, ".json")
     if not path.is_file():
         raise BadInputError(f"{path} is missing: score the video again")
     facts = json.loads(path.read_bytes())
-    shown = {key: facts[key] for key in ("filename", "label", "status", "thumbnail")}
-    page = evidence_file(folder, name, ".html").relative_to(folder)
-    more = {"faces": len(facts.get("tracks", ())), "seconds": facts.get("video", {}).get("duration")}
-    return shown | more | {"verdict": verdict(facts)["name"], "link": quote(os.fsencode(page))}
+    status = Status(facts["status"])
+    return IndexRow(
+        filename=facts["filename"],
+        label=facts["label"],
+        status=status,
+        thumbnail=facts["thumbnail"],
+        verdict=verdict(status, facts["label"], facts["reason"]).name,
+        faces=len(facts.get("tracks", ())),
+        seconds=facts.get("video", {}).get("duration"),
+        link=quote(os.fsencode(evidence_file(folder, name, ".html").relative_to(folder))),
+    )

@@ -1,26 +1,57 @@
-"""The rows of `submission.jsonl`: a video's label, its status, and what they come from."""
+"""The rows of a submission: a video's label, its status, and what they come from.
+`submission.jsonl` holds one a line.
+"""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
+from common.atomic import write_table, write_text
+from common.status import UNREADABLE, Status
+from faces.failures import failure
 from inference.members import Member
 from inference.sampled import Sampled
 from inference.scoring import NO_SCORE, Ensemble, Score, Vote, ensemble
-from preprocessing.log import failure
 
-Row = dict[str, Any]
-FAILED = ("decode_error", "missing", "unsupported", "crashed")
+
+@dataclass(frozen=True)
+class Row:
+    """A video in a submission. Scores are probabilities of FAKE in [0, 1]; None stands for no score."""
+
+    filename: str
+    label: float  # .5 unless the status is ok
+    status: Status
+    reason: str  # the rule that made the label, or what went wrong
+    frames: int  # sampled frames; of a decode_error those that could be decoded before it
+    faces: int  # tracked faces, at most two
+    members: dict[str, float | None]
+    image: float | None  # score of the branch
+    video: float | None
+    seconds: dict[str, float]  # of a core, by stage
+    run: str = ""  # digest of members, weights and options: rows of one run agree
+    left_out: tuple[str, ...] = ()  # members without a checkpoint, which --allow-missing left out
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as `submission.jsonl` holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Self:
+        """Read a row back. Raises TypeError or ValueError for what is none."""
+        return cls(**row | {"status": Status(row["status"]), "left_out": tuple(row.get("left_out", ()))})
 
 
 def statuses(rows: Iterable[Row]) -> str:
     """How many rows have which status: `4 ok, 1 missing`."""
-    return ", ".join(f"{count} {status}" for status, count in Counter(row["status"] for row in rows).items())
+    return ", ".join(f"{count} {status}" for status, count in Counter(row.status for row in rows).items())
 
 
 def exit_status(rows: Iterable[Row]) -> int:
     """1 if a video could not be read."""
-    return int(any(row["status"] in FAILED for row in rows))
+    return int(any(row.status in UNREADABLE for row in rows))
 
 
 def combine(members: Mapping[str, Member], scores: Mapping[str, Score]) -> Ensemble:
@@ -30,10 +61,8 @@ def combine(members: Mapping[str, Member], scores: Mapping[str, Score]) -> Ensem
 
 def failed_row(name: str, error: Exception, members: Iterable[str]) -> Row:
     """The row of a video that failed with one of `common.stage.FAILURES`."""
-    facts = failure(error)
-    if facts["status"] == "write_error":  # nothing is written while a video is read: the error is of reading it
-        facts["status"] = "decode_error"
-    return row(name, facts["status"], facts["reason"], facts["frames"], dict.fromkeys(members), {})
+    status, reason, frames = failure(error, other=Status.DECODE_ERROR)
+    return _unscored(name, status, reason, frames, dict.fromkeys(members), {})
 
 
 def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result: Ensemble) -> Row:
@@ -41,28 +70,52 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
     values = {member: score.value for member, score in scores.items()}
     if not sampled.faces:
         reason = f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
-        return row(name, "no_face", reason, sampled.frames, values, sampled.seconds)
-    facts = {"faces": len(sampled.faces)}
+        return _unscored(name, Status.NO_FACE, reason, sampled.frames, values, sampled.seconds)
+    reason = f"{sampled.frames} sampled frames"
+    row = _unscored(name, Status.TOO_FEW_FRAMES, reason, sampled.frames, values, sampled.seconds)
+    row = replace(row, faces=len(sampled.faces))
     if result.final.value is None:
-        status, reason = "too_few_frames", f"{sampled.frames} sampled frames"
-        return row(name, status, reason, sampled.frames, values, sampled.seconds) | facts
-    facts |= {"label": result.final.value, "image": result.image.value, "video": result.video.value}
-    return row(name, "ok", result.final.rule, sampled.frames, values, sampled.seconds) | facts
+        return row
+    return replace(
+        row,
+        label=result.final.value,
+        status=Status.OK,
+        reason=result.final.rule,
+        image=result.image.value,
+        video=result.video.value,
+    )
 
 
-def row(
-    name: str, status: str, reason: str, frames: int, members: Mapping[str, float | None], seconds: Mapping[str, float]
+def _unscored(
+    name: str,
+    status: Status,
+    reason: str,
+    frames: int,
+    members: dict[str, float | None],
+    seconds: Mapping[str, float],
 ) -> Row:
     """A row without a score: its label is .5."""
-    return {
-        "filename": name,
-        "label": NO_SCORE,
-        "status": status,
-        "reason": reason,
-        "frames": frames,
-        "faces": 0,
-        "members": dict(members),
-        "image": None,
-        "video": None,
-        "seconds": {stage: round(spent, 2) for stage, spent in seconds.items()},
-    }
+    return Row(
+        filename=name,
+        label=NO_SCORE,
+        status=status,
+        reason=reason,
+        frames=frames,
+        faces=0,
+        members=members,
+        image=None,
+        video=None,
+        seconds={stage: round(spent, 2) for stage, spent in seconds.items()},
+    )
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a `.jsonl` that `write_submission` wrote."""
+    return [Row.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_submission(output: Path, rows: Iterable[Row]) -> None:
+    """Write the CSV and the `.jsonl` beside it, atomically, CSV last."""
+    rows = list(rows)
+    write_text(output.with_suffix(".jsonl"), "".join(json.dumps(row.to_json()) + "\n" for row in rows))
+    write_table(output, [("filename", "label"), *((row.filename, f"{row.label:.8f}") for row in rows)])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,23 +19,15 @@ from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.crops import Square
 from faces.detector import load_detector
+from faces.one_pass import Faces, Submit, crop_pixels, find_faces, threads
 from faces.tracking import Track
 from faces.video import VideoInfo, frame_times, probe, read_some
+from inference.members import Branch, CropKind
 from inference.scoring import image_frames, sampling_interval
-from preprocessing.one_pass import Faces, Submit, crop_pixels, find_faces, threads
 
 MAX_FACES = 2
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
-
-
-class Kind(NamedTuple):
-    """Crops as a member sees them: its branch, whose frames are meant, their side in pixels, and the middle share of
-    the square around the face that they show, 1 for all of it."""
-
-    branch: str
-    side: int
-    share: float = 1.0
 
 
 @dataclass
@@ -46,41 +38,44 @@ class Face:
 
     track: Track
     squares: list[Square]
-    crops: dict[Kind, np.ndarray]
+    crops: dict[CropKind, np.ndarray]
+
+
+class Timing(NamedTuple):
+    """When the sampled frames are shown and how long the video lasts, in seconds; by its timestamps
+    or its frame rate.
+    """
+
+    times: list[float]
+    duration: float
+    source: Literal["timestamps", "rate"]
 
 
 @dataclass
 class Sampled:
-    """What was found in a video.
-
-    `seconds` are a core's; `times` are those of the sampled frames, `times_from` says whether timestamps or the rate
-    gave them; `other_detections` are boxes of faces that are not among `faces`; `poster` is the frame that first shows
-    the first face.
-    """
+    """What a worker found in a video."""
 
     info: VideoInfo
-    interval: int
-    frames: int
-    damaged: int
-    voted_faces: int
-    voted_frames: int
+    interval: int  # every so many frames one was sampled
+    frames: int  # sampled
+    damaged: int  # packets that could not be decoded
+    voted_faces: int  # by most of the sampled frames
+    voted_frames: int  # how many show that many
     faces: list[Face]
-    other_detections: int
-    times: list[float]
-    duration: float
-    times_from: str
-    seconds: dict[str, float]
-    poster: bytes | None = None  # JPEG
+    other_detections: int  # boxes of faces that are not among `faces`
+    timing: Timing
+    seconds: dict[str, float]  # of a core, by stage
+    poster: bytes | None = None  # JPEG of the frame that first shows the first face
 
 
-def frames_of(branch: str, frames: int) -> list[int]:
+def frames_of(branch: Branch, frames: int) -> list[int]:
     """Which of the sampled frames a branch sees (contract, section 3): all, or whole groups of five
     spread over the video.
     """
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
-def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
+def sample(video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
     """Find the faces of a video in at most `wanted` frames and cut their crops, on so many cores; with `evidence` also
     read timestamps and a poster.
 
@@ -117,22 +112,21 @@ def sample(video: Path, kinds: Set[Kind], wanted: int, weights: Path, cores: int
         other_detections=boxes - sum(len(track) for track in tracking.tracks),
         seconds=seconds,
         poster=picture,
-        **timing(info, interval, faces.frames, stamps),
+        timing=timing(info, interval, faces.frames, stamps),
     )
 
 
-def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> dict[str, Any]:
-    """`times`, `duration` and `times_from` of a video with these timestamps of all its frames, or
+def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> Timing:
+    """The timing of so many sampled frames of a video with these timestamps of all its frames, or
     with too few of them.
     """
     frame = 1 / info.fps if info.fps else 0.0
     if len(stamps) > (frames - 1) * interval:
-        return {"times": stamps[::interval][:frames], "duration": stamps[-1] + frame, "times_from": "timestamps"}
-    times = [number * interval * frame for number in range(frames)]
-    return {"times": times, "duration": info.frames * frame, "times_from": "rate"}
+        return Timing(stamps[::interval][:frames], stamps[-1] + frame, "timestamps")
+    return Timing([number * interval * frame for number in range(frames)], info.frames * frame, "rate")
 
 
-def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:
+def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
     """Each face's crops of each kind; only the frames that a kind's branch sees are cut."""
     branches = {kind.branch for kind in kinds}
     places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch in branches}
@@ -149,16 +143,16 @@ def cut_crops(faces: Faces, kinds: Set[Kind]) -> list[dict[Kind, np.ndarray]]:
     for pixels in crop_pixels(faces):
         for crop, image in pixels:
             wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
-            views = {(kind.side, kind.share) for kind in wanted}  # both branches may have the same
-            small = {(side, share): resize(middle(image, share), side) for side, share in views}
+            views = {kind[1:] for kind in wanted}  # both branches may have the same
+            small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}
             for kind in wanted:
-                found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind.side, kind.share]
+                found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
     return found
 
 
-def middle(image: np.ndarray, share: float) -> np.ndarray:
-    """The middle of a square image [S, S, 3], `share` of its side wide, a view."""
-    side = max(round(len(image) * share), 1)
+def middle(image: np.ndarray, fraction: float) -> np.ndarray:
+    """The middle of a square image [S, S, 3], this fraction of its side wide, a view."""
+    side = max(round(len(image) * fraction), 1)
     start = (len(image) - side) // 2
     return image[start : start + side, start : start + side]
 
@@ -184,14 +178,14 @@ class Stopwatch:
     def around(self, submit: Submit) -> Submit:
         """`submit` that also measures what it runs, in whichever thread."""
 
-        def measured(work: Callable, *arguments: object) -> object:
+        def measured(work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
             began = time.thread_time()
             try:
                 return work(*arguments)
             finally:
                 self.spent.append(time.thread_time() - began)
 
-        def submit_measured(work: Callable, *arguments: object) -> Future:
+        def submit_measured(work: Callable[..., Any], *arguments: object) -> Future[Any]:
             return submit(measured, work, *arguments)
 
         return submit_measured

@@ -55,7 +55,7 @@ def image_frames(sampled: int) -> list[int]:
 
 def fake_probability(logits: np.ndarray) -> np.ndarray:
     """Softmax of logits [..., 2] -> the probability of class 1 [...]."""
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    exponents: np.ndarray = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponents[..., 1] / exponents.sum(axis=-1)
 
 
@@ -108,11 +108,11 @@ def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
     values = [score.value for score in scored if score.value is not None]
     if not values:
         return scored[0]._replace(parts=scored) if scored else face_score([])
-    score = face_score(values)
-    rule = f"{score.rule} ({'; '.join(face.rule for face in scored)})"
-    if squeezed and squeeze(score.value) != score.value:
-        return Score(squeeze(score.value), f"{rule}, squeezed", scored)
-    return Score(score.value, rule, scored)
+    value, rule, _ = face_score(values)
+    rule = f"{rule} ({'; '.join(face.rule for face in scored)})"
+    if squeezed and value is not None and squeeze(value) != value:
+        return Score(squeeze(value), f"{rule}, squeezed", scored)
+    return Score(value, rule, scored)
 
 
 def _image_face(logits: np.ndarray) -> Score:
@@ -125,8 +125,9 @@ def _image_face(logits: np.ndarray) -> Score:
 
 def video_score(faces: Sequence[np.ndarray]) -> Score:
     """A video member's score of a video from the logits [2] of each face."""
-    scored = tuple(Score(float(fake_probability(logits)), "softmax of the clip's logits") for logits in faces)
-    return face_score([score.value for score in scored])._replace(parts=scored)
+    values = [float(fake_probability(logits)) for logits in faces]
+    parts = tuple(Score(value, "softmax of the clip's logits") for value in values)
+    return face_score(values)._replace(parts=parts)
 
 
 def branch_score(votes: Sequence[Vote], branch: str) -> Score:

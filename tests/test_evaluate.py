@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.quality import (
+from quality.measures import (
     Calibration,
     equal_error_rate,
     expected_calibration_error,
@@ -70,16 +70,15 @@ def test_a_known_calibration_is_found_and_undone():
 def test_names_that_are_no_utf8_are_read_as_predict_wrote_them(run, tmp_path):
     for name in ("scores", "truth"):
         (tmp_path / f"{name}.csv").write_bytes(b"filename,label\n\xff.mp4,1\nb.mp4,0\n")
-    done = run(
-        "-m", "inference.evaluate", tmp_path / "scores.csv", tmp_path / "truth.csv", "--output", tmp_path / "out"
-    )
+    done = run("-m", "quality.evaluate", tmp_path / "scores.csv", tmp_path / "truth.csv", "--output", tmp_path / "out")
     assert "evaluate: 2 videos, 0 without known truth" in done.stdout
 
 
 def test_one_class_leaves_measures_undefined():
     found = measures(np.zeros(3, int), np.array([0.1, 0.2, 0.3]))
     assert [name for name, value in found.items() if math.isnan(value)] == [
-        "balanced_log_loss", "auc", "eer", "precision_at_recall_0.1", "precision_at_recall_0.5", "precision_at_recall_0.9",
+        "balanced_log_loss", "auc", "eer",
+        "precision_at_recall_0.1", "precision_at_recall_0.5", "precision_at_recall_0.9",
     ]  # fmt: skip
 
 
@@ -119,7 +118,7 @@ def files(tmp_path):
 def evaluate(run, files, truth, *more, **options):
     return run(
         "-m",
-        "inference.evaluate",
+        "quality.evaluate",
         files / "submission.csv",
         files / truth,
         "--output",

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
-from common.weights import sha256
+from common.digests import sha256
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.members import MEMBERS
+from inference.members import MEMBERS, CropKind
 from inference.pages import evidence_file
-from inference.sampled import Kind, sample, timing
+from inference.sampled import sample, timing
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from tests.conftest import ROOT, wait_for
 from tests.strange import encode
@@ -41,8 +41,8 @@ def evidence(tmp_path_factory, weights, clip):
     os.mkfifo(folder / "pipe.mp4")
     names = ["two & <faces>.mp4", LONG, "sky.mp4", "cut.mp4", "absent.mp4", "pipe.mp4"]
     command = [
-        "-m", "inference.predict", *(folder / name for name in names), "--models", folder / "models", "--members", "b3,b0,sf3",
-        "--device", "cpu", "--output", folder / "s.csv", "--evidence", folder / "out",
+        "-m", "inference.predict", *(folder / name for name in names), "--models", folder / "models",
+        "--members", "b3,b0,sf3", "--device", "cpu", "--output", folder / "s.csv", "--evidence", folder / "out",
     ]  # fmt: skip
     done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
@@ -188,12 +188,12 @@ def test_the_index_sorts_by_a_click(evidence, chromium):
 def test_times_are_the_files_timestamps(frames, weights, tmp_path):
     """At a variable rate; and at the mean rate where the file has too few of them."""
     path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
-    video = sample(path, {Kind("image", 256)}, 160, weights, 1, True)
-    assert video.times_from == "timestamps"
-    assert video.times == pytest.approx([number * number / 30 for number in range(12)])
+    video = sample(path, {CropKind("image", 256)}, 160, weights, 1, True)
+    assert video.timing.source == "timestamps"
+    assert video.timing.times == pytest.approx([number * number / 30 for number in range(12)])
     few = timing(video.info, 1, 12, [0.0, 0.1])
-    assert few["times_from"] == "rate"
-    assert few["times"][1] == pytest.approx(1 / video.info.fps)
+    assert few.source == "rate"
+    assert few.times[1] == pytest.approx(1 / video.info.fps)
 
 
 def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
@@ -207,16 +207,16 @@ def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
     run(*words, "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out")
     facts = read(tmp_path, "guest.mp4")
     assert facts["faces"] == {"voted": 1, "voted_in_frames": 6, "other_detections": 3}
-    assert "3 detections of other faces were not looked at" in " ".join(facts["not_analysed"])
-    assert facts["members"]["b0"]["share"] == 1.0
+    assert "3 detections of other faces were not scored" in " ".join(facts["not_analysed"])
+    assert facts["members"]["b0"]["final_weight"] == 1.0
 
 
 def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_again(run, evidence, frames, tmp_path):
     for name in ("one.mp4", "two.mp4"):
         write_video(tmp_path / name, frames[:6], 25.0)
     words = [
-        "-m", "inference.predict", tmp_path / "one.mp4", tmp_path / "two.mp4", "--models", evidence / "models", "--members", "b0",
-        "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
+        "-m", "inference.predict", tmp_path / "one.mp4", tmp_path / "two.mp4", "--models", evidence / "models",
+        "--members", "b0", "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
     ]  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

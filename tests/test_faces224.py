@@ -20,12 +20,12 @@ from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
-from inference.quality import Calibration, fit_calibration, fit_mean
 from make_crop_lists import half
-from pretrain.layouts import load_pretrained
+from quality.measures import Calibration, fit_calibration, fit_mean
 from tests.conftest import ROOT
 from tests.tiny import gamma, write_checkpoints
 from training.config import LRScheduler, load_config
+from training.layouts import load_pretrained
 from training.schedule import lr_at
 
 CONFIG = "image_based/configs/lite0/config_faces160.yaml"
@@ -92,7 +92,7 @@ def test_lists_of_ready_made_crops(run, crops):
     [
         ([("train", 3, "ra", "REAL", ""), ("val", 30, "fa", "FAKE", "ra")], "the original ra is on both sides"),
         ([("train", 3, "../ra", "REAL", "")], "unsafe name"),
-        ([("test", 3, "ra", "REAL", "")], "split 'test' or label 'REAL' is unknown"),
+        ([("test", 3, "ra", "REAL", "")], "faces.csv:2: split 'test' is neither train nor val"),
         ([("train", 3, "zz", "REAL", "")], "1 crops of faces.csv are in no archive"),
     ],
 )
@@ -187,7 +187,7 @@ def face_list(tmp_path_factory, frames):
 def crop_scores(run, root, models, output, *more):
     """The scores of the crops of a list, in its order."""
     where = ("--faces", root / "faces", "--models", models, "--output", output)
-    run("-m", "inference.crops", root / "list.txt", *where, *more)
+    run("-m", "quality.crops", root / "list.txt", *where, *more)
     with output.open(newline="") as file:
         return np.array([float(row["label"]) for row in csv.DictReader(file)])
 
@@ -197,16 +197,16 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     trained = [root / "trained" / member.file for member in SHIPPED.values()]
     done = run(
         "-m",
-        "inference.ship",
+        "quality.ship",
         *reversed(trained),
-        "--list",
+        "--calibrate-on",
         root / "list.txt",
         "--faces",
         root / "faces",
         "--models",
         models,
     )
-    assert done.stdout.count("ship: faces") == len(SHIPPED) == 2
+    assert done.stdout.count("ship: lite") == len(SHIPPED) == 2
     for member in SHIPPED.values():
         shipped = models / member.file
         assert shipped.stat().st_size < 12e6
@@ -232,7 +232,7 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
 
     write_video(tmp_path / "face.mp4", frames, 30.0)
     done = run("-m", "inference.predict", tmp_path / "face.mp4", "--models", models, "--output", tmp_path / "p.csv")
-    assert f"predict: scoring with faces224, faces192 of {models}" in done.stdout
+    assert f"predict: scoring with lite0, lite2 of {models}" in done.stdout
     row = json.loads((tmp_path / "p.jsonl").read_text())
     assert row["status"] == "ok"
     assert row["label"] == pytest.approx(np.mean([row["members"][name] for name in SHIPPED]))
@@ -271,20 +271,13 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
         ((first, first), face_list / "list.txt", "is the second of efficientnet-lite0"),
         ((first,), face_list / "list.txt", "no checkpoint of efficientnet-lite2 is given"),
     ):
-        refused = run("-m", "inference.ship", *paths, "--list", crops, *where, check=False)
+        refused = run("-m", "quality.ship", *paths, "--calibrate-on", crops, *where, check=False)
         assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "models").exists()
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/sf_bc_jc_44000.pth.tar").touch()
     video = run(
-        "-m",
-        "inference.crops",
-        face_list / "list.txt",
-        "--members",
-        "sf1",
-        "--models",
-        tmp_path / "videos",
-        check=False,
+        "-m", "quality.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False
     )
     assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
 
@@ -295,8 +288,8 @@ def test_the_cards_numbers_come_again(run, shared, tmp_path):
     folders = ("--faces", tmp_path / "faces", "--lists", tmp_path / "lists")
     run("make_crop_lists.py", "--crops", shared("faces"), *folders)
     lists, scores = tmp_path / "lists", tmp_path / "scores.csv"
-    run("-m", "inference.crops", lists / "faces224_test.txt", "--faces", tmp_path / "faces", "--output", scores)
-    run("-m", "inference.evaluate", scores, lists / "faces224_test.csv", "--output", tmp_path / "quality")
+    run("-m", "quality.crops", lists / "faces224_test.txt", "--faces", tmp_path / "faces", "--output", scores)
+    run("-m", "quality.evaluate", scores, lists / "faces224_test.csv", "--output", tmp_path / "quality")
     found = json.loads((tmp_path / "quality/evaluation.json").read_text())["all"]
     card = (ROOT / "inference/submit_models/README.md").read_text()
     for measure, line in {

@@ -1,4 +1,4 @@
-"""The members' table, and `python -m inference.members` on checkpoints of all six networks."""
+"""The members' table, and `python -m inference.checkpoints` on checkpoints of all six networks."""
 
 import json
 import re
@@ -9,8 +9,9 @@ import torch
 
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.members import MEMBERS, SHIPPED, choose_members, compare, markdown_table, read_recorded
-from inference.predict import detector_weights
+from inference.checkpoints import compare, read_recorded
+from inference.members import MEMBERS, SHIPPED, choose_members, markdown_table
+from inference.run import detector_weights
 from tests.conftest import ROOT
 from tests.test_networks import build
 
@@ -46,7 +47,7 @@ def models(tmp_path_factory):
 
 def test_check_loads_and_scores_all_eleven(run, models):
     assert list(choose_members(None, models).members) == list(MEMBERS)
-    done = run("-m", "inference.members", "--models", models, "--check")
+    done = run("-m", "inference.checkpoints", "--models", models)
     lines = done.stdout.splitlines()[1:-1]
     assert [line.split()[0] for line in lines] == [*MEMBERS, *SHIPPED]
     for _ in SHIPPED:
@@ -55,14 +56,14 @@ def test_check_loads_and_scores_all_eleven(run, models):
         assert "step 1234" in line
         assert len(line.split("sha256 ")[1].split()[0]) == 64
         assert abs(float(line.split("check ")[1].split(",")[0])) < 1e4
-    assert done.stdout.splitlines()[-1] == "inference.members: 11 present, 2 absent, 0 failed"
+    assert done.stdout.splitlines()[-1] == "inference.checkpoints: 11 present, 2 absent, 0 failed"
 
 
 def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
     (tmp_path / MEMBERS["b0"].file).hardlink_to(models / MEMBERS["b0"].file)
     (tmp_path / MEMBERS["b3"].file).hardlink_to(models / MEMBERS["b0"].file)
     (tmp_path / MEMBERS["xcp"].file).write_bytes(b"half a file")
-    done = run("-m", "inference.members", "--models", tmp_path, "--check", check=False)
+    done = run("-m", "inference.checkpoints", "--models", tmp_path, check=False)
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert done.returncode == 1
     assert lines["b1"].endswith("absent")
@@ -70,12 +71,12 @@ def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
     assert "FAILED" in lines["b3"]
     assert "does not fit EfficientNet" in lines["b3"]
     assert "is not a readable checkpoint" in lines["xcp"]
-    assert done.stdout.splitlines()[-1] == "inference.members: 1 present, 10 absent, 2 failed"
+    assert done.stdout.splitlines()[-1] == "inference.checkpoints: 1 present, 10 absent, 2 failed"
 
 
 def test_nothing_to_check_is_not_success(run, tmp_path):
     assert run("-m", "inference.members", "--models", tmp_path).returncode == 0
-    assert run("-m", "inference.members", "--models", tmp_path, "--check", check=False).returncode == 1
+    assert run("-m", "inference.checkpoints", "--models", tmp_path, check=False).returncode == 1
 
 
 def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
@@ -101,7 +102,7 @@ def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
 
 def test_the_shipped_weights_score_as_recorded(run, tmp_path):
     """And an upgrade that changed what they score would be seen."""
-    done = run("-m", "inference.members", "--check")
+    done = run("-m", "inference.checkpoints")
     shipped = [line for line in done.stdout.splitlines() if line.split()[0] in SHIPPED]
     assert len(shipped) == len(SHIPPED)
     assert all("as recorded" in line for line in shipped)
@@ -123,5 +124,5 @@ def test_the_detector_of_a_newcomer_is_fetched(tmp_path, monkeypatch, capsys):
 def test_real_scores_of_a_newcomer(run, clip, weights, tmp_path):
     """In a fresh clone, on a real video, with no option."""
     done = run("-m", "inference.predict", clip("single_face.mp4"), "--output", tmp_path / "s.csv")
-    assert "scoring with faces224, faces192 of inference/submit_models" in done.stdout
+    assert "scoring with lite0, lite2 of inference/submit_models" in done.stdout
     assert json.loads((tmp_path / "s.jsonl").read_text())["label"] < 0.5  # it is real

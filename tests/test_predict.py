@@ -59,8 +59,8 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
     (tmp_path / "list.csv").write_text("filename,label\n" + "".join(f"{name},0.5\n" for name in names))
     output = tmp_path / "out/submission.csv"
     done = run(
-        "-m", "inference.predict", "--list", tmp_path / "list.csv", "--videos", videos, "--models", models, "--members", "b0",
-        "--output", output, "--device", "cpu", check=False,
+        "-m", "inference.predict", "--list", tmp_path / "list.csv", "--videos", videos, "--models", models,
+        "--members", "b0", "--output", output, "--device", "cpu", check=False,
     )  # fmt: skip
     assert done.returncode == 1
     with output.open(newline="") as file:
@@ -75,6 +75,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert (rows[name]["label"] == 0.5) == (status != "ok")
         assert rows[name].keys() == {
             "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds", "run",
+            "left_out",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)
     assert rows["äußerst.mp4"]["image"] == rows["äußerst.mp4"]["members"]["b0"] == rows["äußerst.mp4"]["label"]
@@ -211,16 +212,16 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
     lines = partial.read_text().splitlines()
     assert 3 <= len(lines) < 5
     first, second = (json.loads(line) for line in lines[1:3])  # workers may end in another order than they began
-    first["row"]["label"] = 0.125  # to be seen that it is taken as it is
+    first["result"]["label"] = 0.125  # to be seen that it is taken as it is
     partial.write_text("\n".join([lines[0], json.dumps(first), *lines[2:]]) + '\n{"cut off')
-    (tmp_path / second["row"]["filename"]).touch()
+    (tmp_path / second["name"]).touch()
     (tmp_path / "torn.partial.jsonl").write_text('{"members"')  # killed in its first write
-    assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
-    assert Ledger(tmp_path / "torn.csv", {"members": 1}).rows == {}
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).results == {}
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).results == {}
     refused = run(*words(output), "--weights", models / MEMBERS["b0"].file, check=False)
     assert (refused.returncode, "was begun with other members, weights or options" in refused.stderr) == (2, True)
     run(*words(output))
-    kept = first["row"]["filename"]
+    kept = first["name"]
     whole = (tmp_path / "whole.csv").read_text().splitlines()
     assert output.read_text().splitlines() == [
         f"{kept},0.12500000" if line.startswith(f"{kept},") else line for line in whole

@@ -17,9 +17,10 @@ from demo.tree import write_video
 from faces.crops import Square, cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
-from inference.members import MEMBERS, load_member
+from inference.checkpoints import load_member
+from inference.members import MEMBERS, CropKind
 from inference.networks import Networks
-from inference.sampled import Face, Kind, sample
+from inference.sampled import Face, sample
 from inference.scoring import VIDEO_FRAMES, image_frames
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
@@ -140,7 +141,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
         "--output",
         tmp_path / "s.csv",
     ]
-    done = run(*words, "--frames", "6", "--precision", "bf16", "--device", "cpu")
+    done = run(*words, "--max-frames", "6", "--precision", "bf16", "--device", "cpu")
     assert rows_of(tmp_path / "s.csv")["one.mp4"]["frames"] == 6
     stages = [line.split("  ")[0] for line in done.stdout.splitlines() if line.endswith("s a video")]
     assert stages == ["decode", "detect", "track and crop", "b0"]
@@ -151,7 +152,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
-    kinds = {Kind("image", 299), Kind("image", 256), Kind("video", 256), Kind("image", 224, 0.65)}
+    kinds = {CropKind("image", 299), CropKind("image", 256), CropKind("video", 256), CropKind("image", 224, 0.65)}
     return [
         sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")
     ]
@@ -228,12 +229,12 @@ def test_sampling_equals_the_stages_crops(folder, sampled, detector):
     for source, found in crops.items():
         for crop in found:
             expected = cv2.resize(cut(decoded[source], crop.square), (256, 256))[..., ::-1]
-            assert np.array_equal(faces[crop.face].crops[Kind("video", 256)][crop.frame], expected)
+            assert np.array_equal(faces[crop.face].crops[CropKind("video", 256)][crop.frame], expected)
     at = image_frames(len(decoded))[3]
     (square,) = (crop.square for found in crops.values() for crop in found if (crop.face, crop.frame) == (0, at))
     side = round(0.65 * square.size)
     corner = (square.size - side) // 2
     inner = cut(decoded[at], Square(square.x + corner, square.y + corner, side))
-    seen = faces[0].crops[Kind("image", 224, 0.65)]
+    seen = faces[0].crops[CropKind("image", 224, 0.65)]
     assert np.array_equal(seen[3], cv2.resize(inner, (224, 224), interpolation=cv2.INTER_LINEAR)[..., ::-1])
-    assert all(len(face.crops[Kind("image", 299)]) == 10 for face in faces)
+    assert all(len(face.crops[CropKind("image", 299)]) == 10 for face in faces)

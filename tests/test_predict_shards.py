@@ -115,23 +115,22 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
     assert "missing.mp4: missing" in "".join((tmp_path / f"{number}.out").read_text() for number in (0, 1))
 
 
-def test_nothing_of_slurm_changes_a_run_outside_an_array(run, work, whole, tmp_path):
-    environment = os.environ | {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "1"}
+def test_nothing_of_slurm_changes_a_run_outside_an_array(run, work, whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     words_ = ["-m", "inference.predict", "--list", work / "list.csv", *words(work, tmp_path / "s.csv")]
-    assert run(*words_, check=False, env=environment).returncode == 1
+    assert run(*words_, check=False).returncode == 1
     assert (tmp_path / "s.csv").read_text() == whole
 
 
-def test_an_array_of_one_is_merged_too(run, work, whole, tmp_path):
-    array = {
-        f"SLURM_ARRAY_TASK_{name}": value
-        for name, value in (("ID", "0"), ("MIN", "0"), ("MAX", "0"), ("STEP", "1"), ("COUNT", "1"))
-    }
+def test_an_array_of_one_is_merged_too(run, work, whole, tmp_path, monkeypatch):
+    for name, value in (("ID", "0"), ("MIN", "0"), ("MAX", "0"), ("STEP", "1"), ("COUNT", "1")):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     output, listed = tmp_path / "s.csv", ("--list", work / "list.csv")
-    run("-m", "inference.predict", *listed, *words(work, output), check=False, env=os.environ | array)
+    run("-m", "inference.predict", *listed, *words(work, output), check=False)
     assert not output.exists()
     before = (tmp_path / "s-0-of-1.jsonl").read_text()
-    again = run("-m", "inference.predict", *listed, *words(work, output), check=False, env=os.environ | array)
+    again = run("-m", "inference.predict", *listed, *words(work, output), check=False)
     assert "100%" in again.stderr
     assert (tmp_path / "s-0-of-1.jsonl").read_text() == before  # the seconds in it would differ
     assert run("-m", "inference.merge", *listed, "--output", output, check=False).returncode == 1

@@ -1,4 +1,4 @@
-"""`inference.robustness`: what the recodings are, and what is said of scores on them."""
+"""`quality.robustness`: what the recodings are, and what is said of scores on them."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from demo.tree import write_video
 from faces.video import probe, read_frames
-from inference.perturb import PERTURBATIONS, recode
+from quality.perturb import PERTURBATIONS, recode
 from tests.tiny import write_checkpoints
 
 
@@ -95,7 +95,7 @@ def test_the_table_says_shifts_aucs_and_statuses(run, video, clip, weights, tmp_
     models = write_checkpoints(tmp_path / "models", ["b0"])
     words = [
         "-m",
-        "inference.robustness",
+        "quality.robustness",
         videos,
         "--labels",
         tmp_path / "metadata.json",

@@ -36,8 +36,9 @@ def write_crops(root, frames):
 def settings(crops, **values):
     """The words that make a b0 training on these crops: two reference processes, five steps."""
     wanted = {
-        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "list.txt",
-        "val_lists.val_30-39": crops / "list.txt", "input_size": 64, "batch_size": 2, "reference_world_size": 2,
+        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces",
+        "train_list": crops / "list.txt", "val_lists.val_30-39": crops / "list.txt",
+        "input_size": 64, "batch_size": 2, "reference_world_size": 2,
         "lr_scheduler.max_iter": 5, "print_freq": 1, "val_freq": 100, "workers": 0,
     } | values  # fmt: skip
     return [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
@@ -62,8 +63,9 @@ def checkout(root):
 def small_slurm(environment, tasks, *train_args):
     """The environment in which the launchers start so many tasks on one node, without GPUs, one thread each."""
     return environment | {
-        "NTASKS": str(tasks), "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": str(tasks), "CPUS_PER_TASK": "1", "GLOO_SOCKET_IFNAME": "lo",
-        "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "TRAIN_ARGS": " ".join(map(str, train_args)),
+        "NTASKS": str(tasks), "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": str(tasks), "CPUS_PER_TASK": "1",
+        "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHON": sys.executable,
+        "TRAIN_ARGS": " ".join(map(str, train_args)),
     }  # fmt: skip
 
 

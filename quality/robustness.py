@@ -1,6 +1,6 @@
-"""How a score holds when the video is recoded, made smaller, darker, filmed off a screen (inference.perturb).
+"""How a score holds when the video is recoded, made smaller, darker, filmed off a screen (quality.perturb).
 
-Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as inference.evaluate does
+Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as quality.evaluate does
 Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a perturbation) and .png, and the scores
 of all in
        robustness/submission.csv and .jsonl, as `<perturbation>/<video>`
@@ -8,10 +8,11 @@ of all in
 A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift
 of REAL and of FAKE, the AUC of those that score on both sides, the other statuses. Killed and run again, it goes on.
 
-    python -m inference.robustness videos/*.mp4 --labels metadata.json --members b0
+    python -m quality.robustness videos/*.mp4 --labels metadata.json --members b0
 """
 
 import argparse
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,13 +22,14 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from common.atomic import atomic_file, write_table
-from common.stage import Workers, progress, run_script
-from inference.evaluate import Truth, read_truth
+from common.stage import Workers, patience, progress, run_script
+from common.status import Status
 from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of
-from inference.perturb import PERTURBATIONS, recode
-from inference.predict import patience, score_all, scoring_parser
+from inference.predict import score_videos, scoring_parser, settings_of
 from inference.rows import Row
+from quality.evaluate import Truth, read_truth
+from quality.perturb import PERTURBATIONS, recode
 
 ORIGINAL = "original"
 COLUMNS = (
@@ -57,7 +59,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
     jobs = {
         key: (videos[name], target, kind)
         for key, (target, name, kind) in targets.items()
-        if not target.is_file() or not ledger.row(key, sources[name])
+        if not target.is_file() or ledger.result(key, sources[name]) is None
     }
     failed = set()
     with (
@@ -69,7 +71,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
                 failed.add(key)
                 bar.write(f"robustness: {key}: {outcome}", file=sys.stderr)
             else:
-                ledger.add(sources[targets[key][1]], {"filename": key})
+                ledger.add(key, sources[targets[key][1]], {})
             bar.update()
     found = {key: target for key, (target, _, _) in targets.items() if key not in failed}
     return {f"{ORIGINAL}/{name}": path for name, path in videos.items()} | found
@@ -78,17 +80,16 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
 def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth]) -> list[object]:
     """The table's row of a perturbation; what is not defined is empty."""
     mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
-    scored = {name: row["label"] for name, row in mine.items() if row["status"] == "ok"}
-    before = {
-        name: rows[f"{ORIGINAL}/{name}"]["label"] for name in scored if rows[f"{ORIGINAL}/{name}"]["status"] == "ok"
-    }
+    scored = {name: row.label for name, row in mine.items() if row.status == Status.OK}
+    originals = {name: rows[f"{ORIGINAL}/{name}"] for name in scored}
+    before = {name: row.label for name, row in originals.items() if row.status == Status.OK}
     shifts = {name: scored[name] - label for name, label in before.items()}
     by_label = [
         [shift for name, shift in shifts.items() if name in truth and truth[name].label == label] for label in (0, 1)
     ]
     known = [(truth[name].label, scored[name]) for name in before if name in truth]
     both = len({label for label, _ in known}) == 2
-    statuses = Counter(row["status"] for row in mine.values() if row["status"] != "ok")
+    statuses = Counter(row.status for row in mine.values() if row.status != Status.OK)
     return [
         kind,
         len(mine),
@@ -111,8 +112,9 @@ def draw(path: Path, rows: dict[str, Row], names: list[str], kinds: list[str]) -
     figure = Figure(figsize=(1.5 + 0.8 * len(kinds), 5), layout="constrained")
     axes = figure.subplots()
     for name in names:
-        labels = [rows.get(f"{kind}/{name}", {"status": None}) for kind in kinds]
-        axes.plot(kinds, [row["label"] if row["status"] == "ok" else float("nan") for row in labels], "o-", label=name)
+        mine = [rows.get(f"{kind}/{name}") for kind in kinds]
+        scores = [row.label if row and row.status == Status.OK else math.nan for row in mine]
+        axes.plot(kinds, scores, "o-", label=name)
     axes.set(ylabel="score", ylim=(-0.02, 1.02))
     axes.tick_params(axis="x", rotation=45)
     if len(names) <= 12:
@@ -137,8 +139,7 @@ def main() -> int:
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()), options.output
     everything = recode_all(videos, folder, options.workers)
-    options.output, options.evidence, options.shard = folder / "submission.csv", None, None
-    rows = {row["filename"]: row for row in score_all(everything, options)}
+    rows = {row.filename: row for row in score_videos(everything, settings_of(options, folder / "submission.csv"))}
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
     found = [summarise(kind, rows, names, truth) for kind in kinds]
     write_table(folder / "robustness.csv", [COLUMNS, *found])
@@ -146,10 +147,9 @@ def main() -> int:
     print("".join(f"{column:<14}" for column in COLUMNS))
     for line in found:
         print("".join(f"{value!s:<14}" for value in line).rstrip())
-    unscored = [name for name in names if rows[f"{ORIGINAL}/{name}"]["status"] != "ok"]
-    print(
-        f"robustness: {len(names)} videos, {len(unscored)} of them without a score, {len(PERTURBATIONS)} perturbations; {folder}"
-    )
+    unscored = [name for name in names if rows[f"{ORIGINAL}/{name}"].status != Status.OK]
+    counts = f"{len(names)} videos, {len(unscored)} of them without a score, {len(PERTURBATIONS)} perturbations"
+    print(f"robustness: {counts}; {folder}")
     return 1 if unscored else 0
 
 

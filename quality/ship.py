@@ -1,12 +1,12 @@
 """Make small, calibrated checkpoints of the shipped members from those of their trainings: no optimizer, half
 precision.
 
-The temperature and the shift that fit each one's scores of the crops of a list best (inference.quality), and then one
+The temperature and the shift that fit each one's scores of the crops of a list best (quality.measures), and then one
 temperature more, with which their mean fits best (a mean of calibrated scores is not sure enough), are folded into the
 last layers, so that the ensemble is calibrated as it comes. The list must hold none of the crops that the members are
 judged by.
 
-    python -m inference.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \
+    python -m quality.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \
         image_based/experiments/lite2_pairs192/<datetime>/ckpt_iter_1299.pth.tar
 """
 
@@ -14,6 +14,7 @@ import argparse
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,14 @@ from common.atomic import atomic_file
 from common.errors import BadInputError
 from common.stage import run_script
 from image_based.models import LAST_LAYERS
-from inference.crops import score_crops
 from inference.members import MODELS, SHIPPED
 from inference.networks import load_networks
-from inference.quality import Calibration, fit_calibration, fit_mean
+from quality.crops import score_crops
+from quality.measures import Calibration, fit_calibration, fit_mean
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
 
-Content = dict[str, object]
+Content = dict[str, Any]  # of a checkpoint
 
 
 def write_half(path: Path, content: Content) -> None:
@@ -99,14 +100,21 @@ def main() -> int:
     parser.add_argument(
         "checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one of each shipped member's network"
     )
-    parser.add_argument("--list", type=Path, default=Path("DFDC-Kaggle_list/faces224_calibration.txt"), metavar="LIST")
+    default = Path("DFDC-Kaggle_list/faces224_calibration.txt")
+    parser.add_argument(
+        "--calibrate-on",
+        type=Path,
+        default=default,
+        metavar="LIST",
+        help=f"a list of crops (default: {default})",
+    )
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument(
         "--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write them (default: {MODELS})"
     )
     options = parser.parse_args()
     contents = read_trained(options.checkpoints)
-    for name, calibration in calibrate(contents, FaceTracks(options.faces, options.list)).items():
+    for name, calibration in calibrate(contents, FaceTracks(options.faces, options.calibrate_on)).items():
         member, content = SHIPPED[name], contents[name]
         output = options.models / member.file
         write_half(output, folded(content, calibration, LAST_LAYERS[member.arch]))

@@ -1,4 +1,4 @@
-"""How good scores are: the measures of `inference.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure
+"""How good scores are: the measures of `quality.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure
 functions.
 
 A measure that its videos do not define (the area under the curve of one class, for example) is NaN.
@@ -81,18 +81,16 @@ def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Where as large a share of REAL is taken for FAKE as the other way round, between the
-    thresholds that there are.
-    """
+    """The error rate at the threshold, interpolated, where as many REAL are taken for FAKE as the other way round."""
     false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
     gap = (1 - true) - false  # falls from 1 to -1
     after = int(np.argmax(gap <= 0))
-    share = gap[after - 1] / (gap[after - 1] - gap[after])
-    return float(false[after - 1] + share * (false[after] - false[after - 1]))
+    position = gap[after - 1] / (gap[after - 1] - gap[after])  # of the crossing between both thresholds
+    return float(false[after - 1] + position * (false[after] - false[after - 1]))
 
 
 def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean distance of score and share of FAKE over bins of equal width, weighted by their videos."""
+    """Mean distance of score and fraction of FAKE over bins of equal width, weighted by their videos."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     distance = sum(abs(scores[bins == number].sum() - labels[bins == number].sum()) for number in range(BINS))
     return float(distance / len(labels))

@@ -8,9 +8,9 @@ Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with -
 Intervals come from drawing originals, each with its fakes, with replacement: they are not independent. Nor are videos
 of one person, whom the truth does not name: with several originals a person the intervals are too narrow.
 
-    python -m inference.evaluate submission.csv metadata.json
-    python -m inference.evaluate half1.csv labels.csv --fit calibration.json
-    python -m inference.evaluate half2.csv labels.csv --apply calibration.json
+    python -m quality.evaluate submission.csv metadata.json
+    python -m quality.evaluate half1.csv labels.csv --fit calibration.json
+    python -m quality.evaluate half2.csv labels.csv --apply calibration.json
 """
 
 import argparse
@@ -18,7 +18,7 @@ import csv
 import json
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,10 +28,9 @@ from sklearn.metrics import roc_curve
 
 from common.atomic import atomic_file, write_text
 from common.errors import BadInputError
+from common.labels import LABELS, parse_label
 from common.stage import positive, run_script
-from inference.quality import BINS, Calibration, fit_calibration, intervals, measures
-
-LABELS = {"REAL": 0, "FAKE": 1, "0": 0, "1": 1}
+from quality.measures import BINS, Calibration, fit_calibration, intervals, measures
 
 
 class Truth(NamedTuple):
@@ -60,12 +59,16 @@ def read_truth(path: Path) -> dict[str, Truth]:
         else:
             with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 rows = list(csv.DictReader(file))
-        return {row["filename"]: Truth(LABELS[row["label"]], row.get("original") or row["filename"], row.get("subset") or "")
-                for row in rows}  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {row["filename"]: truth_of(row) for row in rows}
+    except (BadInputError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(
             f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}"
         ) from error
+
+
+def truth_of(row: dict[str, str]) -> Truth:
+    """What a row says of its video. Raises BadInputError for an unknown label."""
+    return Truth(parse_label(row.get("label")), row.get("original") or row["filename"], row.get("subset") or "")
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -91,9 +94,9 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
     known = [name for name in scores if name in truth]
     if not known:
         raise BadInputError(f"{submission} and the truth have no video in common")
-    lines = submission.with_suffix(".jsonl")
-    rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.is_file() else []
-    statuses = {row["filename"]: row["status"] for row in rows}
+    details = submission.with_suffix(".jsonl")
+    lines = details.read_text(encoding="utf-8").splitlines() if details.is_file() else []
+    statuses = {row["filename"]: row["status"] for row in map(json.loads, lines)}
     told = [truth[name] for name in known]
     parts = {
         "status": np.array([statuses.get(name, "") for name in known]),
@@ -103,7 +106,7 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
     return Videos(*values, np.array([one.original for one in told]), parts), len(scores) - len(known)
 
 
-def evaluation(videos: Videos, rounds: int) -> dict[str, dict]:
+def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
     """Measures of all videos with intervals, and of each status and subset without."""
     found = measures(videos.labels, videos.scores)
     ranges = intervals(videos.labels, videos.scores, videos.originals, rounds)
@@ -129,13 +132,13 @@ def draw(videos: Videos, folder: Path) -> None:
         axes.set(xlabel="REAL taken for FAKE", ylabel="FAKE found", title="ROC")
 
     def reliability(axes: Axes) -> None:
-        share, mean = calibration_curve(labels, scores, n_bins=BINS)
-        axes.plot(mean, share, "o-")
+        fakes, mean = calibration_curve(labels, scores, n_bins=BINS)
+        axes.plot(mean, fakes, "o-")
         axes.plot((0, 1), (0, 1), ":", color="gray")
-        axes.set(xlabel="mean score", ylabel="share of FAKE", title="reliability", xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel="mean score", ylabel="fraction of FAKE", title="reliability", xlim=(0, 1), ylim=(0, 1))
 
     def histogram(axes: Axes) -> None:
-        axes.hist([scores[labels == 0], scores[labels == 1]], bins=20, range=(0, 1), label=["REAL", "FAKE"])
+        axes.hist([scores[labels == 0], scores[labels == 1]], bins=20, range=(0, 1), label=list(LABELS))
         axes.set(xlabel="score", ylabel="videos", title="scores")
         axes.legend()
 

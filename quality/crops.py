@@ -1,11 +1,11 @@
 """Score ready-made face crops, each alone, with image members: how the model card's numbers are made.
 
 Reads  a list of crops in the contract's format, the faces, the members' checkpoints
-Writes a CSV `filename,label` for inference.evaluate; label = probability of FAKE, of several
+Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE, of several
        members by the contract's policy for a branch (section 3)
 
-    python -m inference.crops DFDC-Kaggle_list/faces224_test.txt --output scores.csv
-    python -m inference.evaluate scores.csv DFDC-Kaggle_list/faces224_test.csv
+    python -m quality.crops DFDC-Kaggle_list/faces224_test.txt --output scores.csv
+    python -m quality.evaluate scores.csv DFDC-Kaggle_list/faces224_test.csv
 """
 
 import argparse

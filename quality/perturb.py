@@ -1,4 +1,4 @@
-"""What happens to videos on their way through the web, as recodings: what `inference.robustness` scores.
+"""What happens to videos on their way through the web, as recodings: what `quality.robustness` scores.
 
 Everything is written as H.264 (libx264, preset veryfast); what is not about compression at crf 18, where nothing is
 seen of it.
@@ -116,11 +116,11 @@ def encode(source: Path, target: Path, perturbation: Perturbation, random: np.ra
     """One encoding; return the number of frames."""
     rate = probe(source).fps or 30.0
     kept_rate = min(rate, perturbation.fps or rate)
-    share = kept_rate / rate
+    kept_fraction = kept_rate / rate
     kept = (
         frame
         for at, frame in enumerate(read_frames(source))
-        if floor(at * share + 1e-9) > floor((at - 1) * share + 1e-9)
+        if floor(at * kept_fraction + 1e-9) > floor((at - 1) * kept_fraction + 1e-9)
     )
     count = 0
     with av.open(str(target), "w", format="mp4") as container:

@@ -1,0 +1,3 @@
+"""How good is a score? Measures, calibration, robustness, and how the shipped weights are made.
+Imports `inference`, never the other way.
+"""
