@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from common.errors import BadInputError
+from common.images import resize_antialiased
 from inference.members import MEMBERS
 from tests.conftest import ROOT
 from training.checkpoint import load_weights, read_checkpoint
@@ -41,9 +42,10 @@ def tracks(tmp_path, frames):
 
 def overrides(tracks, **more):
     values = {
-        "pretrained": "null", "train_root": tracks / "faces", "val_root": tracks / "faces", "train_list": tracks / "train.txt",
-        "val_lists": f"{{held_out: {tracks / 'val.txt'}}}", "input_size": 48, "val_size": 56, "min_short_side": 48,
-        "max_short_side": 64, "sample_duration": 16, "sample_step": 2, "batch_size": 2, "positive_weight": 0.5, "workers": 0,
+        "pretrained": "null", "train_root": tracks / "faces", "val_root": tracks / "faces",
+        "train_list": tracks / "train.txt", "val_lists": f"{{held_out: {tracks / 'val.txt'}}}",
+        "input_size": 48, "val_size": 56, "min_short_side": 48, "max_short_side": 64,
+        "sample_duration": 16, "sample_step": 2, "batch_size": 2, "positive_weight": 0.5, "workers": 0,
         "reference_world_size": 1,
         "lr_scheduler.max_iter": 3, "print_freq": 1, "val_freq": 2,
     } | more  # fmt: skip
@@ -109,7 +111,7 @@ def test_validation_sees_the_central_clip_whole(tracks):
     clip, index = data[3]
     assert (len(data), clip.shape, index, data.video_and_label(3)) == (4, (8, 56, 56, 3), 3, ("part_0/v3", 1))
     crop = cv2.imread(str(tracks / "faces/part_0/v3/frame3_face1.jpg"))  # (20 - 16) // 2 = 2 frames before it
-    rgb = cv2.resize(crop, (56, 56))[..., ::-1].astype(np.float32)
+    rgb = resize_antialiased(crop, 56)[..., ::-1].astype(np.float32)
     expected = (rgb - np.array([110.63666788, 103.16065604, 96.29023126])) / np.array(
         [38.7568578, 37.88248729, 40.02898126]
     )

@@ -3,22 +3,23 @@
 import logging
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from common.errors import BadInputError
-from common.images import resize
+from common.images import resize_antialiased
 from training.augment import randomness_of
 from training.face_tracks import FaceTracks
+from training.loading import TrainingSet, ValidationSet
 from video_based.config import VideoConfig
 from video_based.transforms import augment, central_begin, clip_frames, random_begin
 
 log = logging.getLogger(__name__)
 
 
-class TrainingClips(Dataset[tuple[Tensor, int, list[str]]]):
+class TrainingClips(TrainingSet):
     """Takes (position, track) of the training order; gives a clip, RGB uint8 [T, H, W, 3], its label, and the names
     of unreadable crops.
 
@@ -48,7 +49,7 @@ class TrainingClips(Dataset[tuple[Tensor, int, list[str]]]):
         return torch.from_numpy(clip), track.label, [name for _, names in read for name in names]
 
 
-class ValidationClips(Dataset[tuple[Tensor, int] | None]):
+class ValidationClips(ValidationSet):
     """The central clip of each track, whole, and its index; None, named in the log, where a crop of
     it is unreadable.
     """
@@ -69,7 +70,8 @@ class ValidationClips(Dataset[tuple[Tensor, int] | None]):
         except BadInputError as error:
             log.warning("%s; validation goes on without it", error)
             return None
-        return torch.from_numpy(np.stack([resize(crop, config.val_size) for crop in crops])), index
+        images = [cv2.cvtColor(resize_antialiased(crop, config.val_size), cv2.COLOR_BGR2RGB) for crop in crops]
+        return torch.from_numpy(np.stack(images)), index
 
     def video_and_label(self, index: int) -> tuple[str, int]:
         """The video and the label (1 FAKE) of a sample."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from common.images import resize_antialiased
 from training.augment import random_look
 from video_based.config import VideoConfig
 
@@ -36,7 +37,5 @@ def augment(crops: Sequence[np.ndarray], config: VideoConfig, random: np.random.
     side, size = int(random.integers(config.min_short_side, config.max_short_side + 1)), config.input_size
     x, y = random.integers(side - size + 1, size=2).tolist()
     look = random_look(random, config.color_and_jpeg)
-    frames = (
-        cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)[y : y + size, x : x + size] for crop in crops
-    )
+    frames = (resize_antialiased(crop, side)[y : y + size, x : x + size] for crop in crops)
     return np.stack([cv2.cvtColor(look.apply(frame), cv2.COLOR_BGR2RGB) for frame in frames])
