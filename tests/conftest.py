@@ -3,9 +3,11 @@ tests that need them skip.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import pytest
 
 import demo.clips
 import pretrain.retinaface
+from common.stage import status_of
 from demo.tree import write_video
 from faces.detector import FaceDetector
 from faces.video import read_frames
@@ -64,17 +67,44 @@ def frames(clip) -> list[np.ndarray]:
     return list(islice(read_frames(clip("single_face.mp4")), 12))
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a script or module from the root, as a user would."""
+Run = Callable[..., subprocess.CompletedProcess]
 
-    def run_command(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess:
+
+@pytest.fixture
+def start() -> Run:
+    """Start a script or module from the root in a process of its own, as a user would."""
+
+    def start_command(*arguments: object, check: bool = True, **options: object) -> subprocess.CompletedProcess:
         command = [sys.executable, *map(str, arguments)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
         assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done
 
-    return run_command
+    return start_command
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run the main of a script or module in this process, which saves the seconds that importing PyTorch takes.
+
+    The words are those of `start`, and so is what comes back. tests/test_commands.py starts every command for real.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+    def run_command(*arguments: object, check: bool = True) -> subprocess.CompletedProcess:
+        first, *words = (str(argument) for argument in arguments)
+        name = words.pop(0) if first == "-m" else first.removesuffix(".py")
+        module = importlib.import_module(name)
+        capfd.readouterr()
+        monkeypatch.setattr("sys.argv", [module.__file__, *words])
+        status = status_of(module.main)
+        done = subprocess.CompletedProcess([name, *words], status, *capfd.readouterr())
+        assert not check or status == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    yield run_command
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

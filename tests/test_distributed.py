@@ -19,6 +19,7 @@ from tests.conftest import ROOT, wait_for
 from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
 from training.distributed import Place, World, checked, place
+from training.watch import STOPPED
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
     wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 1/4" in log.read_text())
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    assert process.returncode == STOPPED == 75, errors
     assert "told to stop, saved" in output
     assert (folder(tmp_path) / "requeue").is_file()
     again = subprocess.run([*words, "--recover"], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
@@ -153,7 +154,7 @@ def long_training(crops, tmp_path):
     server and the loader.
     """
     environment = one_thread() | {"THIS_TEST": str(tmp_path)}
-    arguments = command(crops, tmp_path, "--stall_timeout", 8, workers=1, **{"lr_scheduler.max_iter": 500})
+    arguments = command(crops, tmp_path, "--stall-timeout", 8, workers=1, **{"lr_scheduler.max_iter": 500})
     log = (tmp_path / "stderr").open("w")
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log
@@ -204,8 +205,8 @@ def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
     assert {value.dtype for value in content.values()} == {torch.float32, torch.int64}
 
 
-def test_a_track_without_a_readable_crop_ends_the_process(run, crops, tmp_path):
-    done = run(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=60)
+def test_a_track_without_a_readable_crop_ends_the_process(start, crops, tmp_path):
+    done = start(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=60)
     assert done.returncode == 2
     assert "none of 2 crops is readable" in done.stderr
 
@@ -257,10 +258,10 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_non_finite_loss_names_step_and_samples(run, crops, tmp_path, workers):
+def test_a_non_finite_loss_names_step_and_samples(start, crops, tmp_path, workers):
     """And ends the process, loaders included."""
     rates = {"lr_scheduler.base_lr": "1.0e+30", "lr_scheduler.warmup_lr": "1.0e+30"}
-    done = run(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=60)
+    done = start(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=60)
     assert done.returncode != 0
     assert "the loss of step 1 is nan" in done.stderr
     assert "samples of step 1 on rank 0: part_0/v" in done.stderr
@@ -289,7 +290,7 @@ def test_place_of_a_slurm_step_of_torchrun_and_alone():
 
 def test_a_directory_that_cannot_serve_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInputError, match="need --distributed_path"):
+    with pytest.raises(BadInputError, match="need --distributed-path"):
         checked(None)
     for folder_name, complaint in (
         (tmp_path / "absent", "is not a directory"),

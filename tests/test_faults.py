@@ -41,7 +41,7 @@ class Lab:
                 (runs / "before").mkdir(parents=True)
                 (runs / "before/finished").touch()
         values = {"lr_scheduler.max_iter": STEPS, "val_freq": 10}
-        self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall_timeout", 8)
+        self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall-timeout", 8)
 
     def use_loader_processes(self):
         """Which Slurm signals too."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.tiny import checkout, settings, small_slurm, write_crops
+from training.watch import STOPPED
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
@@ -91,9 +92,9 @@ def test_numbers_come_from_the_environment(lab):
         **more,
     )
     assert launches(lab) == [
-        "--mpi=pmi2 -p debug -n2 --ntasks-per-node=2 --cpus-per-task=1 --job-name=train --kill-on-bad-exit=1 --mem=4G -t 10 "
-        "python -u -m video_based.main --config video_based/configs/config.yaml --distributed_path DIST --datetime NOW "
-        "--set workers=0"
+        "--mpi=pmi2 -p debug -n2 --ntasks-per-node=2 --cpus-per-task=1 --job-name=train --kill-on-bad-exit=1 "
+        "--mem=4G -t 10 python -u -m video_based.main --config video_based/configs/config.yaml "
+        "--distributed_path DIST --datetime NOW --set workers=0"
     ]
 
 
@@ -114,9 +115,7 @@ def test_train_skips_what_is_finished_and_recovers_what_was_begun(lab):
 
 
 def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):
-    done = launch(
-        lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo told to stop, saved, to be started again with --recover"
-    )
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES=f"exit {STOPPED}")
     assert (done.returncode, len(launches(lab))) == (75, 1)
 
 
@@ -161,7 +160,8 @@ def test_the_batch_job_puts_8_tasks_on_one_of_its_nodes_and_16_on_both(tmp_path,
     (tmp_path / "dist").mkdir()
     python = tmp_path / "python"
     python.write_text(
-        '#!/bin/sh\necho " $SLURM_PROCID/$SLURM_STEP_NUM_TASKS $SLURMD_NODENAME $SLURM_CPUS_PER_TASK $CUDA_VISIBLE_DEVICES"\n'
+        '#!/bin/sh\necho " $SLURM_PROCID/$SLURM_STEP_NUM_TASKS $SLURMD_NODENAME $SLURM_CPUS_PER_TASK '
+        '$CUDA_VISIBLE_DEVICES"\n'
     )
     python.chmod(0o755)
     environment = {name: value for name, value in slurm.items() if not name.startswith(("NTASKS", "GPUS_", "CPUS_"))}

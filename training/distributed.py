@@ -9,11 +9,11 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -71,7 +71,7 @@ class World(NamedTuple):
         distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=self.control)
         return bool(flags.item())
 
-    def share_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Give every process rank 0's buffers (batch-norm statistics), which its own last step did not see."""
         for buffer in model.buffers() if self.size > 1 else ():
             distributed.broadcast(buffer, src=0)
@@ -80,9 +80,33 @@ class World(NamedTuple):
         """Every process's value, in the order of the ranks."""
         if self.size == 1:
             return [value]
-        values: list[Value | None] = [None] * self.size
+        values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value, group=self.control)
         return values
+
+    def all_or_none(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives here, if it ends well in every process; else an error in all of them.
+
+        So they leave together, each with the status of that error. One that left earlier would make Slurm kill the
+        others, and the job would have the status of a killed one. Raises BadInputError or OSError.
+        """
+        problem: Exception | None = None
+        try:
+            value = work()
+        except (BadInputError, OSError) as error:
+            problem = error
+        said = [text for text in self.gather(None if problem is None else str(problem)) if text is not None]
+        if problem is not None:
+            raise problem
+        if said:
+            raise BadInputError(f"in another process: {said[0]}")
+        return value
+
+    def from_rank0(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives in rank 0, in every process. Raises as `all_or_none` does."""
+        mine: Callable[[], Any] = work if self.rank == 0 else lambda: None
+        value: Value = self.gather(self.all_or_none(mine))[0]
+        return value
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place:
@@ -111,45 +135,55 @@ def process_group(
     """
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
-        if here.size == 1:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-            meeting = Path(alone) / "init"
-        elif not here.torchrun:
-            meeting = checked(folder) / here.meeting
-            if here.rank == 0:
-                remove_leftovers(meeting.parent)
+        meeting = meeting_file(here, folder, Path(alone))
         timeout = timedelta(seconds=patience + PATIENCE)
         if device == "cuda":
             torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
         distributed.init_process_group(
             backend="nccl" if device == "cuda" else "gloo",
-            init_method="env://" if here.torchrun else meeting.as_uri(),
+            init_method=meeting.as_uri() if meeting else "env://",
             rank=here.rank,
             world_size=here.size,
             timeout=timeout,
         )
+        done = False
         try:
-            index = torch.cuda.current_device() if device == "cuda" else None
-            control = (
-                distributed.new_group(backend="gloo", timeout=timeout) if device == "cuda" and here.size > 1 else None
-            )
-            yield World(here.rank, here.size, torch.device(device, index), bf16, control)
-            distributed.destroy_process_group()  # not after an error: it may wait for others
+            beside = device == "cuda" and here.size > 1
+            control: Any = distributed.new_group(backend="gloo", timeout=timeout) if beside else None
+            own = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+            yield World(here.rank, here.size, own, bf16, control)
+            done = True
         finally:
-            if here.rank == 0 and not here.torchrun:
+            if done or here.size == 1:  # after an error it may wait for the others
+                distributed.destroy_process_group()
+            if here.rank == 0 and meeting:
                 meeting.unlink(missing_ok=True)
+
+
+def meeting_file(here: Place, folder: Path | None, alone: Path) -> Path | None:
+    """The file where the processes meet; None for torchrun's, which bring an address. Raises BadInputError."""
+    if here.size == 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if here.torchrun:
+        return None
+    if here.size == 1 or here.meeting is None:
+        return alone / "init"
+    meeting = checked(folder) / here.meeting
+    if here.rank == 0:
+        remove_leftovers(meeting.parent)
+    return meeting
 
 
 def checked(folder: Path | None) -> Path:
     """The distributed directory; raises BadInputError saying what is wrong with it."""
     if folder is None:
-        raise BadInputError("several processes need --distributed_path: a directory that all their nodes share")
+        raise BadInputError("several processes need --distributed-path: a directory that all their nodes share")
     if not folder.is_absolute():
-        raise BadInputError(f"--distributed_path {folder} must be absolute: torch waits for minutes at a relative one")
+        raise BadInputError(f"--distributed-path {folder} must be absolute: torch waits for minutes at a relative one")
     if not folder.is_dir():
-        raise BadInputError(f"--distributed_path {folder} is not a directory")
+        raise BadInputError(f"--distributed-path {folder} is not a directory")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInputError(f"--distributed_path {folder} is not writable")
+        raise BadInputError(f"--distributed-path {folder} is not writable")
     return folder
 
 

@@ -6,7 +6,8 @@
 #
 # Numbers are the reference's and can be set in the environment: NTASKS, GPUS_PER_NODE (8; 0 asks for none), NTASKS_PER_NODE (8),
 # CPUS_PER_TASK (5), SRUN_ARGS and TRAIN_ARGS for more options of srun and of the training. PYTHON chooses the interpreter.
-# Exit status: srun's; 75 when the training was told to stop and waits to be recovered.
+# Exit status: that of the training, by way of srun. 2: an option, config, list or checkpoint is wrong, so that starting it
+# again is of no use; 75: the training was told to stop and saved, and waits to be recovered.
 set -eu
 if [ $# -lt 5 ]; then
     echo "usage: sh ${LAUNCHER:-training/launch.sh MODULE NTASKS} CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF THE TRAINING ...]" >&2
@@ -42,5 +43,4 @@ export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}" # else every rank war
 
 code=$(cat "$status")
 rm -f "$status"
-if [ "$code" = 0 ] && grep -q "told to stop, saved, to be started again" "$log"; then code=75; fi
 exit "$code"

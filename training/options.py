@@ -22,7 +22,10 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
         "--recover", action="store_true", help="go on in this config's newest run (or the one of --datetime)"
     )
     parser.add_argument(
-        "--distributed_path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it"
+        "--distributed-path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it"
+    )
+    parser.add_argument(  # as the reference's launch lines spell it
+        "--distributed_path", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     parser.add_argument(
         "--keep", type=positive, default=5, metavar="K", help="checkpoints kept besides the best (default: 5)"
@@ -38,14 +41,21 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
         "--compile", action="store_true", help="compile the network first: minutes at the start, faster steps"
     )
     parser.add_argument(
-        "--stall_timeout", type=positive, default=600, metavar="S",
+        "--stall-timeout",
+        type=positive,
+        default=600,
+        metavar="S",
         help="seconds without a step after which a run ends, with the stacks of its threads in the log (default: 600)",
-    )  # fmt: skip
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
-        "--evaluate", type=step_range, nargs="?", const=range(0, 2**62), metavar="FIRST:LAST[:EVERY]",
+        "--evaluate",
+        type=step_range,
+        nargs="?",
+        const=range(0, 2**62),
+        metavar="FIRST:LAST[:EVERY]",
         help="train nothing, validate the newest run's (or --datetime's) checkpoints of these steps (default: all)",
-    )  # fmt: skip
+    )
     instead.add_argument(
         "--show-batch", type=Path, metavar="PNG", help="train nothing, draw what the network sees first"
     )

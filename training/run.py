@@ -22,7 +22,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -47,51 +47,56 @@ from training.distributed import World, place, process_group
 from training.engine import NonFiniteLossError, make_optimizer, train
 from training.evaluate import evaluate
 from training.inputs import memory_format
-from training.loading import TrainingSet, loader, start_loader_server
+from training.loading import TrainingSet, ValidationSet, loader, start_loader_server
 from training.sampler import TrainingSampler
 from training.show import show_batch
-from training.validation import ValidationSet, validate
-from training.watch import StopRequest, Watchdog
+from training.validation import validate
+from training.watch import STOPPED, StopRequest, Watchdog
+
+Config = TypeVar("Config", bound=TrainingConfig)
 
 
-class Parts(NamedTuple):
+class Parts(NamedTuple, Generic[Config]):
     """What `image_based` and `video_based` bring: their config, network with its starting weights, and data sets."""
 
-    config: type[TrainingConfig]
-    network: Callable[[TrainingConfig], nn.Module]
-    train_set: Callable[[TrainingConfig], TrainingSet]
-    validation_set: Callable[[TrainingConfig, Path], ValidationSet]
+    config: type[Config]
+    network: Callable[[Config], nn.Module]
+    train_set: Callable[[Config], TrainingSet]
+    validation_set: Callable[[Config, Path], ValidationSet]
 
-    def validation_sets(self, config: TrainingConfig) -> dict[str, ValidationSet]:
+    def validation_sets(self, config: Config) -> dict[str, ValidationSet]:
         """One set per validation list, by the list's name."""
         return {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
 
 
-def run_training(options: argparse.Namespace, parts: Parts) -> int:
-    """Do as the options say; return the exit status. Raises BadInputError, OSError for what a user can mend."""
-    config = load_config(options.config, parts.config, options.set)
+def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
+    """Do as the options say; return the exit status, STOPPED for a training that was told to stop.
+
+    Raises BadInputError or OSError for what a user can mend, in all processes alike.
+    """
     if options.show_batch:
+        config = load_config(options.config, parts.config, options.set)
         return show_batch(parts.train_set(config), config, options.show_batch)
-    if config.workers:
-        package = parts.train_set.__module__.partition(".")[0]
-        start_loader_server(f"{package}.dataset", f"{package}.models", __name__)
     keep_freed_memory()
-    asked_to_stop = StopRequest() if options.evaluate is None else None  # SIGTERM ends an evaluation at once
-    runs, bf16 = options.experiments / config.save_path, options.precision == "bf16"
+    stop = StopRequest(listen=options.evaluate is None)  # an evaluation has nothing to save
     with ExitStack() as stack:
         watchdog = stack.enter_context(Watchdog(place().rank, options.stall_timeout))
+        bf16 = options.precision == "bf16"
         group = process_group(pick_device(options.device), options.distributed_path, options.stall_timeout, bf16)
         world = stack.enter_context(group)
-        first = run_folder(runs, options) if world.rank == 0 else None
-        folder = world.gather(first)[0]  # the clocks of other nodes may differ
+        config = world.all_or_none(lambda: load_config(options.config, parts.config, options.set))
+        runs = options.experiments / config.save_path
+        folder = world.from_rank0(lambda: run_folder(runs, options))  # the clocks of other nodes may differ
         watchdog.beat()
+        if config.workers:
+            package = parts.train_set.__module__.partition(".")[0]
+            start_loader_server(f"{package}.dataset", f"{package}.models", __name__)
         if options.evaluate is not None:
-            network = prepared(parts.network(config), world, options.compile)
-            return evaluate(
-                folder, options.evaluate, network, parts.validation_sets(config), config, world, watchdog.beat
-            )
-        Run(config, folder, world, parts, options, asked_to_stop, watchdog).go()
-    return 0
+            network, sets = world.all_or_none(lambda: (parts.network(config), parts.validation_sets(config)))
+            network = prepared(network, world, options.compile)
+            return evaluate(folder, options.evaluate, network, sets, config, world, watchdog.beat)
+        finished = Run(config, folder, world, parts, options, stop, watchdog).go()
+    return 0 if finished else STOPPED
 
 
 def run_folder(runs: Path, options: argparse.Namespace) -> Path:
@@ -99,49 +104,58 @@ def run_folder(runs: Path, options: argparse.Namespace) -> Path:
     old, name = options.recover or options.evaluate is not None, options.datetime
     if old and name is None and runs.is_dir():
         name = max((run.name for run in runs.iterdir() if run.is_dir() and newest_checkpoint(run)), default=None)
-    folder = runs / (name or datetime.now().strftime("%Y%m%d_%H%M%S"))
+    folder: Path = runs / (name or datetime.now().strftime("%Y%m%d_%H%M%S"))
     if not old and newest_checkpoint(folder):
         raise FileExistsError(f"{folder} holds a run; go on with --recover or choose another --datetime")
     return folder
 
 
 def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
-    """The network on its device, channels last in memory, which is faster or as fast on every
-    device; compiled on demand.
-    """
+    """The network on its device, compiled on demand; channels last in memory is faster or as fast on every device."""
     widest = max(network.parameters(), key=Tensor.dim)
-    network = network.to(world.device, memory_format=memory_format(widest))
+    network = network.to(world.device).to(memory_format=memory_format(widest))
     if compiled:
         network.compile()
     return network
 
 
-class Run:
+class Run(Generic[Config]):
     """A training in its folder. Rank 0 alone writes there."""
 
     def __init__(
-        self, config: TrainingConfig, folder: Path, world: World, parts: Parts, options: argparse.Namespace,
-        asked_to_stop: StopRequest | None, watchdog: Watchdog,
-    ) -> None:  # fmt: skip
+        self,
+        config: Config,
+        folder: Path,
+        world: World,
+        parts: Parts[Config],
+        options: argparse.Namespace,
+        stop: StopRequest,
+        watchdog: Watchdog,
+    ) -> None:
         self.config, self.folder, self.world, self.keep = config, folder, world, options.keep
-        self.asked_to_stop, self.watchdog = asked_to_stop, watchdog
-        self.shares = world.shares(
-            config.reference_world_size
-        )  # refuses a number of processes before anything is written
+        self.stop, self.watchdog = stop, watchdog
         torch.manual_seed(config.seed)
-        self.train_set = parts.train_set(config)
-        self.validation_sets = parts.validation_sets(config)
-        network = prepared(parts.network(config), world, options.compile)
-        # Its `module.` is the prefix of the published names. It would regroup the gradients after a run's first step,
-        # and sums over more than two processes would come out different after a stop, did it not look for unused
-        # parameters (there are none).
+        # All that may fail comes before anything is written.
+        self.shares, self.train_set, self.validation_sets, network = world.all_or_none(
+            lambda: (
+                world.shares(config.reference_world_size),
+                parts.train_set(config),
+                parts.validation_sets(config),
+                parts.network(config),
+            )
+        )
+        # DistributedDataParallel's `module.` is the prefix of the published names. It would regroup the gradients after
+        # a run's first step, and sums over more than two processes would come out different after a stop, did it not
+        # look for unused parameters. There are none.
         self.model = DistributedDataParallel(
-            network, gradient_as_bucket_view=True, find_unused_parameters=world.size > 2
+            prepared(network, world, options.compile),
+            gradient_as_bucket_view=True,
+            find_unused_parameters=world.size > 2,
         )
         self.optimizer = make_optimizer(config, self.model)
         self.best = math.inf
         if world.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)  # only now that all inputs are good
+            folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "config.yaml", dump_config(config))
             (folder / "requeue").unlink(missing_ok=True)
         self.start = self.recover()
@@ -149,7 +163,7 @@ class Run:
 
     def recover(self) -> int:
         """Load the newest sound checkpoint, if there is one, on every rank the same; return the step to go on with."""
-        for path in self.world.gather(checkpoints(self.folder) if self.world.rank == 0 else None)[0]:
+        for path in self.world.from_rank0(lambda: checkpoints(self.folder)):
             damage = self.load(path)
             if not self.world.any(damage is not None):  # all or none: one rank's disk may fail it
                 self.log(f"going on after {path}")
@@ -168,10 +182,8 @@ class Run:
             self.best = content["best_loss"]
         except (CheckpointError, KeyError, ValueError) as error:
             return error
-        for (
-            parameter,
-            state,
-        ) in self.optimizer.state.items():  # the file's may lie otherwise in memory, which fused SGD ignores
+        # Momentum may lie otherwise in memory than its parameter, which fused SGD does not look at.
+        for parameter, state in self.optimizer.state.items():
             if state.get("momentum_buffer") is not None:
                 state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
         return None
@@ -183,12 +195,13 @@ class Run:
         missing = step > 0 and not all(table.is_file() for table in tables)
         return self.world.gather(missing and (step % self.config.val_freq == 0 or step == last))[0]
 
-    def go(self) -> None:
-        """Train to the end, or until told to stop."""
+    def go(self) -> bool:
+        """Train to the end, or until told to stop; whether the end was reached, the same in all processes."""
         config, scheduler, world = self.config, self.config.lr_scheduler, self.world
         self.log(
             f"{config.arch}: {len(self.train_set)} samples, steps {self.start} to {scheduler.max_iter - 1}, "
-            f"{world.size} process{'es' * (world.size > 1)} for the reference's {config.reference_world_size}, {world.device}"
+            f"{world.size} process{'es' * (world.size > 1)} for the reference's {config.reference_world_size}, "
+            f"{world.device}"
         )
         began = time.perf_counter()
         if self.validation_is_due():
@@ -213,6 +226,7 @@ class Run:
         if world.rank == 0:
             self.end(next_step, time.perf_counter() - began)
         world.gather(None)  # no process leaves before the last checkpoint is written
+        return next_step == scheduler.max_iter
 
     def end(self, next_step: int, seconds: float) -> None:
         """Leave the mark that says how the run ended, after a checkpoint where it was told to stop."""
@@ -220,7 +234,8 @@ class Run:
         if not finished:
             self.save(next_step - 1, best=False)
         write_text(self.folder / ("finished" if finished else "requeue"), f"{next_step}\n")
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
         how = "done" if finished else "told to stop, saved, to be started again with --recover"
         self.log(f"{how}: {next_step - self.start} steps in {seconds:.0f} s; {self.folder}")
 
@@ -228,7 +243,7 @@ class Run:
 
     def report(self, step: int, means: dict[str, float]) -> None:
         """Print and record rank 0's means of the last steps."""
-        if self.world.rank:
+        if self.writer is None:
             return
         last, seconds = self.config.lr_scheduler.max_iter - 1, means["seconds"]
         for name in ("loss", "acc1", "lr"):
@@ -237,15 +252,12 @@ class Run:
         speed = self.config.batch_size * self.config.reference_world_size / seconds
         left = timedelta(seconds=round((last - step) * seconds))
         note = f"  {means['replaced']:.2f} unreadable samples a batch replaced" if means["replaced"] else ""
-        self.log(
-            f"step {step}/{last}  {values}  {speed:.4g} samples/s  waited for data {means['waited']:.0%}  ETA {left}{note}"
-        )
+        waited = f"waited for data {means['waited']:.0%}"
+        self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  {waited}  ETA {left}{note}")
 
     def checkpoint(self, step: int) -> None:
-        """Write the checkpoint, so that nothing is lost whatever happens next; validate on all
-        ranks; write it anew if best.
-        """
-        self.world.share_buffers(self.model)
+        """Write the checkpoint before all else; validate on all ranks; write it anew if it is the best."""
+        self.world.broadcast_buffers(self.model)
         if self.world.rank == 0:
             self.save(step, best=False)
         try:
@@ -262,12 +274,12 @@ class Run:
     def after_step(self) -> bool:
         """Tell the watchdog; whether this process was asked to stop."""
         self.watchdog.beat()
-        return self.asked_to_stop.asked
+        return self.stop.asked
 
     def validate(self, name: str, data: ValidationSet, step: int) -> float:
         """Score a validation set; record log losses and CSV on rank 0; return the balanced log loss."""
         validation = validate(self.model.module, data, self.config, self.world, self.watchdog.beat)
-        if self.world.rank == 0:
+        if self.writer is not None:
             for metric, value in validation.losses.items():
                 self.writer.add_scalar(f"{name}/{metric}", value, step)
             validation.write(self.folder / f"ckpt_iter_{step}_{name}.csv")

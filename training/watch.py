@@ -11,16 +11,17 @@ import traceback
 from collections.abc import Iterator
 
 GRACE = 5.0  # seconds for the other processes' watchdogs to report, before the first one's end ends them all
-STALLED = 124  # the exit status of a stalled process, that of timeout(1)
+STALLED = 124  # exit status of a training that stalled, that of timeout(1)
+STOPPED = 75  # exit status of one that was told to stop and saved, EX_TEMPFAIL of sysexits.h: start it again
 TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Whether this process was told to stop, by SIGTERM or SIGUSR1."""
+    """Whether this process was told to stop, by SIGTERM or SIGUSR1. One that does not listen is ended by them."""
 
-    def __init__(self) -> None:
+    def __init__(self, listen: bool) -> None:
         self.asked = False
-        for number in TO_STOP:
+        for number in TO_STOP if listen else ():
             signal.signal(number, self.ask)
 
     def ask(self, *_: object) -> None:
@@ -37,7 +38,7 @@ def ignoring_requests_to_stop() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-class Watchdog(contextlib.AbstractContextManager):
+class Watchdog:
     """Ends the process when `beat` was not called for a while, after writing where its threads stand to stderr.
 
     The time that the process itself was suspended does not count.
