@@ -1,20 +1,25 @@
 """A training's YAML file as checked, typed values; overrides from the command line; every resolved config is recorded.
 
 Unknown and missing keys are errors that name the nearest known key: a typo in a config must not train something else.
+pydantic checks the rest.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from common.errors import BadInputError
 
-T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class ConfigError(BadInputError):
@@ -22,12 +27,12 @@ class ConfigError(BadInputError):
 
 
 def require(holds: bool, complaint: str) -> None:
-    """Raise ConfigError with the complaint unless it holds."""
+    """Raise ValueError with the complaint unless it holds."""
     if not holds:
-        raise ConfigError(complaint)
+        raise ValueError(complaint)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LRScheduler:
     """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on.
 
@@ -37,77 +42,56 @@ class LRScheduler:
 
     base_lr: float
     warmup_lr: float
-    warmup_steps: int
+    warmup_steps: NonNegativeInt
     lr_steps: list[int]
     lr_mults: list[float]
-    max_iter: int
+    max_iter: PositiveInt
     cosine: bool = False
 
     def __post_init__(self) -> None:
-        require(len(self.lr_steps) == len(self.lr_mults), "lr_scheduler: lr_steps and lr_mults differ in length")
-        require(self.lr_steps == sorted(self.lr_steps), "lr_scheduler: lr_steps are not in order")
-        require(
-            self.max_iter > 0 and self.warmup_steps >= 0,
-            "lr_scheduler: max_iter must be positive, warmup_steps not negative",
-        )
+        require(len(self.lr_steps) == len(self.lr_mults), "lr_steps and lr_mults differ in length")
+        require(self.lr_steps == sorted(self.lr_steps), "lr_steps are not in order")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
     """What the image and the video trainings share. Paths are relative to the repository's root."""
 
     arch: str
-    num_classes: int
     pretrained: str | None  # weights to start from; null: random
     train_root: str  # folder that the lists' paths are relative to
     train_list: str
     val_root: str
     val_lists: dict[str, str]  # name of a validation set: its list
     save_path: str  # folder of this config's runs below the experiments
-    input_size: int  # pixels
-    color: str  # rgb or bgr
-    mean: list[float]
-    std: list[float]
-    batch_size: int  # per process
-    reference_world_size: int  # processes of the reference; the loss is divided by it
-    workers: int  # loader processes per process
+    input_size: PositiveInt  # pixels
+    color: Literal["rgb", "bgr"]
+    mean: Triple
+    std: Triple
+    batch_size: PositiveInt  # per process
+    reference_world_size: PositiveInt  # processes of the reference; the loss is divided by it
+    workers: NonNegativeInt  # loader processes per process
     positive_weight: float  # class weight of FAKE is twice this, of REAL 2 minus that
     momentum: float
     nesterov: bool
     weight_decay: float
     lr_scheduler: LRScheduler
-    print_freq: int  # steps
-    val_freq: int  # steps between validations and checkpoints
+    print_freq: PositiveInt  # steps
+    val_freq: PositiveInt  # steps between validations and checkpoints
     seed: int
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
-    together: int = field(
-        default=1, kw_only=True
-    )  # consecutive samples that share a batch and the draw of their augmentation
-    mixup: float = field(
-        default=0.0, kw_only=True
-    )  # share of the pairs (together: 2) whose samples are mixed with each other
+    # Not of the reference: so many consecutive samples share a batch and one draw of augmentation, and the fraction of
+    # the pairs (together: 2) whose samples are mixed with each other.
+    together: PositiveInt = Field(default=1, kw_only=True)
+    mixup: float = Field(default=0.0, kw_only=True, ge=0, le=1)
 
     def __post_init__(self) -> None:
-        require(self.color in ("rgb", "bgr"), f"color: {self.color!r} is neither 'rgb' nor 'bgr'")
-        require(len(self.mean) == len(self.std) == 3, "mean and std need three values each")
-        for name in (
-            "num_classes",
-            "input_size",
-            "batch_size",
-            "reference_world_size",
-            "print_freq",
-            "val_freq",
-            "together",
-        ):
-            require(getattr(self, name) > 0, f"{name}: {getattr(self, name)} is not positive")
-        require(
-            self.batch_size % self.together == 0,
-            f"batch_size: {self.batch_size} is no multiple of together, {self.together}",
-        )
-        require(0 <= self.mixup <= 1, f"mixup: {self.mixup} is no share")
-        require(not self.mixup or self.together == self.num_classes == 2, "mixup needs together: 2 and num_classes: 2")
-        for name, path in self.val_lists.items():
-            require(isinstance(path, str), f"val_lists: {name}: {path!r} is not a path")
+        divides = self.batch_size % self.together == 0
+        require(divides, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
+        require(not self.mixup or self.together == 2, "mixup needs together: 2")
+
+
+T = TypeVar("T", bound=TrainingConfig)
 
 
 def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
@@ -116,11 +100,15 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path} is not a map of keys to values")
+        for override in overrides:
+            _apply(values, override)
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {error}") from error
-    for override in overrides:
-        _apply(values, override, kind)
-    return _build(kind, values, str(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_complaint(error.errors()[0], kind)}") from error
 
 
 def dump_config(config: TrainingConfig) -> str:
@@ -128,50 +116,30 @@ def dump_config(config: TrainingConfig) -> str:
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
-def _apply(values: dict[str, Any], override: str, kind: type) -> None:
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set the key that an override names; whether it is known is checked with the whole."""
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} is not key=value")
     *parents, last = key.split(".")
     for parent in parents:
-        if not isinstance(values.get(parent), dict):
-            raise ConfigError(f"--set {key}: {_unknown(parent, values)}")
-        values, kind = values[parent], get_type_hints(kind).get(parent, dict)
-    known = [*values, *(field.name for field in fields(kind))] if is_dataclass(kind) else values
-    if last not in known:
-        raise ConfigError(f"--set {key}: {_unknown(last, known)}")
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}: {parent} has no keys")
+        values = inner
     values[last] = yaml.safe_load(text)
 
 
-def _build(kind: type[T], values: object, where: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} is not a map of keys to values")
-    known = {field.name: field for field in fields(kind)}
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{where}: {_unknown(str(key), known)}")
-    missing = [name for name, field in known.items() if name not in values and field.default is MISSING]
-    if missing:
-        raise ConfigError(f"{where}: missing {', '.join(missing)}")
-    types = get_type_hints(kind)
-    return kind(**{key: _convert(types[key], value, f"{where}: {key}") for key, value in values.items()})
-
-
-def _convert(kind: Any, value: object, where: str) -> Any:  # noqa: ANN401
-    if is_dataclass(kind):
-        return _build(kind, value, where)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if get_origin(kind) is list and isinstance(value, list):
-        return [_convert(get_args(kind)[0], item, where) for item in value]
-    plain = get_origin(kind) or kind
-    if plain is UnionType:
-        plain = get_args(kind)
-    if not isinstance(value, plain) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{where}: {value!r} is not {kind.__name__ if plain is kind else kind}")
-    return value
-
-
-def _unknown(key: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0)
-    return f"unknown key {key!r}, the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
+def _complaint(error: ErrorDetails, kind: type[TrainingConfig]) -> str:
+    """What pydantic found first, by the name of its key."""
+    *_, last = error["loc"] or ("",)
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "unexpected_keyword_argument":
+        known = [field.name for field in fields(LRScheduler if len(error["loc"]) > 1 else kind)]
+        (nearest,) = difflib.get_close_matches(str(last), known, n=1, cutoff=0)
+        return f"unknown key {key!r}, the nearest known one is {nearest!r}"
+    if error["type"] == "missing":
+        return f"missing {key}"
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    return f"{key}: {error['input']!r}: {error['msg']}"
