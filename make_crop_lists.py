@@ -8,7 +8,7 @@ and .csv, and
 
 The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on.
 The .txt files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m
-inference.evaluate`. `pairs` are the fakes of the train split, each followed by its original's crop, for configs with
+quality.evaluate`. `pairs` are the fakes of the train split, each followed by its original's crop, for configs with
 `together: 2`. An original on both sides of the train and val splits is an error. Running it again unpacks only what is
 missing.
 
@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 from common.atomic import atomic_file, write_table, write_text
 from common.errors import BadInputError
+from common.labels import parse_label
 from common.layout import safe_relative
 from common.stage import folder_parser, progress, run_script
-from make_lists import LABELS
 
 CROP = "frame1_face1.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")
@@ -62,36 +62,45 @@ def read_crops(faces_csv: Path) -> list[Crop]:
 
     Raises BadInputError for an unknown split or label, a name that leaves its folder, an original on both sides.
     """
-    crops, sides = [], {}
+    crops: list[Crop] = []
+    sides: dict[str, str] = {}
     with faces_csv.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
             raise BadInputError(f"{faces_csv} has no column {', '.join(missing)}")
         for row in rows:
-            where, (split, part, video, label, original) = (
-                f"{faces_csv}:{rows.line_num}",
-                (row[column] for column in COLUMNS),
-            )
-            original = original or video
-            if split not in ("train", "val") or label not in LABELS:
-                raise BadInputError(f"{where}: split {split!r} or label {label!r} is unknown")
-            if sides.setdefault(original, split) != split:
-                raise BadInputError(f"{where}: the original {original} is on both sides of the split")
-            folder = safe_relative(f"dfdc_train_part_{part}/{video}")
-            crops.append(Crop(folder, LABELS[label], original, "train" if split == "train" else half(original)))
+            try:
+                crop = read_crop(row)
+            except BadInputError as error:
+                raise BadInputError(f"{faces_csv}:{rows.line_num}: {error}") from error
+            if sides.setdefault(crop.original, row["split"]) != row["split"]:
+                where = f"{faces_csv}:{rows.line_num}"
+                raise BadInputError(f"{where}: the original {crop.original} is on both sides of the split")
+            crops.append(crop)
     return crops
+
+
+def read_crop(row: dict[str, str]) -> Crop:
+    """The crop of a row of faces.csv. Raises BadInputError."""
+    split, part, video, label, original = (row[column] for column in COLUMNS)
+    if split not in ("train", "val"):
+        raise BadInputError(f"split {split!r} is neither train nor val")
+    original = original or video
+    folder = safe_relative(f"dfdc_train_part_{part}/{video}")
+    return Crop(folder, parse_label(label), original, "train" if split == "train" else half(original))
 
 
 def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
     """Write the wanted crops of an archive that are not there yet; yield the name of each wanted one it holds."""
     with tarfile.open(archive) as file:
         for member in file:
-            if member.name not in wanted or not member.isfile():
+            content = file.extractfile(member) if member.isfile() else None
+            if member.name not in wanted or content is None:
                 continue
             path = faces / member.name
             if not path.is_file():
                 with atomic_file(path) as temporary:
-                    temporary.write_bytes(file.extractfile(member).read())
+                    temporary.write_bytes(content.read())
             yield member.name
 
 

@@ -34,15 +34,15 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.atomic import write_text
 from common.errors import BadInputError
+from common.labels import parse_label
 from common.layout import read_filenames, safe_relative, subfolders
 from common.stage import folder_parser, record_failures, run_script
 
 VAL_PROBABILITY = (0.65, 0.65, 0.44, 0.21, 0.10, 0.04, 0.02, 0.01)  # of an original with 0, 1, ... 7 fakes
-LABELS = {"REAL": 0, "FAKE": 1}
 
 
 class Video(NamedTuple):
@@ -148,9 +148,9 @@ def check_sides(videos: list[Video], rules: list[ListRule]) -> None:
 def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
     """The lines of one list, shuffled. Tracks of too few frames for a line (count 0) are left out."""
     lines = [
-        f"{video.part}/{video.name}/frame%d_face{face}.{rule.suffix} 1 {rule.stride} {rule.count(video.frames)} {video.label}"
+        f"{video.part}/{video.name}/frame%d_face{face}.{rule.suffix} 1 {rule.stride} {count} {video.label}"
         for video in videos
-        if rule.holds(video) and rule.count(video.frames)
+        if rule.holds(video) and (count := rule.count(video.frames))
         for face in range(1, min(video.faces, rule.max_faces or video.faces) + 1)
     ]
     random.Random(f"{seed}/{rule.file}").shuffle(lines)
@@ -161,20 +161,18 @@ def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int],
     """All labelled videos with their faces, in order; the number of fakes of each original by metadata.json, cut or
     not; and `<part>/<video>` to reason for videos that cannot be used.
     """
-    found, fakes, failed = [], {}, {}
+    found: list[Video] = []
+    fakes: dict[str, int] = {}
+    failed: dict[str, str] = {}
     for part in subfolders(videos):
         if not (part / "metadata.json").is_file():
             continue
         for file, entry in sorted(read_metadata(part / "metadata.json").items()):
             name = Path(file).stem
             try:
-                label, original = LABELS[entry["label"]], Path(entry.get("original") or file).stem
+                label, original = read_entry(entry, file, part / "metadata.json")
                 fakes[original] = fakes.get(original, 0) + label
                 frames, tracks = read_info(faces / part.name / name / "info.json")
-            except KeyError as error:
-                failed[f"{part.name}/{name}"] = (
-                    f"{part / 'metadata.json'}: label is {error}, not one of {', '.join(LABELS)}"
-                )
             except BadInputError as error:
                 failed[f"{part.name}/{name}"] = str(error)
             else:
@@ -182,7 +180,7 @@ def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int],
     return found, fakes, failed
 
 
-def read_metadata(path: Path) -> dict[str, dict]:
+def read_metadata(path: Path) -> dict[str, dict[str, Any]]:
     """A part's metadata.json; raises BadInputError naming it if it is malformed or names a file outside the part."""
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
@@ -194,6 +192,14 @@ def read_metadata(path: Path) -> dict[str, dict]:
         if Path(safe_relative(file)).name != file or "\n" in file:
             raise BadInputError(f"{path}: {file!r} is not a plain file name")
     return metadata
+
+
+def read_entry(entry: dict[str, Any], file: str, path: Path) -> tuple[int, str]:
+    """The label of a video and its original's name, itself for a REAL one. Raises BadInputError naming `path`."""
+    try:
+        return parse_label(entry.get("label")), Path(entry.get("original") or file).stem
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from error
 
 
 def read_info(path: Path) -> tuple[int, int]:

@@ -6,7 +6,7 @@ DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jp
        per face its detections and its square in every frame. A video's folder appears when it is complete; running
        again skips it. No face: info.json alone.
 
-    python save_aligned_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface --faces DFDC-Kaggle_Alignedface
+    python save_aligned_faces.py --faces DFDC-Kaggle_Alignedface
 """
 
 from pathlib import Path

@@ -4,29 +4,26 @@ The same crops of a real video, copied to 40 videos in both forms. A crop is one
 JPGs of one video (video models); both are decoded, which is the floor: reading is the rest. Cold: after the page cache
 was dropped (root only).
 
-    python benchmarks/crops_on_disk.py [VIDEO] [--folder DIR]
+    python -m benchmarks.crops_on_disk [VIDEO] [--folder DIR]
 """
 
 import argparse
 import os
 import random
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-import pretrain.retinaface  # noqa: E402
-from common.pack import PACK, read_face, write_pack  # noqa: E402
-from demo.clips import clip  # noqa: E402
-from faces.detector import FaceDetector, default_weights  # noqa: E402
-from preprocessing.one_pass import crop_files, find_faces, threads  # noqa: E402
+import pretrain.retinaface
+from common.pack import PACK, read_face, write_pack
+from demo.clips import clip
+from faces.detector import FaceDetector, default_weights
+from faces.one_pass import crop_files, find_faces, threads
 
 VIDEOS, CROPS, CLIPS, CLIP_FRAMES = 40, 400, 40, 32
 DROP = Path("/proc/sys/vm/drop_caches")
@@ -100,7 +97,7 @@ def main() -> None:
                 row = measure(root, names, cold=state == "cold")
                 print(f"{form} {state}: " + ", ".join(f"{value:.1f} {name}" for name, value in row.items()))
             entries = sum(1 for _ in root.rglob("*"))
-            print(f"{form}: {entries} entries, removed in {seconds(lambda root=root: shutil.rmtree(root)):.2f} s")
+            print(f"{form}: {entries} entries, removed in {seconds(partial(shutil.rmtree, root)):.2f} s")
 
 
 if __name__ == "__main__":

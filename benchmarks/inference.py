@@ -9,35 +9,42 @@ Weights are random; how far the scores of both sides differ is printed.
 Floors, on two cores and 300 frames of 1080p: decoding 2.3 s and detecting in 150 frames 3.2 s of a core each, and the
 networks' 4.46 TFLOP over the rate of float32 matrix products, printed here. Loading is not counted on either side.
 
-    python benchmarks/inference.py [VIDEO ...] [--copies 2] [--device cpu|cuda] [--precision fp16]
+    python -m benchmarks.inference [VIDEO ...] [--copies 2] [--device cpu|cuda] [--precision fp16]
 """
 
 import argparse
-import sys
 import time
-from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import torch
+from torch import nn
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-import pretrain.retinaface  # noqa: E402
-from common.device import CHOICES, keep_freed_memory, pick_device  # noqa: E402
-from common.stage import cores  # noqa: E402
-from demo.clips import clip  # noqa: E402
-from faces.detector import default_weights  # noqa: E402
-from faces.video import in_batches  # noqa: E402
-from inference.fold import fastest  # noqa: E402
-from inference.members import BRANCHES, MEMBERS, crop_kinds, small_input  # noqa: E402
-from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks  # noqa: E402
-from inference.predict import outcomes  # noqa: E402
-from inference.sampled import sample  # noqa: E402
-from inference.scoring import VIDEO_FRAMES  # noqa: E402
+import pretrain.retinaface
+from common.device import CHOICES, keep_freed_memory, pick_device
+from demo.clips import clip
+from faces.detector import default_weights
+from inference.checkpoints import BRANCHES, small_input
+from inference.fold import fastest
+from inference.members import MEMBERS, Member, crop_kinds
+from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks
+from inference.run import Plan, Settings, Video, find, score
+from inference.sampled import sample
+from inference.scoring import VIDEO_FRAMES, Score
 
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
 Scores = dict[str, dict[str, float | None]]
+Loaded = Mapping[str, tuple[Member, nn.Module]]
+
+
+class Seconds(dict[str, float]):
+    """Seconds by stage."""
+
+    def add(self, more: Mapping[str, float]) -> None:
+        """Those of another video."""
+        for stage, seconds in more.items():
+            self[stage] = self.get(stage, 0.0) + seconds
 
 
 def matmul_rate(device: str) -> float:
@@ -51,31 +58,33 @@ def matmul_rate(device: str) -> float:
     return 2 * 2048**3 / best / 1e12
 
 
-def serial(videos: dict[str, Path], members: dict, options: argparse.Namespace) -> tuple[Scores, Counter]:
+def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
     """Scores, and the seconds of each stage."""
-    networks = Networks(members, options.device, "fp32", dict.fromkeys(members, 1))
-    kinds = crop_kinds(member for member, _ in members.values())
-    scores, spent = {}, Counter()
-    for name, path in videos.items():
-        video = sample(path, kinds, VIDEO_FRAMES, options.weights, 1, False)
-        spent.update(video.seconds)
-        scores[name] = values(networks.scores([video.faces])[0])
-    return scores, spent + networks.seconds
+    networks = Networks(members, plan.device, "fp32", dict.fromkeys(members, 1))
+    scores, spent = {}, Seconds()
+    for video in videos:
+        found = sample(video.path, crop_kinds(plan.members.values()), VIDEO_FRAMES, plan.weights, 1, False)
+        spent.add(found.seconds)
+        scores[video.name] = values(networks.scores([found.faces])[0])
+    spent.add(networks.seconds)
+    return scores, spent
 
 
-def ours(videos: dict[str, Path], members: dict, options: argparse.Namespace) -> tuple[Scores, Counter]:
+def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
     """The same as `inference.predict` does it."""
-    networks = Networks(members, options.device, options.precision)
-    scores, spent = {}, Counter()
-    found = outcomes(videos, options, {name: member for name, (member, _) in members.items()})
-    for group in in_batches(found, VIDEOS_TOGETHER[options.device]):
-        for (name, video), result in zip(group, networks.scores([video.faces for _, video in group]), strict=True):
-            spent.update(video.seconds)
-            scores[name] = values(result)
-    return scores, spent + networks.seconds
+    networks: Future[Networks] = Future()
+    networks.set_result(Networks(members, plan.device, plan.settings.precision))
+    scores, spent = {}, Seconds()
+    for (video, outcome), result in score(find(videos, plan), networks, VIDEOS_TOGETHER[plan.device]):
+        if isinstance(outcome, Exception):
+            raise outcome
+        spent.add(outcome.seconds)
+        scores[video.name] = values(result)
+    spent.add(networks.result().seconds)
+    return scores, spent
 
 
-def values(scores: dict) -> dict[str, float | None]:
+def values(scores: Mapping[str, Score]) -> dict[str, float | None]:
     """The numbers of Scores."""
     return {name: score.value for name, score in scores.items()}
 
@@ -89,28 +98,28 @@ def main() -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of our side")
     options = parser.parse_args()
     pretrain.retinaface.main()
-    options.device, options.weights = pick_device(options.device), default_weights()
-    options.frames, options.workers, options.evidence = VIDEO_FRAMES, cores(), None
+    device = pick_device(options.device)
+    plan = Plan(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
     paths = options.videos or [clip("single_face.mp4")]
-    videos = {f"{copy}/{path.name}": path for copy in range(options.copies) for path in paths}
+    videos = [Video(f"{copy}/{path.name}", path, None) for copy in range(options.copies) for path in paths]
     torch.manual_seed(0)
     members = {
-        name: (member, fastest(BRANCHES[member.branch](member.arch), small_input(member.branch)).to(options.device))
+        name: (member, fastest(BRANCHES[member.branch](member.arch), small_input(member.branch)).to(device))
         for name, member in MEMBERS.items()
     }
-    rate = matmul_rate(options.device)
-    print(
-        f"{options.device}, {torch.get_num_threads()} threads, {options.workers} workers; matrix products {rate:.3f} TFLOP/s: ",
-        end="",
-    )
+    rate = matmul_rate(device)
+    print(f"{device}, {torch.get_num_threads()} threads, {plan.settings.workers} workers; ", end="")
+    print(f"matrix products {rate:.3f} TFLOP/s: ", end="")
     print(f"the networks' floor is {TERAFLOP / rate:.1f} s for 150 frames of one face")
-    sides, wall, scores = {}, {}, {}
+    sides: dict[str, Seconds] = {}
+    wall: dict[str, float] = {}
+    scores: dict[str, Scores] = {}
     for side, way in (("serial", serial), ("ours", ours)):
         if side == "ours":
             keep_freed_memory()
-        way(dict(list(videos.items())[:1]), members, options)  # what a first run alone costs
+        way(videos[:1], plan, members)  # what a first run alone costs
         began = time.perf_counter()
-        scores[side], sides[side] = way(videos, members, options)
+        scores[side], sides[side] = way(videos, plan, members)
         wall[side] = time.perf_counter() - began
     print(f"\n{len(videos)} videos, seconds a video\n{'':<18}{'serial':>9}{'ours':>9}{'ratio':>8}")
     for stage in sides["serial"]:
@@ -119,10 +128,10 @@ def main() -> None:
     print(f"{'everything, wall':<18}{wall['serial'] / len(videos):>9.2f}{wall['ours'] / len(videos):>9.2f}", end="")
     print(f"{wall['serial'] / wall['ours']:>8.2f}")
     differences = [
-        abs(scores["serial"][video][name] - value)
+        abs(before - after)
         for video in videos
-        for name, value in scores["ours"][video].items()
-        if value is not None
+        for before, after in zip(*(side[video.name].values() for side in scores.values()), strict=True)
+        if before is not None and after is not None
     ]
     print(f"largest difference of a member's score: {max(differences):.1e}")
 

@@ -8,18 +8,17 @@ device. Single crops are bound by decoding and by OpenCV's resizing on both side
 a frame. "Needs" are the samples a second that a GPU takes in if a step of a batch takes as long as --step-ms says.
 
     pip install -r benchmarks/requirements.txt
-    python benchmarks/loader.py [--repeat 5] [--step-ms b0=25 slowfast50=150]
+    python -m benchmarks.loader [--repeat 5] [--step-ms b0=25 slowfast50=150]
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any
 
 import albumentations as A
 import cv2
@@ -28,19 +27,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from common.images import read_image, write_image
+from demo.clips import clip
+from faces.video import read_frames
+from image_based.config import ImageConfig
+from image_based.dataset import TrainingCrops
+from training.config import load_config
+from training.loading import TrainingSet, collate_training
+from video_based.config import VideoConfig
+from video_based.dataset import TrainingClips
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from common.images import read_image, write_image  # noqa: E402
-from demo.clips import clip  # noqa: E402
-from faces.video import read_frames  # noqa: E402
-from image_based.config import ImageConfig  # noqa: E402
-from image_based.dataset import TrainingCrops  # noqa: E402
-from training.config import TrainingConfig, load_config  # noqa: E402
-from training.loading import collate_training  # noqa: E402
-from video_based.config import VideoConfig  # noqa: E402
-from video_based.dataset import TrainingClips  # noqa: E402
-
 SIDE, FRAMES = 300, 128  # pixels of a crop, crops of the track
 BATCH = {"image": 16, "video": 4}
 ROWS = (
@@ -63,7 +60,7 @@ def write_crops(root: Path, suffix: str) -> Path:
     return path
 
 
-def config_of(kind: type[TrainingConfig], root: Path, tracks: Path) -> TrainingConfig:
+def config_of(kind: type[ImageConfig] | type[VideoConfig], root: Path, tracks: Path) -> ImageConfig | VideoConfig:
     """The b0 or SlowFast config on these crops."""
     name = "image_based/configs/b0/config.yaml" if kind is ImageConfig else "video_based/configs/config.yaml"
     return load_config(ROOT / name, kind, [f"train_root={root}", f"train_list={tracks}"])
@@ -124,7 +121,7 @@ class Theirs(Dataset[tuple[Tensor, int]]):
 class Ours(Dataset[tuple[Tensor, int, list[str]]]):
     """Samples of a training set, in order."""
 
-    def __init__(self, data: TrainingCrops | TrainingClips, count: int) -> None:
+    def __init__(self, data: TrainingSet, count: int) -> None:
         self.data, self.count = data, count
 
     def __len__(self) -> int:
@@ -134,22 +131,19 @@ class Ours(Dataset[tuple[Tensor, int, list[str]]]):
         return self.data[index, index % len(self.data)]
 
 
-class Side(NamedTuple):
-    """What one core does: a function of a sample's number in this process, or a data set in a loader process."""
-
-    work: Callable[[int], object] | None = None
-    data: Dataset | None = None
+# What one core does: a function of a sample's number in this process, or a data set in a loader process.
+Side = Callable[[int], object] | Dataset[Any]
 
 
 def rate(side: Side, count: int, batch: int) -> float:
     """Samples a second."""
-    if side.data is None:
+    if not isinstance(side, Dataset):
         began = time.perf_counter()
         for number in range(count):
-            side.work(number)
+            side(number)
         return count / (time.perf_counter() - began)
-    collate = collate_training if isinstance(side.data, Ours) else None
-    batches = iter(DataLoader(side.data, batch, num_workers=1, worker_init_fn=one_thread, collate_fn=collate))
+    collate = collate_training if isinstance(side, Ours) else None
+    batches = iter(DataLoader(side, batch, num_workers=1, worker_init_fn=one_thread, collate_fn=collate))
     next(batches)
     began = time.perf_counter()
     samples = sum(len(labels) for _, labels, *_ in batches)
@@ -170,24 +164,27 @@ def compare(sides: dict[str, Side], count: int, batch: int, repeat: int) -> dict
     return {name: median(values[1:]) for name, values in rates.items()}
 
 
-def sides_of(kind: type[TrainingConfig], root: Path, suffix: str, count: int) -> dict[str, Side]:
+def sides_of(kind: type[ImageConfig] | type[VideoConfig], root: Path, suffix: str, count: int) -> dict[str, Side]:
     """Floor; ours and theirs as far as uint8 tensors; and both in a loader process, theirs as far as floats."""
     config = config_of(kind, root, write_crops(root, suffix))
     normal = A.Normalize(config.mean, config.std)
+    ends = ((), (normal,))
+    data: TrainingSet
     if isinstance(config, ImageConfig):
-        data, transforms = TrainingCrops(config), [albumentations_image(config, *end) for end in ((), (normal,))]
+        data, transforms = TrainingCrops(config), [albumentations_image(config, *end) for end in ends]
         samples = [[root / data.sample_name(number % FRAMES)] for number in range(count)]
     else:
-        data, transforms = TrainingClips(config), [albumentations_clip(config, *end) for end in ((), (normal,))]
+        clips = TrainingClips(config)
+        data, transforms = clips, [albumentations_clip(config, *end) for end in ends]
         frames = range(0, config.sample_duration, config.sample_step)
-        samples = [[root / data.tracks[0].frame(number) for number in frames]] * count
+        samples = [[root / clips.tracks[0].frame(number) for number in frames]] * count
     ours, theirs = Ours(data, count), [Theirs(samples, transform) for transform in transforms]
     return {
-        "decoding": Side(lambda number: [read_rgb(path) for path in samples[number]]),
-        "ours": Side(ours.__getitem__),
-        "theirs": Side(theirs[0].__getitem__),
-        "our loader": Side(data=ours),
-        "their loader": Side(data=theirs[1]),
+        "decoding": lambda number: [read_rgb(path) for path in samples[number]],
+        "ours": ours.__getitem__,
+        "theirs": theirs[0].__getitem__,
+        "our loader": ours,
+        "their loader": theirs[1],
     }
 
 
@@ -204,9 +201,8 @@ def needs(words: Sequence[str]) -> list[str]:
     for word in words:
         network, _, milliseconds = word.partition("=")
         batch = BATCH["video" if network.startswith("slowfast") else "image"]
-        lines.append(
-            f"{network}: a batch of {batch} in {milliseconds} ms takes {1000 * batch / float(milliseconds):.0f} samples/s"
-        )
+        taken = 1000 * batch / float(milliseconds)
+        lines.append(f"{network}: a batch of {batch} in {milliseconds} ms takes {taken:.0f} samples/s")
     return lines
 
 

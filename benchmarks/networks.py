@@ -10,7 +10,8 @@ here. The eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for a
 the matrix rate on EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on
 Xception, and all of it on ResNet-34 (Winograd convolutions do fewer operations than are counted).
 
-    python benchmarks/networks.py [--device cpu|cuda] [--repeat 3] [--compile] [--give-back] [--only forward|training|members]
+    python -m benchmarks.networks [--device cpu|cuda] [--repeat 3] [--compile] [--give-back]
+                                  [--only forward|training|members]
 """
 
 import argparse
@@ -18,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,9 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.device import keep_freed_memory
+from inference.checkpoints import BRANCHES, small_input
 from inference.fold import fastest
-from inference.members import BRANCHES, MEMBERS, small_input
+from inference.members import MEMBERS, Branch, crop_kinds
 from inference.networks import Networks
 from inference.sampled import Face, frames_of
 from training.inputs import memory_format
@@ -62,7 +65,7 @@ def matmul_rate(device: str) -> float:
     return 2 * 2048**3 / timed(lambda: matrix @ matrix, 9, device) / 1e9
 
 
-def forward_row(branch: str, arch: str, size: int, options: argparse.Namespace, rate: float) -> str:
+def forward_row(branch: Branch, arch: str, size: int, options: argparse.Namespace, rate: float) -> str:
     """Milliseconds an image (or a clip of 150 frames) in each form."""
     shape = (1, 3, FRAMES, size, size) if branch == "video" else (10, 3, size, size)
     images = torch.randn(shape, device=options.device)
@@ -73,43 +76,41 @@ def forward_row(branch: str, arch: str, size: int, options: argparse.Namespace, 
         return BRANCHES[branch](arch).eval()
 
     fast = fastest(build(), small).to(options.device)
-    forms = {
+    forms: dict[str, tuple[nn.Module, Tensor]] = {
         "eager": (build().to(options.device), images),
-        "channels_last": (build().to(options.device, memory_format=memory_format(images)), last),
-        "folded": (fastest(build(), small).to(options.device, memory_format=torch.contiguous_format), images),
+        "channels_last": (build().to(options.device).to(memory_format=memory_format(images)), last),
+        "folded": (fastest(build(), small).to(options.device).to(memory_format=torch.contiguous_format), images),
         "fastest": (fast, last),
     }
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
             forms["eager"][0](images)
         gflop = counter.get_total_flops() / 1e9 / len(images)
-        row = {name: timed(lambda f=form: f[0](f[1]), options.repeat, options.device) for name, form in forms.items()}
+        row = {name: timed(partial(form[0], form[1]), options.repeat, options.device) for name, form in forms.items()}
         with torch.autocast(options.device, torch.bfloat16):
             row["bf16"] = timed(lambda: fast(last), options.repeat, options.device)
         if options.compile:
             compiled = torch.compile(fast)
             row["compiled"] = timed(lambda: compiled(last), options.repeat, options.device)
     items = {name: 1000 * seconds / len(images) for name, seconds in row.items()}
-    share = gflop / (items["fastest"] / 1000) / rate
+    of_floor = gflop / (items["fastest"] / 1000) / rate
     cells = "".join(f"{milliseconds:>15.1f}" for milliseconds in items.values())
-    return f"{arch:<16}{size:>5}{gflop:>9.2f}{cells}{share:>10.0%}"
+    return f"{arch:<16}{size:>5}{gflop:>9.2f}{cells}{of_floor:>10.0%}"
 
 
-def training_row(branch: str, arch: str, options: argparse.Namespace) -> str:
+def training_row(branch: Branch, arch: str, options: argparse.Namespace) -> str:
     """Milliseconds of a training step, an item, in each form."""
     images = torch.randn(TRAINING.get(arch, (8, 3, 299, 299)), device=options.device)
     layouts = {"eager": torch.contiguous_format} | dict.fromkeys(training_forms(options)[1:], memory_format(images))
     cells = ""
     for form, layout in layouts.items():
-        model = BRANCHES[branch](arch).to(options.device, memory_format=layout)
+        model = BRANCHES[branch](arch).to(options.device).to(memory_format=layout)
         if form == "compiled":
             model.compile()
         inputs, last = images.contiguous(memory_format=layout), form != "eager"
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=last)
         with torch.autocast(options.device, torch.bfloat16, enabled=form in ("bf16", "compiled")):
-            seconds = timed(
-                lambda m=model, x=inputs, o=optimizer: training_step(m, x, o), options.repeat, options.device
-            )
+            seconds = timed(partial(training_step, model, inputs, optimizer), options.repeat, options.device)
         cells += f"{1000 * seconds / len(images):>15.1f}"
     return f"{arch:<16}{tuple(images.shape)!s:>24}{cells}"
 
@@ -130,8 +131,8 @@ def all_members(device: str) -> float:
     """Seconds of all eleven members, random weights, on 150 crops of one face, as inference runs them."""
     noise = np.random.RandomState(0)
     crops = {
-        (branch, size): noise.randint(0, 256, (len(frames_of(branch, FRAMES)), size, size, 3), dtype=np.uint8)
-        for branch, size in {(member.branch, member.size) for member in MEMBERS.values()}
+        kind: noise.randint(0, 256, (len(frames_of(kind.branch, FRAMES)), kind.side, kind.side, 3), dtype=np.uint8)
+        for kind in crop_kinds(MEMBERS.values())
     }
     members = {}
     for name, member in MEMBERS.items():
@@ -166,8 +167,8 @@ def main() -> None:
         for network in networks:
             print(forward_row(*network, options, rate), flush=True)
     if options.only in (None, "training"):
-        forms = "".join(f"{form:>15}" for form in training_forms(options))
-        print(f"\ntraining step, ms an item\n{'network':<16}{'batch':>24}{forms}")
+        heads = "".join(f"{form:>15}" for form in training_forms(options))
+        print(f"\ntraining step, ms an item\n{'network':<16}{'batch':>24}{heads}")
         for branch, arch, _ in networks:
             print(training_row(branch, arch, options), flush=True)
     if options.only in (None, "members"):

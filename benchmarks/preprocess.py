@@ -9,7 +9,7 @@ start, the crops and the resizing.
 Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory
 on a ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
 
-    python benchmarks/preprocess.py [VIDEO] [--weights FILE] [--repeat 3] [--long]
+    python -m benchmarks.preprocess [VIDEO] [--weights FILE] [--repeat 3] [--long]
 """
 
 import argparse
@@ -25,20 +25,19 @@ from contextlib import suppress
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 
+import pretrain.retinaface
+from common.device import pick_device
+from common.stage import cores
+from demo.clips import clip
+from faces.detector import FaceDetector, default_weights
+from faces.video import read_frames
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-import pretrain.retinaface  # noqa: E402
-from common.device import pick_device  # noqa: E402
-from common.stage import cores  # noqa: E402
-from demo.clips import clip  # noqa: E402
-from faces.detector import FaceDetector, default_weights  # noqa: E402
-from faces.video import read_frames  # noqa: E402
-
 DETECTED = 100  # frames for the detector's floor
 LONG_SECONDS = 600
 
@@ -50,7 +49,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def start(script: str, *options: object) -> subprocess.Popen:
+def start(script: str, *options: object) -> subprocess.Popen[bytes]:
     """A real command, in a session of its own."""
     command = [sys.executable, f"{script}.py", *map(str, options)]
     return subprocess.Popen(
@@ -111,9 +110,9 @@ def lengthen(video: Path, output: Path) -> Path:
     with av.open(str(video)) as source, av.open(str(output), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
-        packets = [packet for packet in source.demux(stream) if packet.size]
+        packets: list[Any] = [packet for packet in source.demux(stream) if packet.size]  # Any: with timestamps
         length = max(packet.pts + packet.duration for packet in packets)
-        for lap in range(round(LONG_SECONDS / float(length * stream.time_base))):
+        for lap in range(round(LONG_SECONDS / float(length * packets[0].time_base))):
             for packet in packets:
                 again = av.Packet(bytes(packet))
                 again.pts, again.dts = packet.pts + lap * length, packet.dts + lap * length

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from common.errors import BadInputError
 from common.images import resize
@@ -14,6 +13,7 @@ from image_based.config import ImageConfig
 from image_based.transforms import augment
 from training.augment import randomness_of
 from training.face_tracks import FaceTracks
+from training.loading import TrainingSet, ValidationSet
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class FaceCrops:
         return number, index - int(self.first_of[number])
 
 
-class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
+class TrainingCrops(TrainingSet):
     """Takes (position, sample) of the training order; gives the augmented crop, RGB uint8 [H, W, 3], its label, and the
     names of unreadable crops.
 
@@ -64,7 +64,7 @@ class TrainingCrops(Dataset[tuple[Tensor, int, list[str]]]):
         return torch.from_numpy(image), self.crops.tracks[number].label, bad
 
 
-class ValidationCrops(Dataset[tuple[Tensor, int] | None]):
+class ValidationCrops(ValidationSet):
     """Whole crops at the input size, RGB uint8 [H, W, 3], and their index; None, named in the log,
     for an unreadable one.
     """

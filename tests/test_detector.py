@@ -184,7 +184,7 @@ def test_suppression_is_torchvisions():
     assert suppress(boxes[:0]) == []
 
 
-def test_the_cpu_runs_the_detector_without_pytorch(run, weights):
+def test_the_cpu_runs_the_detector_without_pytorch(start, weights):
     """A worker that imported it would start in seconds and hold 800 MB."""
     program = (
         "import sys, pathlib, numpy\nfrom common.device import pick_device\nfrom faces.detector import FaceDetector\n"
@@ -192,7 +192,7 @@ def test_the_cpu_runs_the_detector_without_pytorch(run, weights):
         "print('torch' in sys.modules)"
     )
     FaceDetector(weights)  # converts, if this is the first use
-    assert run("-c", program).stdout == "False\n"
+    assert start("-c", program).stdout == "False\n"
 
 
 def test_no_face_is_an_empty_array(detector):

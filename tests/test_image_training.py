@@ -54,8 +54,9 @@ def crops(tmp_path, frames):
 
 def overrides(crops, **more):
     values = {
-        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces", "train_list": crops / "train.txt",
-        "val_lists": f"{{held_out: {crops / 'val.txt'}}}", "input_size": 64, "batch_size": 4,
+        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces",
+        "train_list": crops / "train.txt", "val_lists": f"{{held_out: {crops / 'val.txt'}}}",
+        "input_size": 64, "batch_size": 4,
         "reference_world_size": 1, "positive_weight": 0.5,
         "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3, "workers": 0,
     } | more  # fmt: skip
@@ -248,6 +249,24 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
     assert "steps 4 to 5" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").read_bytes() == (crops / "third.pth.tar").read_bytes()
     assert read_checkpoint(folder / "ckpt_iter_5.pth.tar")["step"] == 5
+
+
+def test_the_first_validation_set_decides(run, crops):
+    """What is best is the balanced log loss of the first list, whatever the second one says."""
+    lines = [f"{line[:-1]}{1 - int(line[-1])}" for line in (crops / "val.txt").read_text().splitlines()]
+    (crops / "other.txt").write_text("\n".join(lines) + "\n")
+    lists = f"{{held_out: {crops / 'val.txt'}, other: {crops / 'other.txt'}}}"
+    fast = {"lr_scheduler.max_iter": 6, "lr_scheduler.warmup_steps": 0, "val_freq": 100}
+    train_b0(run, crops, val_lists=lists, **fast)
+    folder = crops / "runs/b0_aug_rgb_299/now"
+    losses = {}
+    for name in ("held_out", "other"):
+        rows = list(csv.DictReader((folder / f"ckpt_iter_5_{name}.csv").open()))
+        scores = {row["video"]: VideoScore(int(row["label"]), float(row["probability"])) for row in rows}
+        losses[name] = summarise(scores)["video_logloss_balanced"]
+    best = read_checkpoint(folder / "ckpt_best.pth.tar")["best_loss"]
+    assert best == pytest.approx(losses["held_out"], abs=1e-4)
+    assert best != pytest.approx(losses["other"], abs=1e-3)
 
 
 def test_the_first_batch_is_drawn_as_the_network_sees_it(run, crops):

@@ -71,7 +71,8 @@ def test_parameters(arch):
 def test_unknown_arch_lists_the_known():
     with pytest.raises(
         BadInputError,
-        match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, efficientnet-lite2, resnet34, xception",
+        match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, efficientnet-lite2, resnet34, "
+        "xception",
     ):
         image_based.models.build_model("slowfast50")
     with pytest.raises(BadInputError, match="known are slowfast50"):

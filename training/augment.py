@@ -28,7 +28,7 @@ class Look(NamedTuple):
             image = cv2.addWeighted(image, factor, image, 0, summand)
         if self.quality is not None:
             compressed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            image = cv2.imdecode(compressed, cv2.IMREAD_COLOR)
+            image = cv2.imdecode(compressed, cv2.IMREAD_COLOR)  # type: ignore[assignment]  # just encoded, it decodes
         return image
 
 

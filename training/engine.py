@@ -217,7 +217,7 @@ def set_lr(optimizer: Optimizer, lr: float) -> float:
 
 
 @torch.inference_mode()
-def predict(
+def score_batches(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], config: TrainingConfig, world: World
 ) -> Iterator[tuple[int, float]]:
     """Yield (index of the sample, probability of FAKE) for batches as `train` takes them, of images and indices [B].

@@ -16,7 +16,8 @@ from common.weights import CheckpointError
 from training.checkpoint import checkpoints, load_weights, read_checkpoint, step_of
 from training.config import TrainingConfig
 from training.distributed import World
-from training.validation import ValidationSet, validate
+from training.loading import ValidationSet
+from training.validation import validate
 
 METRICS = ("video_logloss", "video_logloss_REAL", "video_logloss_FAKE", "video_logloss_balanced")
 

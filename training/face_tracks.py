@@ -25,6 +25,9 @@ class FaceTracks:
     def __len__(self) -> int:
         return len(self.tracks)
 
+    def __iter__(self) -> Iterator[FaceTrack]:
+        return iter(self.tracks)
+
     def __getitem__(self, number: int) -> FaceTrack:
         return self.tracks[number]
 

@@ -1,13 +1,14 @@
 """The lists of face tracks (contract, section 0): `<part>/<video>/frame%d_face<k>.<ext> start stride count label`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from common.errors import BadInputError
 from common.layout import safe_relative
 
 
-class FaceTrack(NamedTuple):
+@dataclass(frozen=True)
+class FaceTrack:
     """One line of a list. `pattern` holds %d for the frame's number; label 1 is FAKE."""
 
     pattern: str

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from multiprocessing.forkserver import ensure_running, set_forkserver_preload
 from multiprocessing.resource_tracker import ensure_running as ensure_resource_tracker
-from typing import Protocol
+from typing import Any
 
 import cv2
 import torch
@@ -25,15 +26,37 @@ from training.sampler import TrainingSampler
 from training.watch import TO_STOP, ignoring_requests_to_stop
 
 
-class TrainingSet(Protocol):
+class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
     """A data set by (position, index), of (image or clip, label, names of unreadable crops)."""
 
+    @abstractmethod
     def __len__(self) -> int: ...
+
+    @abstractmethod
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]: ...
-    def sample_name(self, index: int) -> str: ...
+
+    @abstractmethod
+    def sample_name(self, index: int) -> str:
+        """What a sample is called in messages."""
 
 
-def loader(data: Dataset, order: Iterable, config: TrainingConfig, device: torch.device) -> DataLoader:
+class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
+    """A data set of (image or clip, index), None for an unreadable one, that knows each index's video and label."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None: ...
+
+    @abstractmethod
+    def video_and_label(self, index: int) -> tuple[str, int]:
+        """The video and the label (1 FAKE) of a sample."""
+
+
+def loader(
+    data: TrainingSet | ValidationSet, order: Iterable[Any], config: TrainingConfig, device: torch.device
+) -> DataLoader[Any]:
     """Batches of a training set in a TrainingSampler's order, or of a validation set without what was unreadable."""
     workers = loader_processes(config.workers)
     return DataLoader(

@@ -26,7 +26,7 @@ def training_order(samples: int, max_iter: int, batch: int, world: int, together
     return (indices[:, None] * together + np.arange(together)).reshape(world, -1)
 
 
-def validation_share(samples: int, rank: int, world: int) -> list[int]:
+def validation_slice(samples: int, rank: int, world: int) -> list[int]:
     """The samples that a rank validates: its slice of the contract's shuffled order, without the repetitions that fill
     that up.
 

@@ -2,25 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 
 from common.atomic import write_table
 from training.config import TrainingConfig
 from training.distributed import World
-from training.engine import predict
-from training.loading import loader
+from training.engine import score_batches
+from training.loading import ValidationSet, loader
 from training.metrics import VideoScore, summarise, video_scores
-from training.sampler import validation_share
-
-
-class ValidationSet(Protocol):
-    """A data set of (image, index), None for an unreadable one, that knows each index's video and label."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | None: ...
-    def video_and_label(self, index: int) -> tuple[str, int]: ...
+from training.sampler import validation_slice
 
 
 class Validation(NamedTuple):
@@ -56,9 +48,9 @@ def validate(
 
     Raises NonFiniteLossError for a score that is not finite.
     """
-    mine = validation_share(len(data), world.rank, world.size)
+    mine = validation_slice(len(data), world.rank, world.size)
     scored = []
-    for pair in predict(network, loader(data, mine, config, world.device), config, world):
+    for pair in score_batches(network, loader(data, mine, config, world.device), config, world):
         scored.append(pair)
         beat()
     everything = sorted(pair for part in world.gather(scored) for pair in part)

@@ -8,7 +8,9 @@ one: every stride-2 convolution pads one more on the right and below. And state 
 (`_conv_stem`, `_blocks.0. _depthwise_conv`, ...), both when read and when written.
 """
 
+import re
 from functools import partial
+from typing import Any
 
 import timm
 import torch.nn.functional as F
@@ -34,7 +36,7 @@ class StaticPadConv2d(nn.Conv2d):
 
 def efficientnet(variant: str, num_classes: int) -> nn.Module:
     """EfficientNet `b0`, `b1`, `b3`, `lite0` or `lite2`: images [B, 3, H, W] -> logits [B, num_classes]."""
-    model = timm.create_model(
+    model: Any = timm.create_model(  # timm gives its layers no types
         f"efficientnet_{variant}",
         num_classes=num_classes,
         drop_rate=DROPOUT[variant],
@@ -61,18 +63,14 @@ def _pad_statically(model: nn.Module) -> None:
 def _published_names(model: nn.Module) -> dict[str, str]:
     """Map timm's names of all layers to the published ones, `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
     names = dict(TOP)
-    blocks = [
-        (f"blocks.{stage}.{index}", block)
-        for stage, group in enumerate(model.blocks)
-        for index, block in enumerate(group)
-    ]
+    blocks = [(name, block) for name, block in model.named_modules() if re.fullmatch(r"blocks\.\d+\.\d+", name)]
     for number, (own, block) in enumerate(blocks):
         table = BLOCK if hasattr(block, "conv_pwl") else FIRST_BLOCK
         names |= {f"{own}.{layer}": f"_blocks.{number}.{published}" for layer, published in table.items()}
     return names
 
 
-def _rename(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object, names: dict[str, str]) -> None:
+def _rename(_model: nn.Module, state: dict[str, Tensor], prefix: str, *__: object, names: dict[str, str]) -> None:
     """A state-dict hook: rename, in place and keeping the order, the entries below `prefix` by their layer's name."""
     entries = list(state.items())
     state.clear()
