@@ -2,12 +2,14 @@
 # make bench  measurements                          make lint   ruff alone
 # make slurm-install   Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
 # make browser-install   Debian's Chromium, as root, for the tests that look at pages
-# Each sets up .venv when it is absent and installs only when the requirements changed. PYTHON=python3.12 chooses another.
+# make lock   resolves requirements.lock after a change of requirements*.txt; keeps versions that still fit
+# make lock UPGRADE=--upgrade   takes the newest versions
+# Each sets up .venv when it is absent and installs only when the lock changed. PYTHON=python3.12 chooses another.
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: demo test bench lint slurm-install browser-install
+.PHONY: demo test bench lint lock slurm-install browser-install
 demo: $(INSTALLED)
 	$(VENV) -m demo
 
@@ -21,6 +23,11 @@ lint: $(INSTALLED)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
 
+lock: $(INSTALLED)
+	$(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --custom-compile-command 'make lock' $(UPGRADE) \
+		--output-file requirements.lock requirements-dev.txt requirements-nodeps.txt
+
 slurm-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends munge slurmctld slurmd slurm-client
@@ -29,9 +36,10 @@ browser-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+# The lock's pip first, by its hashes too: it resumes a download that was cut.
+$(INSTALLED): requirements.lock
 	test -x $(VENV) || $(PYTHON) -m venv .venv
-	$(VENV) -m pip install --quiet --upgrade 'pip>=25.1'
-	$(VENV) -m pip install --quiet -r requirements-dev.txt
-	$(VENV) -m pip install --quiet --no-deps retinaface-pytorch==0.0.8
+	sed -n '/^pip==/,/# via/p' requirements.lock | \
+		$(VENV) -m pip install --quiet --require-hashes -r /dev/stdin
+	$(VENV) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	touch $@
