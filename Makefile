@@ -1,5 +1,7 @@
-# make demo   the whole road on sample clips        make test   ruff and pytest
-# make bench  measurements                          make lint   ruff alone
+# make demo        the whole road on sample clips
+# make test        ruff, mypy, and pytest but for what takes minutes
+# make test-slow   the rest of pytest               make lint   ruff and mypy alone
+# make bench       measurements
 # make slurm-install   Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
 # make browser-install   Debian's Chromium, as root, for the tests that look at pages
 # make lock   resolves requirements.lock after a change of requirements*.txt; keeps versions that still fit
@@ -9,19 +11,23 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
 
-.PHONY: demo test bench lint lock slurm-install browser-install
+.PHONY: demo test test-slow bench lint lock slurm-install browser-install
 demo: $(INSTALLED)
 	$(VENV) -m demo
 
 test: lint
-	$(VENV) -m pytest
+	$(VENV) -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(VENV) -m pytest -m slow
 
 bench: $(INSTALLED)
-	for script in benchmarks/*.py; do $(VENV) $$script || exit 1; done
+	for name in crops_on_disk inference loader networks preprocess; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
+	$(VENV) -m mypy
 
 lock: $(INSTALLED)
 	$(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
