@@ -41,7 +41,9 @@ class MobileNetBody(nn.Module):
         leaky = 0.1
         widths = [(8, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]
         self.stage1 = nn.Sequential(net.conv_bn(3, 8, 2, leaky), *(net.conv_dw(*width, leaky) for width in widths))
-        self.stage2 = nn.Sequential(net.conv_dw(64, 128, 2, leaky), *(net.conv_dw(128, 128, 1, leaky) for _ in range(5)))
+        self.stage2 = nn.Sequential(
+            net.conv_dw(64, 128, 2, leaky), *(net.conv_dw(128, 128, 1, leaky) for _ in range(5))
+        )
         self.stage3 = nn.Sequential(net.conv_dw(128, 256, 2, leaky), net.conv_dw(256, 256, 1, leaky))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,95 @@
+"""The house as DESIGN and README describe it: who imports whom, what is cited, what needs no PyTorch."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from common.status import Status
+from tests.conftest import ROOT
+
+# Who may import whom; a script is a file at the top.
+MAY_IMPORT = {
+    "common": set(),
+    "faces": {"common"},
+    "training": {"common"},
+    "image_based": {"common", "training"},
+    "video_based": {"common", "training"},
+    "preprocessing": {"common", "faces"},
+    "pretrain": {"common", "faces", "training", "video_based"},
+    "inference": {"common", "faces", "training", "image_based", "video_based", "pretrain"},
+    "quality": {"common", "faces", "training", "image_based", "inference"},
+    "script": {"common", "faces", "preprocessing"},
+    "demo": {"common", "faces", "training", "inference", "pretrain"},
+}
+WITHOUT_TORCH = (
+    *("inference.rows", "inference.evidence", "inference.pages", "inference.merge", "inference.members"),
+    *("inference.sampled", "preprocessing.one_video", "preprocess", "make_lists", "training.config"),
+)
+
+
+def sources():
+    """Every source file that git knows, but tests and benchmarks, with the room it is in."""
+    for path in subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, capture_output=True,
+                               text=True, check=True).stdout.split():  # fmt: skip
+        room = path.split("/")[0] if "/" in path else "script"
+        if room not in ("tests", "benchmarks") and (ROOT / path).is_file():
+            yield path, room, (ROOT / path).read_text(encoding="utf-8")
+
+
+def imported(source):
+    """The top names of everything that a file imports, at its head or later."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "no relative imports"
+            yield node.module.partition(".")[0]
+
+
+def test_imports_point_down():
+    """The table is the code's own: no import that it forbids, and none allowed that nobody needs."""
+    found = {room: set() for room in MAY_IMPORT}
+    ours = {*MAY_IMPORT, "benchmarks", "tests"}
+    scripts = {path.stem for path in ROOT.glob("*.py")}
+    for path, room, source in sources():
+        names = set(imported(source)) & (ours | scripts)
+        assert names - {room} <= MAY_IMPORT[room], path
+        found[room] |= names - {room}
+    assert found == MAY_IMPORT
+
+
+def test_every_cited_section_of_the_contract_exists():
+    sections = set(re.findall(r"^## (\d)\. ", (ROOT / "docs/contract.md").read_text(encoding="utf-8"), re.MULTILINE))
+    documents = [
+        (str(path), path.read_text(encoding="utf-8")) for path in ROOT.glob("**/*.yaml") if ".venv" not in path.parts
+    ]
+    cited = [
+        (path, number)
+        for path, text in [*((path, source) for path, _, source in sources()), *documents]
+        for phrase in re.findall(r"contract, sections? (\d[^.;]*)", re.sub(r"\s*\n\s*(?:# )?", " ", text))
+        for number in re.findall(r"^\d|(?<=and )\d(?= \()", phrase)
+    ]
+    assert len(cited) > 25
+    assert [(path, number) for path, number in cited if number not in sections] == []
+    assert "docs/contract.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_rows_evidence_and_pages_need_no_pytorch():
+    code = f"import sys, {', '.join(WITHOUT_TORCH)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "without"),
+    [
+        ("inference/README.md", {Status.WRITE_ERROR, Status.DAMAGED, Status.PENDING}),
+        ("docs/preprocessing.md", {Status.TOO_FEW_FRAMES, Status.DAMAGED, Status.PENDING}),
+    ],
+)
+def test_documents_name_every_status(document, without):
+    (line,) = (line for line in (ROOT / document).read_text(encoding="utf-8").splitlines() if "`no_face`" in line)
+    assert set(re.findall(r"`(\w+)`", line)) >= set(Status) - without
+    assert not set(re.findall(r"`(\w+)`", line)) & without
