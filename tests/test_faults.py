@@ -157,7 +157,10 @@ def cancel(lab):
     lab.says("scancel", lab.says("squeue", "--noheader", "--format=%A"))
 
 
-@pytest.mark.parametrize("fault", [kill_one, kill_all, stop_one, cancel])
+SLOW_FAULTS = [pytest.param(fault, marks=pytest.mark.slow) for fault in (kill_all, stop_one, cancel)]
+
+
+@pytest.mark.parametrize("fault", [kill_one, *SLOW_FAULTS])
 def test_a_training_recovers_from(fault, lab, undisturbed):
     if fault is cancel:
         lab.use_loader_processes()
@@ -169,7 +172,7 @@ def test_a_training_recovers_from(fault, lab, undisturbed):
     status = process.wait(timeout=90)
     assert time.monotonic() - began < 60
     assert status != 0, lab.log()
-    wait_for(lambda: not ranks(lab), 30)
+    wait_for(lambda: not ranks(lab) and not lab.says("squeue", "--noheader"), 30)
     newest = checkpoints(lab.folder)[0]
     if fault is kill_all:
         assert list(lab.dist.iterdir()), "the dead leave their meeting file"
@@ -213,11 +216,43 @@ def test_a_batch_job_told_to_stop_queues_itself_again(lab, undisturbed):
     lab.says("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@120 sends before the time limit
     wait_for(lambda: (lab.folder / "finished").exists(), 180)
     assert "told to stop, saved" in lab.log("batch")
+    assert "train.sbatch: status 75, queueing again" in lab.log("batch")
     assert f"job {job} on n1, queued again 1 times" in lab.log("batch")
     assert len(list(lab.runs.iterdir())) == 1
     same(lab.weights(), undisturbed)
 
 
+def launch_with(lab, setting):
+    lab.environment["TRAIN_ARGS"] += f" --set {setting}"
+    return lab.launch().wait(timeout=90)
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("train_list=absent.txt", "No such file or directory: 'absent.txt'"),
+        ("pretrained=absent.pth", "absent.pth is missing"),
+    ],
+)
+def test_what_starting_again_does_not_mend_has_status_2(lab, setting, complaint):
+    """In both processes, whichever comes first: Slurm kills none of them."""
+    assert launch_with(lab, setting) == 2, lab.log()
+    assert complaint in lab.log()
+    assert lab.folder is None
+    assert list(lab.dist.iterdir()) == []
+
+
+def test_a_wrong_config_is_not_queued_again(lab):
+    lab.environment["TRAIN_ARGS"] += " --set batchsize=8"
+    job = lab.submit()
+    wait_for(lambda: "JobState=FAILED" in lab.says("scontrol", "show", "job", job), 90)
+    assert "ExitCode=2:0" in lab.says("scontrol", "show", "job", job)
+    assert "unknown key 'batchsize', the nearest known one is 'batch_size'" in lab.log("batch")
+    assert "not queued again" in lab.log("batch")
+    assert "queued again 1 times" not in lab.log("batch")
+
+
+@pytest.mark.slow
 def test_a_batch_job_outlives_a_rank_and_gives_up_in_the_end(lab):
     job = lab.submit(MAX_REQUEUES="1")
     for requeues in (0, 1):
@@ -229,6 +264,7 @@ def test_a_batch_job_outlives_a_rank_and_gives_up_in_the_end(lab):
     wait_for(lambda: "JobState=FAILED" in lab.says("scontrol", "show", "job", job), 30)
 
 
+@pytest.mark.slow
 def test_a_cancelled_batch_job_stays_cancelled(lab):
     job = lab.submit()
     wait_for(lambda: lab.reached(15), 120)
@@ -238,6 +274,7 @@ def test_a_cancelled_batch_job_stays_cancelled(lab):
     assert "queueing again" not in lab.log("batch")
 
 
+@pytest.mark.slow
 def test_a_batch_job_outlives_its_node(lab, undisturbed):
     job = lab.submit()
     wait_for(lambda: lab.reached(15), 120)
@@ -250,6 +287,7 @@ def test_a_batch_job_outlives_its_node(lab, undisturbed):
     same(lab.weights(), undisturbed)
 
 
+@pytest.mark.slow
 def test_a_preempted_batch_job_goes_on(lab, undisturbed):
     """A job of the partition `urgent` takes the nodes, for a second."""
     lab.use_loader_processes()
