@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.device import keep_freed_memory
+from common.device import CHOICES, keep_freed_memory, pick_device
 from inference.checkpoints import BRANCHES, small_input
 from inference.fold import fastest
 from inference.members import MEMBERS, Branch, crop_kinds
@@ -147,7 +147,7 @@ def all_members(device: str) -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", choices=CHOICES, default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--only", choices=("forward", "training", "members"), help="one of the three tables")
@@ -155,6 +155,7 @@ def main() -> None:
         "--give-back", action="store_true", help="hand freed memory back to the kernel, as processes do by default"
     )
     options = parser.parse_args()
+    options.device = pick_device(options.device)
     if not options.give_back:
         keep_freed_memory()
     rate = matmul_rate(options.device)

@@ -1,6 +1,7 @@
 """Video training: which frames make a clip, one draw a clip, and a real SlowFast-50 training through the command."""
 
 import csv
+import subprocess
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from common.errors import BadInputError
 from common.images import resize_antialiased
 from inference.members import MEMBERS
 from tests.conftest import ROOT
+from tests.tiny import small_slurm
 from training.checkpoint import load_weights, read_checkpoint
 from training.config import ConfigError, load_config
 from training.inputs import normalise
@@ -160,3 +162,18 @@ def test_slowfast_trains_validates_writes_and_recovers(run, tracks):
     resumed = run(*command, *sets, "--set", "lr_scheduler.max_iter=4", "--recover")
     assert "steps 3 to 3" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").is_file()
+
+
+@pytest.mark.slurm
+def test_two_tasks_train_on_a_real_slurm(tracks, slurm):
+    """The video launcher, srun and trainer, with gloo."""
+    (tracks / "dist").mkdir()
+    kept = [word for word in overrides(tracks, reference_world_size=2) if " " not in word]  # TRAIN_ARGS are words
+    sets = [word for override in (*kept, f"val_lists.all_videos={tracks / 'val.txt'}") for word in ("--set", override)]
+    environment = small_slurm(slurm, 2, *sets, "--experiments", tracks / "runs")
+    words = ["sh", "video_based/train.sh", "video_based/configs/config.yaml", "debug", str(tracks / "dist")]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 processes for the reference's 2" in done.stdout
+    assert list(tracks.glob("runs/sf50_aug_224_32x4/*/finished"))
+    assert list((tracks / "dist").iterdir()) == []
