@@ -18,13 +18,10 @@ PARTIAL = ".partial"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix; it becomes `path` if the block ends well, and
-    vanishes if it raises.
-    """
+    """Yield a temporary path with the same suffix: renamed to `path` if the block ends well, removed if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix[:40]}"
-    )  # nodes share folders
+    # The nodes of a cluster share folders, so a process number alone is not unique.
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{secrets.token_hex(4)}.tmp{path.suffix[:40]}")
     try:
         yield temporary
         temporary.replace(path)
@@ -33,7 +30,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically; names of files that are no UTF-8 keep their bytes."""
+    """Write `text` to `path` as UTF-8, atomically; file names in it that are not UTF-8 keep their bytes."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -42,9 +39,9 @@ def write_text(path: Path, text: str) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` if the block ends well.
 
-    A folder of that name therefore is complete. What killed processes left of it is removed; if another process
-    finishes the same folder meanwhile, its result stays and ours is dropped. Raises FileExistsError if `path` is there
-    from the start.
+    So a folder named `path` is always complete. Leftovers of killed processes are removed first. If another process
+    finishes the same folder meanwhile, its folder stays and ours is dropped. Raises FileExistsError if `path` exists at
+    the start.
     """
     if path.exists():
         raise FileExistsError(f"{path} is there, but not as this stage leaves it; remove it to have it made anew")
@@ -67,9 +64,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock(folder: Path, wait: bool = False) -> int:
-    """Lock a folder; closing the descriptor returned, or the death of this process, releases it.
+    """Lock a folder and return its descriptor; closing that, or the death of this process, releases the lock.
 
-    Raises BlockingIOError if a living process holds it and we do not `wait`.
+    If a living process holds the lock, it waits, or raises BlockingIOError without `wait`.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -82,7 +79,7 @@ def _lock(folder: Path, wait: bool = False) -> int:
 
 @contextmanager
 def _guard(folder: Path) -> Iterator[None]:
-    """One process at a time makes and removes temporary folders here: none is seen before it is locked."""
+    """Let one process at a time make and remove temporary folders here: none is seen before it is locked."""
     descriptor = _lock(folder, wait=True)
     try:
         yield
@@ -107,7 +104,7 @@ def _umask() -> int:
 
 
 def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows, the heads of the columns first, as CSV."""
+    """Write rows as CSV, atomically; the first row names the columns."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
     write_text(path, table.getvalue())

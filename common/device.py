@@ -1,4 +1,4 @@
-"""`--device auto|cpu|cuda`, and how memory is kept on a CPU."""
+"""The option `--device auto|cpu|cuda`, and how a process on a CPU keeps the memory that it frees."""
 
 import ctypes
 from contextlib import suppress
@@ -7,14 +7,14 @@ from pathlib import Path
 from common.errors import BadInputError
 
 CHOICES = ("auto", "cpu", "cuda")
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's driver, Windows' Linux, AMD's driver
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA's driver, Linux under Windows (WSL), AMD's driver
 
 
 def pick_device(choice: str) -> str:
-    """`auto` is the GPU where there is one. Raises BadInputError when `cuda` is asked for and absent.
+    """The device to use: `auto` means the GPU if there is one. Raises BadInputError for `cuda` without a GPU.
 
-    PyTorch, seconds to import, is asked only where it might say yes.
+    PyTorch takes seconds to import. `auto` imports it only where a GPU driver's file exists.
     """
     if choice == "cpu" or (choice == "auto" and not any(Path(file).exists() for file in GPU_FILES)):
         return "cpu"
@@ -28,11 +28,10 @@ def pick_device(choice: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees instead of handing it back to the kernel, where the C library is
-    glibc.
+    """Let this process keep the memory that it frees, instead of returning it to the kernel; works with glibc only.
 
-    By default every tensor of some megabytes is mapped anew, and its pages are zeroed again: on a CPU that is half the
-    time of EfficientNet (benchmarks/networks.py).
+    By default glibc maps new memory for every tensor of some megabytes, and the kernel zeroes its pages again. On a CPU
+    this takes half the time of EfficientNet (benchmarks/networks.py).
     """
     with suppress(AttributeError):  # another C library
         mallopt = ctypes.CDLL(None).mallopt

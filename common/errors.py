@@ -4,6 +4,6 @@
 class BadInputError(Exception):
     """A video, frame folder, list, config or weights file is unusable; the message names it and says why.
 
-    A stage records it as the failure of one video and goes on; at the start of a script it is one line and exit status
-    2. Anything else that is raised is a defect of ours.
+    A stage records it as the failure of one video and goes on. At the start of a script it prints one line and ends the
+    script with exit status 2. Any other exception, except errors of the system, is a defect of ours.
     """

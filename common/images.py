@@ -1,4 +1,4 @@
-"""Images on disk, read and written by OpenCV with errors instead of None and False."""
+"""Read and write images by OpenCV, with exceptions instead of its None and False."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from PIL import Image
 
 from common.errors import BadInputError
 
-# PNG: pixels, not bytes, matter to training. These options halve the time to write and to read a crop, at the size that
-# level 1 alone gives. JPEG: the contract's quality.
+# PNG: training needs the same pixels, not the same bytes. These options halve the time to write and to read a crop. The
+# files are as large as with compression level 1 alone. JPEG: the contract's quality.
 OPTIONS = {
     ".png": [
         *(cv2.IMWRITE_PNG_COMPRESSION, 1),
@@ -28,7 +28,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def decode_image(content: np.ndarray, path: Path) -> np.ndarray:
-    """The BGR uint8 image [H, W, 3] in a file's bytes; raises BadInputError naming `path` if there is none."""
+    """Decode a file's bytes to a BGR uint8 image [H, W, 3]; raises BadInputError naming `path` if they are no image."""
     image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
     if image is None:
         raise BadInputError(f"{path} is not an image")
@@ -36,9 +36,7 @@ def decode_image(content: np.ndarray, path: Path) -> np.ndarray:
 
 
 def read_same_size(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """`read_image` of a frame that must have its video's shape [H, W, 3]; raises BadInputError
-    naming one that has not.
-    """
+    """Read a frame, BGR uint8; raises BadInputError naming it if its shape is not its video's `shape` [H, W, 3]."""
     image = read_image(path)
     if image.shape != shape:
         raise BadInputError(f"{path} has another size than the video's first frame: {image.shape[:2]}, not {shape[:2]}")
@@ -63,7 +61,7 @@ def resize(crop: np.ndarray, size: int) -> np.ndarray:
 def resize_antialiased(image: np.ndarray, side: int) -> np.ndarray:
     """An image uint8 [h, w, 3] -> [side, side, 3], read-only, by Pillow's bilinear filter.
 
-    That filter averages where it shrinks. Training and validation resize clips by it (contract, section 5), inference
-    does not.
+    This filter averages pixels where it shrinks. Training and validation resize clips with it (contract, section 5).
+    Inference does not.
     """
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

@@ -1,4 +1,4 @@
-"""REAL and FAKE as the contest writes them and as networks count them."""
+"""REAL and FAKE, as the contest writes them and as the networks number them."""
 
 from common.errors import BadInputError
 

@@ -14,20 +14,20 @@ _FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in `folder`, by name; other files among them are none of our business."""
+    """The visible folders in `folder`, sorted by name; files beside them are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def is_video(path: Path) -> bool:
-    """Whether the name ends like a video, in capitals or not."""
+    """Whether the name has the suffix of a video, in upper or lower case, and is not hidden."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
 def part_videos(root: Path) -> dict[str, Path]:
     """Map `<part>/<video>` (no suffix) to the video file, for every part below `root`, in order.
 
-    Raises FileNotFoundError if `root` is absent or holds no video, BadInputError if two videos of a part differ only in
-    their suffix and so would share a folder.
+    Raises FileNotFoundError if `root` is absent or holds no video. Raises BadInputError if two videos of a part differ
+    only in their suffix, because they would share a folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; it should hold one folder of videos per part")
@@ -70,10 +70,10 @@ def numbered_frames(folder: Path, suffix: str) -> list[Path]:
 
 
 def frame_folder(folder: Path) -> tuple[list[Path], dict[str, Any]]:
-    """The frames of a video that stage 1 wrote, in order, and its `video.json`, empty where the frames came from
-    elsewhere.
+    """The frames of a video, in order, and the content of its `video.json`, which stage 1 writes beside them.
 
-    Raises BadInputError as `numbered_frames` does, and if there are not as many frames as `video.json` says.
+    The content is empty if there is no `video.json`, for frames from elsewhere. Raises BadInputError as
+    `numbered_frames` does, and if `video.json` is unreadable or gives another number of frames.
     """
     frames = numbered_frames(folder, ".png")
     path = folder / "video.json"
@@ -98,7 +98,7 @@ def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
 def read_filenames(path: Path) -> list[str]:
     """The column `filename` of a CSV such as Kaggle's sample_submission.csv, in order.
 
-    Raises BadInputError if there is no such column or a name leaves its folder.
+    Raises BadInputError if there is no such column, or if a name points outside its folder.
     """
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
@@ -108,8 +108,9 @@ def read_filenames(path: Path) -> list[str]:
 
 
 def safe_relative(name: str) -> str:
-    """Return `name` if it stays in the folder it is joined to; raise BadInputError for absolute
-    names and those that climb out.
+    """Return `name` if it is a safe path inside a folder.
+
+    Raises BadInputError if it is empty or absolute, or if it contains `..`, a backslash or a zero byte.
     """
     if not name or "\0" in name or "\\" in name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise BadInputError(f"unsafe name {name!r}: it must be relative and may not contain '..'")

@@ -1,4 +1,4 @@
-"""Which part of the videos this process does: `--shard i/n`, or its place in a Slurm job array."""
+"""Which videos this process does: by `--shard i/n`, or by its place in a Slurm job array."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Shard:
-    """Number `index`, counted from 0, of `count`."""
+    """Shard number `index`, counted from 0, of `count` shards."""
 
     index: int
     count: int
@@ -23,7 +23,7 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def of(self, videos: dict[str, Value]) -> dict[str, Value]:
-        """Every count-th video in the order of the names, from index on: the same whatever is done already."""
+        """Every `count`-th video in the order of the names, from `index` on; what is done already changes nothing."""
         return {name: videos[name] for name in sorted(videos)[self.index :: self.count]}
 
 
@@ -36,9 +36,9 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_array(environment: Mapping[str, str] = os.environ) -> Shard:
-    """The shard that a Slurm array job's variables say; 0/1 outside of one.
+    """The shard that belongs to this task of a Slurm job array; 0/1 outside of one.
 
-    Raises BadInputError for an array with gaps, of which some shards would never run.
+    Raises BadInputError for an array with gaps, because some shards would never run.
     """
     if "SLURM_ARRAY_TASK_ID" not in environment:
         return Shard(0, 1)

@@ -1,4 +1,4 @@
-"""Pictures put together to one that a person looks at."""
+"""Put images together into one sheet for a person to look at."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ WHITE, BACKGROUND = (240, 240, 240), 32
 
 
 def text(line: str, width: int) -> np.ndarray:
-    """A line of text; OpenCV's font has ASCII only."""
+    """An image of one line of text; other characters than ASCII become `?`, because OpenCV's font lacks them."""
     image = np.full((LINE, width, 3), BACKGROUND, np.uint8)
     readable = line.encode("ascii", "replace").decode()
     cv2.putText(image, readable, (0, LINE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
@@ -38,7 +38,7 @@ def below(images: list[np.ndarray]) -> np.ndarray:
 
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write the whole, framed, as PNG or JPEG by the suffix of `path`, atomically."""
+    """Write the sheet with a margin around it, atomically, as PNG or JPEG by the suffix of `path`."""
     framed = cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=(BACKGROUND,) * 3)
     with atomic_file(path) as temporary:
         write_image(temporary, framed)

@@ -28,7 +28,10 @@ Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
 
 
 def cores() -> int:
-    """The number of cores this process may use; under Slurm, which need not bind tasks to cores, those of its task."""
+    """The number of cores this process may use; under Slurm, at most those of its task.
+
+    Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
+    """
     allowed = len(os.sched_getaffinity(0))
     return min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)))
 
@@ -57,19 +60,19 @@ def positive(text: str) -> int:
 
 
 def patience(video: Path) -> float:
-    """Seconds after which a worker at a video counts as stuck: ten minutes, and a hundred seconds more a megabyte."""
+    """Seconds after which a worker on a video counts as stuck: ten minutes, and 100 seconds more for each megabyte."""
     try:
         return 600 + video.stat().st_size / 1e4
     except OSError:
         return 600
 
 
-# What may go wrong with one video. Anything else that a worker raises is a defect of ours and ends the run.
+# What may go wrong with one video. Any other exception of a worker is a defect of ours and ends the run.
 FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
 
 
-def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # those of tqdm
-    """A progress bar on stderr; where that is no terminal but a log, a line every half minute."""
+def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # tqdm's options
+    """A progress bar on stderr; where stderr is not a terminal, a line every half minute."""
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
 
 
@@ -77,8 +80,8 @@ def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
     `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done
-    when `output/<part>/<video>/<done>` exists. A job that fails (FAILURES) fails alone: its reason is printed and
-    recorded in `output/failed.json`, which holds the failures of the latest run only.
+    when `output/<part>/<video>/<done>` exists. If a job fails (FAILURES), the others go on. Its reason is printed and
+    recorded in `output/failed.json`. That file holds the failures of the latest run only.
     """
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
@@ -101,14 +104,14 @@ def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output
     return 1 if failed else 0
 
 
-RESTARTS = 3  # of a pool whose idle workers died
+RESTARTS = 3  # how often a pool is opened again after its idle workers died
 
 
 class Workers:
-    """Processes that each run one job at a time on one thread, and may die without taking others along."""
+    """Processes that each run one job at a time on one thread; the death of one does not end the others."""
 
     def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
-        """`initializer(*arguments)` runs in each process first."""
+        """Start `count` processes, at least one; each calls `initializer(*arguments)` first."""
         self.starting = (initializer, *arguments)
         self.count = max(count, 1)
         self._open()
@@ -134,11 +137,11 @@ class Workers:
         on_tick: Callable[[], None] = lambda: None,
         ahead: int | None = None,
     ) -> Iterator[tuple[str, Result | Exception]]:
-        """Yield each job's name and what `work(*job)` returned, or its FAILURES, as they finish.
+        """Yield each job's name and outcome as it finishes: what `work(*job)` returned, or its exception of FAILURES.
 
         A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a
-        second. At most `ahead` jobs are at work or done and not yet taken, where results are large. Any other exception
-        is raised. Where idle workers were killed, others take their place.
+        second. `ahead` limits the jobs that are started and not yet yielded; use it where results are large. Any other
+        exception is raised. New workers replace idle ones that were killed.
         """
         left = dict(jobs)
         restarts = 0  # since a job last had an outcome
@@ -163,7 +166,7 @@ class Workers:
         on_tick: Callable[[], None],
         ahead: int | None,
     ) -> Iterator[tuple[str, Result | Exception]]:
-        """As `run`, but ends early when the pool cannot go on; jobs without an outcome are left then."""
+        """As `run`, but end early when the pool breaks; some jobs then have no outcome."""
         finished: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
         waiting, under_way = list(reversed(jobs.items())), 0
 
@@ -175,7 +178,7 @@ class Workers:
                 name, job = waiting.pop()
                 try:
                     scheduled = self.pool.schedule(work, args=job, timeout=seconds.get(name))
-                except RuntimeError:  # pebble's word for a pool that broke since
+                except RuntimeError:  # pebble raises it when the pool broke meanwhile
                     return
                 scheduled.add_done_callback(partial(deliver, name))
                 under_way += 1
@@ -197,7 +200,7 @@ class Workers:
 
 
 def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
-    """One thread per worker, so that workers do not fight for cores and results do not depend on their number."""
+    """Set one thread per worker: workers do not compete for cores, and results do not depend on their number."""
     cv2.setNumThreads(1)
     if initializer:
         initializer(*arguments)
@@ -234,12 +237,12 @@ def status_of(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
         return 130
-    except SystemExit as stop:  # argparse's, or that of SIGTERM
+    except SystemExit as stop:  # from argparse or from SIGTERM
         return stop.code if isinstance(stop.code, int) else 0
 
 
 def end(status: int) -> NoReturn:
-    """End the process as `sys.exit` does, but do not take its modules apart, which takes torch a second."""
+    """End the process as `sys.exit` does, but do not clean up its modules: with torch that takes a second."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(BrokenPipeError):  # its reader has left, as `head` does

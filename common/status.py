@@ -19,9 +19,10 @@ class Status(StrEnum):
 
 
 PREPROCESSED = (Status.OK, Status.NO_FACE)  # nothing is left to do for these
+# A run with one of these ends with exit status 1.
 UNREADABLE = (
     Status.DECODE_ERROR,
     Status.MISSING,
     Status.UNSUPPORTED,
     Status.CRASHED,
-)  # a run with one of these ends with 1
+)

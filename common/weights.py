@@ -1,4 +1,4 @@
-"""Files that torch.save wrote, read without running anything in them."""
+"""Read files of torch.save without running any code in them."""
 
 import pickle
 import struct
@@ -11,7 +11,8 @@ import torch
 
 from common.errors import BadInputError
 
-# What a number such as best_loss is pickled as when it came from numpy, by the names of numpy 1 and 2: data, not code.
+# Checkpoints may hold numbers of numpy, such as best_loss. These are the types in their pickles, by the names of numpy
+# 1 and 2. They are data, not code, so torch.load may read them.
 _SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALAR: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
@@ -19,7 +20,7 @@ NUMPY_SCALAR: list[Any] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64")),
 ]
-# All of these come out of torch.load for one damaged file or another.
+# Depending on the damage of a file, torch.load raises any of these.
 DAMAGED = (
     RuntimeError,
     EOFError,
@@ -34,12 +35,13 @@ DAMAGED = (
 
 
 class CheckpointError(BadInputError):
-    """A weights file is none, or does not fit the network; the message names the file and what does not fit."""
+    """A file holds no weights, or they do not fit the network; the message names the file and what does not fit."""
 
 
 def load_dict(path: Path) -> dict[str, Any]:
-    """The dict in a file of torch.save, tensors on the CPU, with `weights_only=True`. Raises
-    CheckpointError, FileNotFoundError.
+    """The dict in a file of torch.save, with its tensors on the CPU, read with `weights_only=True`.
+
+    Raises FileNotFoundError if the file is missing, CheckpointError if it is damaged or holds no dict.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")

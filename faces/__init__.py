@@ -1,1 +1,1 @@
-"""Where is the face? Decoding, the RetinaFace detector, boxes, tracking and crops; all pure but for `video` (files)."""
+"""Find the faces in a video: decoding, the RetinaFace detector, boxes, tracking and crops."""

@@ -9,12 +9,12 @@ from common.images import encode_image
 from faces.crops import Crop, Square
 from faces.tracking import Tracking
 
-SUFFIXES = (".png", ".jpg")  # image models, video models
+SUFFIXES = (".png", ".jpg")  # for image models, for video models
 
 
 def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the files of crops, given with their pixels, BGR uint8, that are all cut from one frame."""
-    encoded: dict[Square, list[bytes]] = {}  # frames without a detection repeat their nearest one's crop
+    """Yield name and content of the files of `crops`, all cut from one frame; the pixels are BGR uint8."""
+    encoded: dict[Square, list[bytes]] = {}  # a frame without a detection repeats the crop of the nearest detection
     for crop, pixels in crops:
         if crop.square not in encoded:
             encoded[crop.square] = [encode_image(pixels, suffix) for suffix in SUFFIXES]
@@ -25,7 +25,7 @@ def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, 
 def describe(
     frames: int, height: int, width: int, fps: float | None, tracking: Tracking, squares: list[list[Square]]
 ) -> str:
-    """`info.json` as text. Frames are numbered from 1 as the files are; boxes are corners, squares x, y, size."""
+    """The text of `info.json`: frames are numbered from 1 as the files are, boxes are corners, squares x, y, size."""
     faces = [
         {
             "detections": [[found.frame + 1, list(found.box), float(str(np.float32(found.score)))] for found in track],

@@ -1,7 +1,6 @@
-"""Boxes are [x1, y1, x2, y2] in pixels of the original frame, x to the right, y down; a detection adds a score in [0,
-1].
+"""Boxes of faces: their IoU and their text files (contract, sections 0 (the text files) and 2 (the IoU)).
 
-Contract, sections 0 (the text files) and 2 (the IoU).
+A box is [x1, y1, x2, y2] in pixels of the original frame, x to the right, y down. A detection adds a score in [0, 1].
 """
 
 import re
@@ -10,13 +9,14 @@ import numpy as np
 
 from common.errors import BadInputError
 
-TRACKING_SCORE = 0.8  # tracking, here and in the text files, sees boxes with at least this score
+TRACKING_SCORE = 0.8  # tracking uses the boxes with at least this score, from the detector or from text files
 _LINE = re.compile(r"(-?\d+) (-?\d+) (-?\d+) (-?\d+) (\d(?:\.\d+)?(?:e-?\d+)?) ?")
 
 
 def iou_plus_one(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of box [4] with others [N, 4] -> [N], counting both corner pixels
-    (+1); union at least 1.
+    """Intersection over union of box [4] with others [N, 4] -> [N].
+
+    Both corner pixels count (+1 on each side's length). The union is at least 1.
     """
     left_top = np.maximum(box[:2], others[:, :2])
     right_bottom = np.minimum(box[2:], others[:, 2:])
@@ -33,7 +33,7 @@ def tracking_boxes(detections: np.ndarray) -> np.ndarray:
 
 
 def format_boxes(detections: np.ndarray) -> str:
-    """The text file of a frame: the number of boxes, then `x y w h score ` a line, from float32 detections [N, 5]."""
+    """The text file for a frame's float32 detections [N, 5]: their number, then one line `x y w h score ` each."""
     lines = [str(len(detections))]
     for x1, y1, x2, y2, score in detections:
         x, y = int(x1), int(y1)
@@ -42,9 +42,7 @@ def format_boxes(detections: np.ndarray) -> str:
 
 
 def parse_boxes(text: str) -> np.ndarray:
-    """Read a frame's text file back -> float32 [N, 5] with whole corners; raises BadInputError
-    saying which line is wrong.
-    """
+    """Read a frame's text file back -> float32 [N, 5], corners whole; raises BadInputError naming the wrong line."""
     lines = text.splitlines()
     if not lines or not lines[0].strip().isdigit():
         raise BadInputError("line 1 is not the number of boxes")

@@ -1,6 +1,4 @@
-"""What a video file says of its own structure, without decoding: which container it is, whether it
-is cut off or in fragments.
-"""
+"""What a video file's structure tells without decoding: its container, whether it is cut off or in fragments."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +23,7 @@ def is_container(path: Path) -> bool:
 
 
 def cut_off(path: Path) -> str | None:
-    """Why the file cannot be whole: its own structure says that it goes on past its end."""
+    """The reason why the file is not whole, if the lengths that it declares reach past its end; else None."""
     size, promised = path.stat().st_size, None
     for kind, end in boxes(path):
         if end > size:
@@ -40,7 +38,7 @@ def cut_off(path: Path) -> str | None:
 
 
 def _matroska_end(head: bytes) -> int | None:
-    """Where the segment of a Matroska file ends (RFC 8794); None if that is not said, as in live recordings."""
+    """The byte where a Matroska file's segment ends (RFC 8794); None if it is not declared, as in live recordings."""
     header, start = _ebml_size(head, 4)
     at = start + (header or 0)
     if head[at : at + 4] != SEGMENT:
@@ -50,19 +48,19 @@ def _matroska_end(head: bytes) -> int | None:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """The size written at a place, None for an unknown one, and where its content begins."""
+    """The size written at byte `at` (None if it is unknown), and the byte where the content begins."""
     width = 9 - data[at].bit_length() if at < len(data) and data[at] else 8
     value = int.from_bytes(data[at : at + width], "big") & ((1 << 7 * width) - 1)
     return (None if value == (1 << 7 * width) - 1 else value), at + width
 
 
 def in_fragments(path: Path) -> bool:
-    """Whether a file is an MP4 in fragments, whose header may declare the frames of the first one alone."""
+    """Whether the file is an MP4 in fragments: its header may declare only the frames of the first one."""
     return any(kind == b"moof" for kind, _ in boxes(path))
 
 
 def boxes(path: Path) -> Iterator[Box]:
-    """The top-level boxes of an MP4 or QuickTime file, of another file none; the last one may end past the file."""
+    """Yield the top-level boxes of an MP4 or QuickTime file, nothing for others; the last may end past the file."""
     size = path.stat().st_size
     position = 0
     with path.open("rb") as file:

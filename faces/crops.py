@@ -42,7 +42,7 @@ def aligned_square(box: Box, size: int, width: int, height: int) -> Square:
 def align_track(filled: Track, width: int, height: int) -> list[Square]:
     """One square per frame, all of one size: the largest bounding square of the filled track, made even.
 
-    Contract: max // 2 * 2, then at most the image's sides. A face of a single pixel still gets two.
+    By the contract the size is max // 2 * 2, then at most the image's sides. A face of one pixel gets a side of 2.
     """
     largest = max(bounding_square(detection.box, width, height).size for detection in filled)
     size = min(max(largest // 2 * 2, 2), height, width)
@@ -62,7 +62,7 @@ def plan_crops(
 ) -> tuple[list[list[Square]], dict[int, list[Crop]]]:
     """The squares of every track in every frame, and the crops to cut from each source frame, by its number from 0.
 
-    Where a track has no detection in a frame, the pixels too come from the frame of its nearest one.
+    Where a track has no detection in a frame, both square and pixels come from the frame of its nearest detection.
     """
     squares, by_source = [], defaultdict(list)
     for face, track in enumerate(tracks):

@@ -1,8 +1,8 @@
 """From frames to face boxes with RetinaFace (contract, section 1).
 
-On the CPU the network runs in ONNX Runtime: twice as fast as PyTorch, and a worker starts in .3 s and 100 MB, not in 4
-s and 800 MB (benchmarks/preprocess.py). On a GPU it is `faces.retinaface` in PyTorch. What comes before and after is
-the same numpy.
+On the CPU the network runs in ONNX Runtime. This is twice as fast as PyTorch, and a worker starts in .3 s with 100 MB,
+not in 4 s with 800 MB (benchmarks/preprocess.py). On a GPU the network is `faces.retinaface` in PyTorch. The numpy code
+before and after the network is the same.
 """
 
 import math
@@ -21,27 +21,26 @@ MIN_SIZES, STEPS = ((16, 32), (64, 128), (256, 512)), (8, 16, 32)
 CENTRE_VARIANCE, SIZE_VARIANCE = np.float32(0.1), np.float32(0.2)
 MIN_SCORE, NMS_IOU = 0.02, 0.4
 REFERENCE_FILE, REGISTRY_FILE = "mobilenet0.25_Final.pth", "retinaface_mobilenet0.25.pth"
-CONVERTED = Path(".cache")  # the ONNX form of each weights file used, by content
+CONVERTED = Path(".cache")  # holds each weights file used as ONNX, named by its sha256
 GPU_BATCH = 32
 
-# Images float32 [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark offsets [B, P,
-# 10].
+# Images float32 [B, 3, H, W] (BGR minus mean)
+# -> offsets [B, P, 4], face probability [B, P], landmark offsets [B, P, 10].
 Network = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 class FaceDetector:
     """RetinaFace with weights, on a device; `detect` takes frames and returns boxes in their own pixels.
 
-    It may be called from several threads at once; each call uses one core. `batch` is the number of frames that goes
-    through the network together: on the CPU one, which is as fast as more and makes a frame's boxes independent of its
-    neighbours.
+    Several threads may call it at once. On the CPU each call uses one core. `batch` is the number of frames that go
+    through the network together. On the CPU it is 1: more is not faster, and a frame's boxes do not depend on the other
+    frames.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        """Load `weights` strictly, a state dict without prefix; the first time on the CPU it is also converted, in some
-        15 s.
+        """Load `weights`, a state dict without prefix, strictly. Raises CheckpointError listing what does not match.
 
-        Raises CheckpointError listing what does not match.
+        The first use of a file on the CPU also converts it to ONNX, in some 15 s.
         """
         self.batch = 1 if device == "cpu" else GPU_BATCH
         self.network = _cpu_network(weights) if device == "cpu" else _gpu_network(weights, device)
@@ -49,14 +48,12 @@ class FaceDetector:
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Frames [H, W, 3] BGR uint8, all of one size -> per frame float32 [N, 5]: x1, y1, x2, y2, score, best first.
 
-        Scores are above .02, overlaps at most an IoU of .4; corners are not clipped to the image.
+        Scores are above .02. Two boxes of a frame have an IoU of at most .4. Corners are not clipped to the image.
         """
         return [boxes for boxes, _ in self.detect_with_landmarks(frames)]
 
     def detect_with_landmarks(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """As `detect`, with the landmarks of each box, float32 [N, 5, 2]: eyes, nose, corners of
-        the mouth, (x, y) each.
-        """
+        """As `detect`, with each box's landmarks, float32 [N, 5, 2]: eyes, nose, corners of the mouth, each (x, y)."""
         ratio = resize_ratio(*frames[0].shape[:2])
         found = []
         for start in range(0, len(frames), self.batch):
@@ -78,7 +75,7 @@ def load_detector(weights: Path, device: str) -> FaceDetector:
 
 
 def resize_ratio(height: int, width: int) -> float:
-    """The factor that brings the shorter side to 400, or the longer one to 2150 where that would exceed it."""
+    """The factor that brings the shorter side to 400, or the longer one to 2150 if it would exceed that."""
     ratio = SHORT_SIDE / min(height, width)
     if round(ratio * max(height, width)) > LONGEST_SIDE:
         ratio = LONGEST_SIDE / max(height, width)
@@ -87,10 +84,10 @@ def resize_ratio(height: int, width: int) -> float:
 
 @lru_cache(maxsize=8)
 def priors_for(height: int, width: int) -> np.ndarray:
-    """The prior boxes, float32 [P, 4] (cx, cy, w, h as shares of the image), of a network input of that size.
+    """The prior boxes for a network input of this size: float32 [P, 4], (cx, cy, w, h) as fractions of the image.
 
-    In order of level, row, column, size; taken from the real size, so that every cell of the network's output has its
-    own.
+    Their order is level, row, column, size. Their number follows from the input's real size, so every cell of the
+    network's output has its own.
     """
     levels = []
     for step, sizes in zip(STEPS, MIN_SIZES, strict=True):
@@ -107,8 +104,9 @@ def priors_for(height: int, width: int) -> np.ndarray:
 def select(
     offsets: np.ndarray, scores: np.ndarray, landmark_offsets: np.ndarray, height: int, width: int, ratio: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's outputs for one image of height x width -> boxes [N, 5] and landmarks [N, 5, 2]
-    in the frame's pixels.
+    """The network's outputs for one image -> boxes [N, 5] and landmarks [N, 5, 2], in the frame's pixels.
+
+    The image is height x width. `ratio` is its size over the frame's.
     """
     kept = np.flatnonzero(scores > MIN_SCORE)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
@@ -123,9 +121,7 @@ def select(
 
 
 def suppress(boxes: np.ndarray) -> list[int]:
-    """Greedy non-maximum suppression of boxes [N, 4], best first: the rows that stay, as
-    torchvision.ops.nms would say.
-    """
+    """Greedy non-maximum suppression of boxes [N, 4], best first: the rows that stay, as by torchvision.ops.nms."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     left, kept = np.arange(len(boxes)), []
     while len(left):
@@ -157,7 +153,7 @@ def _cpu_network(weights: Path) -> Network:
 
     converted = CONVERTED / f"retinaface-{sha256(weights)[:16]}.onnx"
     if not converted.is_file():
-        from faces.retinaface import export_onnx  # PyTorch, seconds to import, is needed once for each weights file
+        from faces.retinaface import export_onnx  # imports PyTorch, which takes seconds, once for each weights file
 
         export_onnx(weights, converted)
     options = onnxruntime.SessionOptions()
@@ -167,7 +163,7 @@ def _cpu_network(weights: Path) -> Network:
     def run(images: np.ndarray) -> Sequence[np.ndarray]:
         try:
             return session.run(None, {"images": images})
-        except (runtime.Fail, runtime.RuntimeException) as error:  # out of memory comes as these
+        except (runtime.Fail, runtime.RuntimeException) as error:  # raised when memory runs out
             raise MemoryError(f"the detector: {error}") from error
 
     return run

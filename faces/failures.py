@@ -1,4 +1,4 @@
-"""Why the faces of a video could not be found: one status and one reason for each error that reading it may raise."""
+"""Why the faces of a video could not be found: a status and a reason for each error that reading it may raise."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Failure(NamedTuple):
 
 
 def failure(error: Exception, other: Status) -> Failure:
-    """The failure that one of `common.stage.FAILURES` means; `other` is the status of errors of the system."""
+    """The Failure for an exception of `common.stage.FAILURES`; other errors of the system get the status `other`."""
     frames = error.frames if isinstance(error, DecodeError) else 0
     reason = str(error) or type(error).__name__
     match error:

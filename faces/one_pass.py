@@ -1,7 +1,7 @@
 """Stages 1 to 3 on one video without a frame on disk: decode, detect, track, cut.
 
-Held at any time: a few frames under way, the detections, and up to KEPT_BYTES of pixels around them. Crops outside
-those pixels (a face that comes close, a long video) are cut in a second decoding.
+Memory holds a few frames under way, the detections, and up to KEPT_BYTES of pixels around them. Some crops lie outside
+these pixels, as when a face comes close or a video is long. They are cut in a second decoding.
 """
 
 from collections import deque
@@ -30,19 +30,17 @@ Submit = Callable[..., Future[Any]]
 
 @dataclass
 class Faces:
-    """What one pass found: per frame its detections [N, 5], the tracks, their squares, and what to
-    cut from each frame.
-    """
+    """What one pass found in a video; frames are counted from 0 among the frames used."""
 
     video: Path
-    interval: int  # of the frames used, of the video's
+    interval: int  # every interval-th frame of the video is used
     height: int
     width: int
-    detections: list[np.ndarray]
+    detections: list[np.ndarray]  # [N, 5] for each frame
     damaged: int  # packets that could not be decoded
     tracking: Tracking
-    squares: list[list[Square]]
-    crops: dict[int, list[Crop]]
+    squares: list[list[Square]]  # of each track, in each frame
+    crops: dict[int, list[Crop]]  # what to cut from each frame
     regions: Regions
 
     @property
@@ -60,9 +58,11 @@ def find_faces(
     interval: int = 1,
     max_faces: int | None = None,
 ) -> Faces:
-    """Decode once, detect and track; `submit` runs a detector call, up to `ahead` of them at a time.
+    """Decode a video once, detect its faces and track them.
 
-    Frames 0, interval, 2 * interval, ... are used and numbered from 0; at most `max_faces` tracks are kept.
+    `submit` runs the detector's calls, up to `ahead` of them at a time. `on_frames` gets the number of frames after
+    each call. Up to `keep` bytes of pixels are kept. Frames 0, interval, 2 * interval, ... are used and numbered 0, 1,
+    2, ... At most `max_faces` tracks are kept.
 
     Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
     """
@@ -92,7 +92,7 @@ def find_faces(
 
 
 def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every crop's files; `submit` encodes them, up to `ahead` frames at a time."""
+    """Yield name and content of every crop's files; `submit` encodes them, up to `ahead` frames at a time."""
     under_way: deque[Future[list[tuple[str, bytes]]]] = deque()
     for pixels in crop_pixels(faces):
         under_way.append(submit(lambda pixels=pixels: list(face_files(pixels))))
@@ -103,9 +103,7 @@ def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, 
 
 
 def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
-    """For each frame that crops come from, the crops and their pixels: first those in memory, then
-    those decoded again.
-    """
+    """Yield, for each frame with crops, the crops and their pixels: first from memory, then from a second decoding."""
     again: dict[int, list[Crop]] = {}
     for number in sorted(faces.crops):
         crops = faces.crops[number]
@@ -122,7 +120,10 @@ def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
 
 @contextmanager
 def threads(count: int) -> Iterator[tuple[Submit, int]]:
-    """How to run calls on `count` threads beside this one, and how many at a time; one thread is this one."""
+    """Yield a function that runs calls on `count` threads, and how many calls to run ahead.
+
+    The threads work beside this one. With a `count` of 1, this thread runs the calls itself.
+    """
     if count == 1:
         yield run_now, 1
         return
@@ -131,7 +132,7 @@ def threads(count: int) -> Iterator[tuple[Submit, int]]:
 
 
 def run_now(work: Callable[..., Any], *arguments: object) -> Future[Any]:
-    """The call's result, or its exception, as a future that is done."""
+    """Call `work` at once; return its result, or its exception, as a future that is done."""
     future: Future[Any] = Future()
     try:
         future.set_result(work(*arguments))

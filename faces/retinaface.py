@@ -1,7 +1,7 @@
 """The network RetinaFace with a MobileNet-0.25 body (Deng et al., 2019; contract, section 1). `faces.detector` runs it.
 
-The body is ours; feature pyramid, SSH and heads are retinaface-pytorch's, whose names make all 300 of the reference's
-`mobilenet0.25_Final.pth` match.
+The body is ours. Feature pyramid, SSH and heads come from retinaface-pytorch. Their names let all 300 entries of the
+reference's `mobilenet0.25_Final.pth` match.
 """
 
 import logging
@@ -20,8 +20,8 @@ from common.weights import CheckpointError, load_dict
 def _package(name: str) -> ModuleType:
     """A module of retinaface-pytorch. Raises BadInputError naming the command that installs it.
 
-    requirements.txt leaves it out (its metadata pins torch 1.9), so it may be missing. It is
-    imported when a network is made, not with this module, where no script would catch the error.
+    requirements.txt leaves it out because its metadata pins torch 1.9, so it may be missing. It is imported when a
+    network is made, because no script catches errors at the import of this module.
     """
     try:
         return import_module(f"retinaface.{name}")
@@ -53,8 +53,9 @@ class MobileNetBody(nn.Module):
 
 
 class RetinaFace(nn.Module):
-    """Images [B, 3, H, W] (BGR minus mean) -> offsets [B, P, 4], face probability [B, P], landmark
-    offsets [B, P, 10].
+    """The whole network, for images [B, 3, H, W] (BGR minus mean).
+
+    It returns offsets [B, P, 4], face probability [B, P] and landmark offsets [B, P, 10], for P prior boxes.
     """
 
     def __init__(self) -> None:
@@ -80,8 +81,9 @@ class RetinaFace(nn.Module):
 
 
 def load_network(weights: Path) -> RetinaFace:
-    """The network in evaluation mode, from a state dict without prefix. Raises CheckpointError
-    listing what does not match.
+    """The network in evaluation mode, from a state dict without prefix.
+
+    Raises CheckpointError listing what does not match.
     """
     network = RetinaFace()
     try:
@@ -92,8 +94,9 @@ def load_network(weights: Path) -> RetinaFace:
 
 
 def export_onnx(weights: Path, output: Path) -> None:
-    """Write the network with these weights as ONNX: `images` of any number and size to `offsets`,
-    `scores`, `landmarks`.
+    """Write the network with these weights as ONNX.
+
+    Its input is `images`, of any number and size. Its outputs are `offsets`, `scores` and `landmarks`.
     """
     any_size = torch.export.Dim.AUTO
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports each graph pass

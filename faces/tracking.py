@@ -23,7 +23,7 @@ Track = list[Detection]
 
 
 class Tracking(NamedTuple):
-    """The voted number of faces, in how many frames that many were seen, and the tracks kept, longest first."""
+    """The voted number of faces, the number of frames that show so many, and the tracks kept, longest first."""
 
     voted_faces: int
     voted_frames: int
@@ -31,16 +31,16 @@ class Tracking(NamedTuple):
 
 
 def voted_faces(counts: Sequence[int]) -> int:
-    """The most frequent number of faces per frame; of equally frequent ones the one seen first. 0 for no frames."""
+    """The most frequent number of faces per frame; of equally frequent ones, the one seen first. 0 for no frames."""
     return Counter(counts).most_common(1)[0][0] if counts else 0
 
 
 def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
     """Link the boxes [N, 5] of each frame, best score first, to tracks, in order of their first appearance.
 
-    Each box goes to the track whose latest box overlaps it most, if by an IoU of at least .5, else it founds a new one.
-    IoUs are those before the frame's own updates; a track takes one box a frame and drops later ones; tracks never
-    expire.
+    Each box goes to the track whose latest box overlaps it most, if their IoU is at least .5; else it starts a track.
+    The IoUs are computed before the frame updates any track. A track takes one box per frame and drops later ones.
+    Tracks never expire.
     """
     tracks: list[Track] = []
     for frame, current in enumerate(boxes):
@@ -62,8 +62,8 @@ def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
 def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> Tracking:
     """Vote on the number of faces and keep the longest tracks, as many as were voted (or as there are).
 
-    `detections` holds one [N, 5] array per frame, best score first, as the detector returns them; `max_faces`
-    (inference: 2) limits the tracks kept. Of equally long tracks the earlier comes first.
+    `detections` holds one [N, 5] array per frame, best score first, as the detector returns them. `max_faces` limits
+    the tracks kept (inference: 2). Of equally long tracks the earlier comes first.
     """
     boxes = [tracking_boxes(frame) for frame in detections]
     counts = [len(frame) for frame in boxes]
@@ -73,8 +73,9 @@ def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) 
 
 
 def fill_track(track: Track, frames: int) -> Track:
-    """The track's nearest detection for each of `frames` frames, ties to the earlier one, at most
-    one step on per frame.
+    """The track's nearest detection for each of `frames` frames; of two equally near ones, the earlier.
+
+    From one frame to the next it moves on by one detection at most.
     """
     filled = []
     at = 0

@@ -1,8 +1,7 @@
-"""Decoding by PyAV (ffmpeg's libraries), whose pixels equal OpenCV's on DFDC's H.264 (contract, section 0), a frame at
-a time.
+"""Decode videos a frame at a time, by PyAV (ffmpeg's libraries).
 
-Not by OpenCV itself: its version 5 shows interlaced video as black frames without a word, and ends at a damaged packet
-as if the video ended there.
+Its pixels equal OpenCV's on DFDC's H.264 (contract, section 0). OpenCV itself is not used: its version 5 shows
+interlaced video as black frames without a warning, and stops at a damaged packet as if the video ended there.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,10 +16,11 @@ from av.stream import Disposition
 from common.errors import BadInputError
 from faces.containers import cut_off, in_fragments, is_container
 
-# A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo); a stream
-# that yields fewer than that broke off, unless its last frame is at the end: then the lost ones are in the middle.
+# A container may declare a few frames more than its edit list shows (98 against 95 in a clip of the demo). If more than
+# these are missing, the stream broke off, unless its last frame is at the video's end: then frames in the middle are
+# lost.
 HIDDEN_FRAMES = 5
-# What a file may be, whatever its name says: no playlists, which name other files.
+# The formats that are opened, whatever the file's name. Playlists are not among them, because they name other files.
 OPTIONS = {"format_whitelist": "mov,matroska,avi,mpegts,mpeg,flv,asf", "protocol_whitelist": "file"}
 
 OnDamage = Callable[[], None]
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 
 class DecodeError(BadInputError):
-    """The file is cut off, stops decoding midway or cannot be read. `frames` is how many frames could be decoded."""
+    """The file is cut off, stops decoding midway, or cannot be read. `frames` is how many frames could be decoded."""
 
     def __init__(self, message: str, frames: int = 0) -> None:
         super().__init__(message)
@@ -40,10 +40,10 @@ class UnsupportedError(BadInputError):
 
 
 class VideoInfo(NamedTuple):
-    """Number of frames as the container declares it (or as it has packets), upright height and width in pixels, frames
-    per second.
+    """The number of frames of a video, their upright size in pixels, and their rate per second.
 
-    `rotation` is by how many degrees, counterclockwise, the stored frames were turned to stand upright.
+    `frames` is what the container declares, else its number of packets. `rotation` is by how many degrees,
+    counterclockwise, the stored frames are turned to stand upright.
     """
 
     frames: int
@@ -70,10 +70,12 @@ def probe(path: Path) -> VideoInfo:
 def read_frames(path: Path, interval: int = 1, on_damage: OnDamage = lambda: None) -> Iterator[np.ndarray]:
     """Yield frames 0, interval, 2*interval, ... as upright BGR uint8 arrays of shape [height, width, 3].
 
-    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. (Damage
-    that the decoder conceals, as H.264's does inside a slice, goes unnoticed.) Raises UnsupportedError, DecodeError or
-    FileNotFoundError before the first frame if the file is no video or cut off, and after the last one if the stream
-    ended early or changed its size: whoever wrote frames by then must discard them.
+    `on_damage` is called for every packet that cannot be decoded; the frames before and after it are yielded. Damage
+    that the decoder conceals, as H.264's does inside a slice, is not noticed.
+
+    Before the first frame it raises UnsupportedError, DecodeError or FileNotFoundError if the file is no video, cut off
+    or missing. After the last frame it raises DecodeError if the stream ended early, or UnsupportedError if the size
+    changed. The caller must then discard the frames it got.
     """
     with _open(path) as container:
         for number, frame in enumerate(_decode_all(path, container, on_damage)):
@@ -82,7 +84,7 @@ def read_frames(path: Path, interval: int = 1, on_damage: OnDamage = lambda: Non
 
 
 def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the frames of these numbers, counted from 0, with their number, in order; errors as `read_frames` does."""
+    """Yield number and pixels of the frames with these numbers, counted from 0, in order. Raises as `read_frames`."""
     if not numbers:
         return
     last = max(numbers)
@@ -95,8 +97,7 @@ def read_some(path: Path, numbers: Collection[int]) -> Iterator[tuple[int, np.nd
 
 
 def frame_times(path: Path) -> list[float]:
-    """When the frames are shown, in seconds from the first, in order, by the packets' timestamps; none where there are
-    none.
+    """When each frame is shown, in seconds after the first, in order; empty if the packets have no timestamps.
 
     Raises UnsupportedError, DecodeError, FileNotFoundError.
     """
@@ -107,7 +108,7 @@ def frame_times(path: Path) -> list[float]:
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of up to `size` frames, or whatever the items are."""
+    """Yield the items in lists of up to `size`."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)
@@ -130,12 +131,12 @@ def upright(frame: av.VideoFrame) -> np.ndarray:
 
 
 def _turns(frame: av.VideoFrame) -> int:
-    """How many quarter turns, counterclockwise, the metadata asks for; other angles are rounded to one."""
+    """How many quarter turns, counterclockwise, the metadata asks for; other angles are rounded to quarter turns."""
     return round(frame.rotation / 90) % 4
 
 
 def _decode_all(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
-    """Every frame; raises DecodeError at the end if there should be more, UnsupportedError where the size changes."""
+    """Yield every frame; raises DecodeError at the end if some are missing, UnsupportedError where the size changes."""
     stream = _video_stream(path, container)
     number, size, last = 0, None, None
     for number, frame in enumerate(_decode(path, container, on_damage), start=1):
@@ -154,7 +155,7 @@ def _decode_all(path: Path, container: av.container.InputContainer, on_damage: O
 
 
 def _decode(path: Path, container: av.container.InputContainer, on_damage: OnDamage) -> Iterator[av.VideoFrame]:
-    """Decode packet by packet on one thread, so that what damage does to a video is always the same."""
+    """Decode packet by packet on one thread, so that the same damage always has the same effect."""
     stream = _video_stream(path, container)
     stream.codec_context.thread_count = 1
     decoded = 0
@@ -173,7 +174,10 @@ def _decode(path: Path, container: av.container.InputContainer, on_damage: OnDam
 
 @contextmanager
 def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    """The file, opened; raises DecodeError, with the number of frames that are there, if it is cut off."""
+    """Open the file; raises DecodeError with the number of decodable frames if it is cut off.
+
+    Raises FileNotFoundError if it is missing, UnsupportedError if it is no video.
+    """
     complaint = None
     try:
         if path.stat().st_size == 0:
@@ -199,7 +203,7 @@ def _open(path: Path) -> Iterator[av.container.InputContainer]:
 
 def _video_stream(path: Path, container: av.container.InputContainer) -> av.VideoStream:
     for stream in container.streams.video:
-        if stream.disposition & Disposition.attached_pic:  # a cover is no video
+        if stream.disposition & Disposition.attached_pic:  # a cover picture
             continue
         if stream.codec_context is None:
             raise UnsupportedError(f"{path}: ffmpeg has no decoder for its video stream")
@@ -219,7 +223,7 @@ def _rate(stream: av.VideoStream) -> float:
 
 
 def _seconds(stamp: int, stream: av.VideoStream) -> float:
-    """A timestamp of a stream in seconds; 0 where the stream does not say what its timestamps count."""
+    """A timestamp of a stream in seconds; 0 if the stream does not declare the unit of its timestamps."""
     return float(stamp * stream.time_base) if stream.time_base else 0.0
 
 
@@ -231,8 +235,10 @@ class _Declared(NamedTuple):
 
 
 def _declared(path: Path, stream: av.VideoStream) -> _Declared:
-    """What the container declares; what its packets say where that is no number of frames, as in
-    Matroska, or but of some.
+    """What the container declares, or else what its packets show.
+
+    The packets count where the container declares no number of frames, as in Matroska, or may not count all of them, as
+    with an MP4 in fragments.
     """
     rate = _rate(stream) or 1.0
     if stream.frames and not in_fragments(path):
@@ -245,6 +251,6 @@ def _declared(path: Path, stream: av.VideoStream) -> _Declared:
 
 
 def _at_end(stream: av.VideoStream, last: float | None, declared: _Declared) -> bool:
-    """Whether the last frame's time, in seconds, is that of the video's end."""
+    """Whether the last frame, at `last` seconds, is at the declared end of the video."""
     rate = _rate(stream)
     return last is not None and rate > 0 and declared.end - last <= (HIDDEN_FRAMES + 1) / rate

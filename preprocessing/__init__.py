@@ -1,1 +1,1 @@
-"""What `preprocess.py` is made of: one video's files, the log and its report, the contact sheet."""
+"""The modules of `preprocess.py`: the files of one video, the log and its report, the contact sheet."""

@@ -1,4 +1,4 @@
-"""What happened to each video: a JSON line a video, in one file per shard beside the faces."""
+"""The log of what happened to each video: a JSON line per video, in one file per shard, beside the faces."""
 
 import errno
 import json
@@ -11,15 +11,13 @@ from typing import Self
 
 from common.status import Status
 
-# Errors of the place that is written to, not of a video: every further one would fail too.
+# Errors of the folder that is written to, not of a video: every further video would fail too.
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class LogEntry:
-    """What happened to one video. Only a video that was preprocessed has more than a status, a
-    reason and a number of frames.
-    """
+    """What happened to one video; one that failed has only a status, a reason and a number of frames."""
 
     status: Status
     reason: str | None
@@ -28,16 +26,16 @@ class LogEntry:
     damaged_packets: int = 0  # packets that could not be decoded
     height: int | None = None  # pixels, upright
     width: int | None = None
-    rotation: int | None = None  # degrees counterclockwise that the frames were turned by
+    rotation: int | None = None  # by how many degrees, counterclockwise, the frames were turned
     voted_faces: int = 0
-    voted_frames: int | None = None  # frames that show the voted number of faces; older faces do not say
+    voted_frames: int | None = None  # frames that show the voted number of faces; not in older info.json files
     track_lengths: tuple[int, ...] = ()  # detections of each track
     bytes: int | None = None  # size of the files written
     seconds: float | None = None
 
     @classmethod
     def from_json(cls, row: dict[str, object]) -> Self:
-        """Read an entry back; keys that it does not know are left out. Raises KeyError, TypeError or ValueError."""
+        """Read an entry back; unknown keys are ignored. Raises KeyError, TypeError or ValueError."""
         known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
         lengths = known.get("track_lengths", ())
         return cls(**known | {"status": Status(row["status"]), "track_lengths": tuple(lengths)})  # type: ignore[arg-type]  # JSON
@@ -50,7 +48,7 @@ class Log:
         self.path = faces / f"preprocess-{index}-of-{count}.jsonl"
 
     def append(self, video: str, entry: LogEntry) -> None:
-        """Add an entry, with the time; what a crash of the machine left of the last one stays a line of its own."""
+        """Add an entry with the time, on a line of its own even if a crash of the machine cut off the line before."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"video": video, "time": now} | asdict(entry)) + "\n"  # ASCII: names need not be UTF-8
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +62,7 @@ class Log:
 
 
 def read_log(faces: Path) -> dict[str, LogEntry]:
-    """The latest entry of each video, over the logs of all shards, whatever their number was."""
+    """The latest entry of each video, from the logs of all shards of all runs, however many shards a run had."""
     latest: dict[str, tuple[str, LogEntry]] = {}
     for path in sorted(faces.glob("preprocess-*-of-*.jsonl")):
         for video, time, entry in _entries(path):
@@ -74,7 +72,7 @@ def read_log(faces: Path) -> dict[str, LogEntry]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, LogEntry]]:
-    """Video, time and entry of each line; a line cut off when the machine went down is passed over."""
+    """Yield video, time and entry of each line; skip a line that a crash of the machine cut off."""
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)

@@ -16,13 +16,13 @@ from faces.one_pass import Faces, crop_files, find_faces, threads
 from faces.video import VideoInfo, probe
 from preprocessing.log import LogEntry
 
-# Frames seen so far, a slot for each worker: without a lock, which a worker that is killed might hold for ever.
+# Frames seen so far, a slot for each worker. There is no lock, because a killed worker might hold it for ever.
 SLOTS = 4096
 _frames_done: "Array[c_longlong] | None" = None
 
 
 def count_frames_in(slots: "Array[c_longlong]") -> None:
-    """Initialise a worker: it adds the frames it has seen to its slot, for the progress bar."""
+    """Initialise a worker: it will add the number of frames it has seen to its slot, for the progress bar."""
     global _frames_done
     _frames_done = slots
 
@@ -30,9 +30,9 @@ def count_frames_in(slots: "Array[c_longlong]") -> None:
 def preprocess(
     video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
 ) -> LogEntry:
-    """Find and write the faces of one video, and its box files where asked; return its entry of the log.
+    """Find and write the faces of one video, and its box files if `boxes` is given; return its entry of the log.
 
-    Raises what `common.stage.FAILURES` names. A folder appears when it is complete; `output` comes last.
+    Each folder appears when it is complete, `output` last. Raises the exceptions of `common.stage.FAILURES`.
     """
     began = time.perf_counter()
     if (output / "info.json").exists() and (boxes is None or boxes.exists()):
@@ -50,7 +50,7 @@ def preprocess(
 
 
 def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], fps: float, pack: bool) -> None:
-    """The crops, as files or in one, and `info.json`."""
+    """Write the crops, as single files or as one pack, and `info.json`."""
     if pack:
         write_pack(folder / PACK, files)
     else:
@@ -61,14 +61,14 @@ def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], 
 
 
 def write_boxes(faces: Faces, output: Path) -> None:
-    """The box files that stage 2 writes."""
+    """Write the same box files as stage 2."""
     with atomic_folder(output) as folder:
         for number, detections in enumerate(faces.detections, start=1):
             (folder / f"frame{number}.txt").write_text(format_boxes(detections))
 
 
 def entry(info: VideoInfo, faces: Faces, size: int, seconds: float) -> LogEntry:
-    """What the log says of a video that is done, whose files have `size` bytes."""
+    """The log's entry for a video that is done: its files have `size` bytes, it took so many seconds."""
     tracks = faces.tracking.tracks
     reason = None if tracks else "most frames show no face"
     if info.rotation:

@@ -1,4 +1,4 @@
-"""A contact sheet of one video: what a person checks before spending a week of cluster time."""
+"""A contact sheet of one video, for a person to check before a week of cluster time is spent."""
 
 from pathlib import Path
 
@@ -15,17 +15,18 @@ from faces.video import read_some
 COLUMNS, ROWS = 5, 2  # frames shown
 CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop
 SHOWN_FACES = 4
+# BGR, of the tracks. GREY is for boxes of no track, such as those below the tracking score.
 COLOURS = (
     (80, 200, 60),
     (255, 140, 30),
     (60, 120, 255),
     (220, 80, 220),
-)  # BGR, of the tracks; below the tracking score: GREY
+)
 GREY = (150, 150, 150)
 
 
 def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int) -> str:
-    """Write the sheet as PNG; return what its first line says.
+    """Write the sheet as PNG; return its first line of text.
 
     Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
     """
@@ -49,7 +50,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
 
 
 def headline(faces: Faces) -> str:
-    """The video in one line."""
+    """What was found in the video, in one line."""
     voted, agreed, tracks = faces.tracking
     sides = [squares[0].size for squares in faces.squares]
     found = (
@@ -89,9 +90,7 @@ def box_in(track: Track, number: int) -> tuple[int, int, int, int] | None:
 
 
 def timelines(faces: Faces, width: int) -> list[np.ndarray]:
-    """A strip per track over the whole video: coloured where it was detected, dark where its
-    nearest detection stands in.
-    """
+    """A strip per track over the whole video: coloured where the face was detected, dark in the other frames."""
     strips = []
     for face, track in enumerate(faces.tracking.tracks[:SHOWN_FACES]):
         strip = np.full((1, faces.frames, 3), BACKGROUND + 30, np.uint8)

@@ -1,4 +1,4 @@
-"""How far preprocessing is, over all shards: from the folders that are there, and from the logs."""
+"""The progress of preprocessing over all shards, from the folders on disk and from the logs."""
 
 import json
 from collections import Counter
@@ -10,8 +10,8 @@ from common.atomic import write_text
 from common.status import PREPROCESSED, Status
 from preprocessing.log import LogEntry, read_log
 
-COVERED = 0.9  # a track with detections in less than this part of the frames counts as incomplete
-SHOWN = 20  # names that the table lists; status.json has all
+COVERED = 0.9  # a track with detections in less than this fraction of the frames counts as incomplete
+SHOWN = 20  # names that the table lists at most; status.json lists all
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Report:
     damaged_packets: int
     failed: dict[str, dict[str, object]]  # status, reason, frames
     pending: list[str]
-    absent: list[str]  # a metadata.json names them, nobody has them
+    absent: list[str]  # named in a metadata.json but not on disk
     doubtful: dict[str, list[str]]  # why a person should look
 
 
 def report(videos: dict[str, Path], faces: Path) -> Report:
-    """The report over these videos; also written to `<faces>/status.json`."""
+    """Make the report over these videos and write it to `<faces>/status.json`."""
     logged = read_log(faces)
     entries = {name: state(faces / name, logged.get(name)) for name in videos}
     done = {name: entry for name, entry in entries.items() if entry.status in PREPROCESSED}
@@ -69,9 +69,7 @@ def named_in_metadata(videos: dict[str, Path]) -> list[str]:
 
 
 def state(folder: Path, logged: LogEntry | None) -> LogEntry:
-    """A video's entry: the log's, if it agrees with what is on disk; else read from its info.json,
-    as stages 1-3 leave it.
-    """
+    """A video's entry: from the log, if that agrees with the disk; else from info.json, which stages 1-3 write too."""
     if (folder / "info.json").exists():
         return logged if logged and logged.status in PREPROCESSED else _from_info(folder / "info.json")
     if logged and logged.status not in PREPROCESSED:
@@ -96,7 +94,7 @@ def _from_info(path: Path) -> LogEntry:
 
 
 def doubts(entry: LogEntry) -> list[str]:
-    """Why a person should look at a video: what the vote and the tracks do not agree on."""
+    """Why a person should look at a video: where the vote and the tracks disagree."""
     frames, voted, agreed, lengths = entry.frames, entry.voted_faces, entry.voted_frames, entry.track_lengths
     found = []
     if agreed is not None and 2 * agreed <= frames:
