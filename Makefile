@@ -1,12 +1,14 @@
-# make demo        the whole road on sample clips
-# make test        ruff, mypy, and pytest but for what takes minutes
-# make test-slow   the rest of pytest               make lint   ruff and mypy alone
-# make bench       measurements
-# make slurm-install   Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
-# make browser-install   Debian's Chromium, as root, for the tests that look at pages
-# make lock   resolves requirements.lock after a change of requirements*.txt; keeps versions that still fit
-# make lock UPGRADE=--upgrade   takes the newest versions
-# Each sets up .venv when it is absent and installs only when the lock changed. PYTHON=python3.12 chooses another.
+# make demo              run all stages on sample clips
+# make test              run ruff, mypy, and the tests of pytest except those that take minutes
+# make test-slow         run the tests of pytest that take minutes
+# make lint              run only ruff and mypy
+# make bench             run the benchmarks
+# make slurm-install     install Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
+# make browser-install   install Debian's Chromium, as root, for the tests that look at pages
+# make lock              resolve requirements.lock after a change of requirements*.txt; versions that still fit stay
+# make lock UPGRADE=--upgrade   the same with the newest versions
+# All but the two *-install targets set up .venv if it is absent, and install packages only when the lock changed.
+# PYTHON=python3.12 chooses another Python.
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
@@ -42,7 +44,7 @@ browser-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
-# The lock's pip first, by its hashes too: it resumes a download that was cut.
+# The lock's pip comes first, checked by its hashes too: it resumes an interrupted download.
 $(INSTALLED): requirements.lock
 	test -x $(VENV) || $(PYTHON) -m venv .venv
 	sed -n '/^pip==/,/# via/p' requirements.lock | \

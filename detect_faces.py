@@ -1,8 +1,8 @@
 """Stage 2: RetinaFace boxes of every frame.
 
 Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png
-Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, then `x y w h score ` a line, best first.
-       A video's folder appears when it is complete; running again skips it.
+Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, then a line `x y w h score ` per box,
+       best first. A video's folder appears when it is complete; running again skips it.
 
     python detect_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface
 """
@@ -33,14 +33,14 @@ def detect(frames: Path, output: Path, weights: Path, device: str) -> int:
 
 
 def main() -> int:
-    """Detect in every frame folder; 1 if one failed."""
+    """Detect in every frame folder; return 1 if one failed, else 0."""
     parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the one in inference/face_detect_ckpt")
     parser.add_argument("--device", choices=CHOICES, default="auto")
     options = parser.parse_args()
     weights = options.weights or default_weights()
     device = pick_device(options.device)
-    FaceDetector(weights)  # a file that does not load is one error here, not one for every video
+    FaceDetector(weights)  # a bad weights file gives one error here, not one for every video
     jobs = {
         name: (folder, options.boxes / name, weights, device) for name, folder in part_folders(options.frames).items()
     }

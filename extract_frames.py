@@ -2,8 +2,8 @@
 
 Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
 Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
-       (file, frames, height, width, fps, rotation). A video's folder appears when it is complete; running again skips
-       it.
+       (file, frames, height, width, fps, rotation).
+       A video's folder appears when it is complete; running again skips it.
 
     python extract_frames.py --videos DFDC-Kaggle --frames DFDC-Kaggle_image
 """
@@ -31,7 +31,7 @@ def extract(video: Path, output: Path) -> int:
 
 
 def main() -> int:
-    """Extract every part's videos; 1 if one failed."""
+    """Extract the frames of every part's videos; return 1 if one failed, else 0."""
     options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
     jobs = {name: (video, options.frames / name) for name, video in part_videos(options.videos).items()}
     return run_stage("extract_frames", extract, jobs, options.frames, done="", workers=options.workers)

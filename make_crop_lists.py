@@ -1,16 +1,15 @@
 """Stage 4 for ready-made face crops: unpack them and write the lists that training and validation read.
 
-Reads  <crops>/faces.csv (split, part, video, label, original: a row a video, split train or val), <crops>/*.tar with
-       one crop `<part folder>/<video>/frame1_face1.jpg` a video
-Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg, DFDC-Kaggle_list/faces224_{train,calibration,test}.txt
-and .csv, and
+Reads  <crops>/faces.csv: a row per video with its split (train or val), part, video, label, original
+       <crops>/*.tar: one crop `<part folder>/<video>/frame1_face1.jpg` per video
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg
+       DFDC-Kaggle_list/faces224_{train,calibration,test}.txt and .csv
        DFDC-Kaggle_list/faces224_pairs.txt
 
-The val split is halved by a hash of the original: `calibration` is there to fit a temperature on, `test` to report on.
-The .txt files have the lines of make_lists.py, the .csv files (filename,label,original,subset) are truth for `python -m
-quality.evaluate`. `pairs` are the fakes of the train split, each followed by its original's crop, for configs with
-`together: 2`. An original on both sides of the train and val splits is an error. Running it again unpacks only what is
-missing.
+A hash of the original divides the val split into halves: `calibration` to fit a temperature on, `test` to report on.
+The .txt files have lines as make_lists.py writes them. The .csv files (filename,label,original,subset) are the truth
+for `python -m quality.evaluate`. `pairs` holds the fakes of the train split, each followed by its original's crop, for
+configs with `together: 2`. An original in both train and val is an error. Running again unpacks only what is missing.
 
     python make_crop_lists.py --crops CROPS
 """
@@ -43,24 +42,25 @@ class Crop(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The crop below the faces."""
+        """The crop's path below the folder of faces."""
         return f"{self.folder}/{CROP}"
 
     @property
     def line(self) -> str:
-        """In a list of make_lists.py."""
+        """The crop's line, as in a list of make_lists.py."""
         return f"{self.folder}/{CROP.replace('1', '%d', 1)} 1 1 1 {self.label}\n"
 
 
 def half(original: str) -> str:
-    """The half of the val split that an original and its fakes are in."""
+    """The half of the val split that holds an original and its fakes: `calibration` or `test`."""
     return "calibration" if hashlib.sha256(original.encode()).digest()[0] < 128 else "test"
 
 
 def read_crops(faces_csv: Path) -> list[Crop]:
-    """The rows of faces.csv; a video without an original is one.
+    """The crops in faces.csv, one per row; a video without an original is its own original.
 
-    Raises BadInputError for an unknown split or label, a name that leaves its folder, an original on both sides.
+    Raises BadInputError for an unknown split or label, a name that points outside its folder, or an original in both
+    train and val.
     """
     crops: list[Crop] = []
     sides: dict[str, str] = {}
@@ -81,7 +81,7 @@ def read_crops(faces_csv: Path) -> list[Crop]:
 
 
 def read_crop(row: dict[str, str]) -> Crop:
-    """The crop of a row of faces.csv. Raises BadInputError."""
+    """The crop of one row of faces.csv. Raises BadInputError for an unknown split or label, or an unsafe name."""
     split, part, video, label, original = (row[column] for column in COLUMNS)
     if split not in ("train", "val"):
         raise BadInputError(f"split {split!r} is neither train nor val")
@@ -91,7 +91,7 @@ def read_crop(row: dict[str, str]) -> Crop:
 
 
 def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
-    """Write the wanted crops of an archive that are not there yet; yield the name of each wanted one it holds."""
+    """Write an archive's wanted crops that are not on disk yet; yield the name of each wanted crop that it holds."""
     with tarfile.open(archive) as file:
         for member in file:
             content = file.extractfile(member) if member.isfile() else None
@@ -105,7 +105,7 @@ def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
 
 
 def pairs_of(crops: list[Crop]) -> Iterator[tuple[Crop, Crop]]:
-    """Each fake with its original, where that is there; sorted."""
+    """Yield each fake with its original, in sorted order; fakes without their original are left out."""
     originals = {crop.original: crop for crop in crops if not crop.label}
     for crop in sorted(crops):
         if crop.label and crop.original in originals:
@@ -113,7 +113,7 @@ def pairs_of(crops: list[Crop]) -> Iterator[tuple[Crop, Crop]]:
 
 
 def write_lists(crops: list[Crop], lists: Path, seed: int) -> None:
-    """The lists of training and validation, shuffled, and their truth."""
+    """Write the lists of training and validation, shuffled, with their truth, and the list of pairs."""
     for name in ("train", "calibration", "test"):
         mine = sorted(crop for crop in crops if crop.list == name)
         random.Random(f"{seed}/{name}").shuffle(mine)

@@ -1,10 +1,10 @@
 """Stage 4: the eight lists of face tracks that training and validation read.
 
-Reads  DFDC-Kaggle/<part>/metadata.json, DFDC-Kaggle_Alignedface/<part>/<video>/info.json,
+Reads  DFDC-Kaggle/<part>/metadata.json
+       DFDC-Kaggle_Alignedface/<part>/<video>/info.json
        inference/sample_submission.csv
-Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>.<ext> start stride count label` (label
-1 =
-       FAKE), shuffled with a fixed seed. With n the number of frames of the video:
+Writes DFDC-Kaggle_list/*.txt, one line per track: `<part>/<video>/frame%d_face<k>.<ext> start stride count label`
+       (label 1 = FAKE), shuffled with a fixed seed. With n the number of frames of the video:
 
     val_30-39_train_alignedface_png    every part but 30-39                stride 30, ceil(n/30)
     val_30-39_val_alignedface_png      parts 30-39, at most 2 faces        stride 30, ceil(n/30)
@@ -15,13 +15,16 @@ Writes DFDC-Kaggle_list/*.txt, one line a track: `<part>/<video>/frame%d_face<k>
     all_videos_train_alignedface_jpg   originals not drawn for validation, at most 3 faces   stride 1, n
     all_videos_val_sf_alignedface_jpg  originals drawn for validation, at most 3 faces       stride 1, n
 
-The public-validation videos are those named in --public-val (Kaggle's sample_submission.csv), in whatever folder below
---videos they lie with their metadata.json; they are in no list but publicval. trainval also leaves out what shares an
-original with them. The all_videos split draws originals: every fake follows its original. An original with k fakes is
-drawn with probability .65, .44, .21, .10, .04 for k up to 1, 2, 3, 4, 5, then .02 and .01, and never above 7, by a hash
-of its name and the seed, so that adding parts moves no video from one side to the other.
+--public-val (Kaggle's sample_submission.csv) names the public-validation videos. They may lie in any folder below
+--videos that has a metadata.json for them. They are in no list but publicval. trainval also leaves out all other videos
+of their originals.
 
-Any number of parts will do. A video of metadata.json without info.json is left out, named, and makes the exit status 1.
+The all_videos split draws originals, and every fake follows its original. An original with k fakes is drawn for
+validation with probability .65 (k up to 1), .44 (2), .21 (3), .10 (4), .04 (5), .02 (6), .01 (7), and never if k is
+above 7. A hash of its name and the seed decides, so adding parts moves no video from one side to the other.
+
+Any number of parts will do. A video in metadata.json that has no info.json is left out. The script then prints its name
+and ends with exit status 1.
 
     python make_lists.py --videos DFDC-Kaggle --faces DFDC-Kaggle_Alignedface --lists DFDC-Kaggle_list
 """
@@ -46,9 +49,7 @@ VAL_PROBABILITY = (0.65, 0.65, 0.44, 0.21, 0.10, 0.04, 0.02, 0.01)  # of an orig
 
 
 class Video(NamedTuple):
-    """A labelled video whose faces are cut: its part and name (no suffix), label, original's name,
-    frames, face tracks.
-    """
+    """A labelled video with its faces cut: part, name (no suffix), label, name of its original, frames, face tracks."""
 
     part: str
     name: str
@@ -59,7 +60,7 @@ class Video(NamedTuple):
 
 
 class ListRule(NamedTuple):
-    """One list: which videos, file type, stride, the number of frames to take of n, faces per video."""
+    """One list: its name, which videos it holds, file type, stride, how many of n frames to take, faces per video."""
 
     file: str
     holds: Callable[[Video], bool]
@@ -70,7 +71,7 @@ class ListRule(NamedTuple):
 
 
 def part_number(part: str) -> int | None:
-    """The number that ends a part's name, None where there is none."""
+    """The number at the end of a part's name, or None."""
     match = re.search(r"(\d+)$", part)
     return int(match[1]) if match else None
 
@@ -84,9 +85,7 @@ def drawn_for_validation(original: str, fakes: int, seed: int) -> bool:
 
 
 def list_rules(videos: Iterable[Video], fakes: dict[str, int], public: set[str], seed: int) -> list[ListRule]:
-    """The eight lists as rows, for these videos, the number of fakes of each original, and the
-    public-validation names.
-    """
+    """The rules of the eight lists; `fakes` counts each original's fakes, `public` names public-validation videos."""
     public_originals = {video.original for video in videos if video.name in public}
     drawn = {original for original, count in fakes.items() if drawn_for_validation(original, count, seed)}
 
@@ -135,7 +134,7 @@ SIDES = (("val_30-39_train_alignedface_png", "val_30-39_val_alignedface_png"),
 
 
 def check_sides(videos: list[Video], rules: list[ListRule]) -> None:
-    """Raise BadInputError if an original (with its fakes) sits on both sides of a split, naming up to five."""
+    """Raise BadInputError, naming up to five, if originals (with their fakes) are on both sides of a split."""
     by_file = {rule.file: rule for rule in rules}
     for train, val in SIDES:
         both = {video.original for video in videos if by_file[train].holds(video)} & {
@@ -146,7 +145,7 @@ def check_sides(videos: list[Video], rules: list[ListRule]) -> None:
 
 
 def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
-    """The lines of one list, shuffled. Tracks of too few frames for a line (count 0) are left out."""
+    """The lines of one list, shuffled. Tracks with too few frames for a line (count 0) are left out."""
     lines = [
         f"{video.part}/{video.name}/frame%d_face{face}.{rule.suffix} 1 {rule.stride} {count} {video.label}"
         for video in videos
@@ -158,8 +157,10 @@ def list_lines(videos: list[Video], rule: ListRule, seed: int) -> list[str]:
 
 
 def read_videos(videos: Path, faces: Path) -> tuple[list[Video], dict[str, int], dict[str, str]]:
-    """All labelled videos with their faces, in order; the number of fakes of each original by metadata.json, cut or
-    not; and `<part>/<video>` to reason for videos that cannot be used.
+    """Read all labelled videos below `videos`, with their faces.
+
+    Returns the usable videos, in order; the number of fakes of each original, which counts all fakes in metadata.json,
+    whether their faces are cut or not; and a reason for each `<part>/<video>` that cannot be used.
     """
     found: list[Video] = []
     fakes: dict[str, int] = {}
@@ -195,7 +196,7 @@ def read_metadata(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_entry(entry: dict[str, Any], file: str, path: Path) -> tuple[int, str]:
-    """The label of a video and its original's name, itself for a REAL one. Raises BadInputError naming `path`."""
+    """A video's label, and its original's name or, without one, its own. Raises BadInputError naming `path`."""
     try:
         return parse_label(entry.get("label")), Path(entry.get("original") or file).stem
     except BadInputError as error:
@@ -203,7 +204,7 @@ def read_entry(entry: dict[str, Any], file: str, path: Path) -> tuple[int, str]:
 
 
 def read_info(path: Path) -> tuple[int, int]:
-    """The numbers of frames and tracks of an info.json; raises BadInputError."""
+    """The numbers of frames and tracks in an info.json; raises BadInputError if it is missing or malformed."""
     if not path.is_file():
         raise BadInputError(f"{path} is missing: its faces are not cut yet")
     try:
@@ -214,7 +215,7 @@ def read_info(path: Path) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Write the eight lists; 1 if a labelled video is missing from them."""
+    """Write the eight lists; return 1 if a labelled video is missing from them, else 0."""
     parser = folder_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
     public_default = Path("inference/sample_submission.csv")
     parser.add_argument(

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Stage 6 of a list of videos as a Slurm job array, and a job after it that merges the parts:
+# Stage 6 for a list of videos as a Slurm job array, followed by a job that merges the results:
 #
 #     sh predict.sh PARTITION LIST [SHARDS] [TASK] [OPTIONS OF inference.predict ...]
 #
-# LIST is a CSV with a column `filename`, looked up in test_videos or the option --videos. SHARDS (default 8) array tasks score their
-# shares into submission-<i>-of-<n>.csv; a task that is preempted or whose node fails is queued again and goes on, and so does the
-# whole when it is submitted again. The merging job runs when all have ended and writes OUTPUT (default submission.csv) and, if
-# EVIDENCE names a folder, its pages and index. CPUS_PER_TASK (default 8), GPUS_PER_TASK (default 1; 0: none) and SBATCH_ARGS (both
-# jobs) reach sbatch; PYTHON chooses the interpreter. Logs go to logs/.
+# LIST is a CSV with a column `filename`. The videos are looked up in test_videos, or in the folder of option --videos.
+# The array has SHARDS tasks (default 8). Each scores one shard of the videos into submission-<i>-of-<n>.csv. If a task
+# is preempted or its node fails, Slurm queues it again and it goes on. If you submit everything again, it goes on too.
+# The merging job runs when all tasks have ended. It writes OUTPUT (default submission.csv) and, if EVIDENCE names a
+# folder, the pages and index there. CPUS_PER_TASK (default 8), GPUS_PER_TASK (default 1; 0: none) and SBATCH_ARGS (for
+# both jobs) are passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/.
 set -eu
 [ ! -f "${2:-}" ] || list=$(realpath "$2")
 cd "$(dirname "$0")"
@@ -23,9 +24,9 @@ if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
 for part in "${output%.*}"-*-of-*.jsonl; do
     number=${part#"${output%.*}-"} && number=${number%%-of-*}
-    case $number in *[!0-9]*) continue ;; esac  # the part of another submission, or none
+    case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file at all
     case $part in
-        *-of-"$shards".jsonl) rm -f "$part" "${part%.jsonl}.csv" ;;  # a task that fails must not leave an old one
+        *-of-"$shards".jsonl) rm -f "$part" "${part%.jsonl}.csv" ;;  # else a task that fails would leave old results
         *-of-"$shards".partial.jsonl) ;;
         *) echo "predict.sh: $part is of another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
     esac

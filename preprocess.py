@@ -2,15 +2,17 @@
 
 Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.{png,jpg} and info.json, byte for byte as stages 1-3 do;
-       with --boxes DIR also stage 2's DIR/<part>/<video>/frame%d.txt; with --pack one faces.zip instead of the images;
-       DFDC-Kaggle_Alignedface/preprocess-<i>-of-<n>.jsonl, a line a video: status, reason, frames, tracks, seconds.
+       with --pack one faces.zip instead of the images
+       DIR/<part>/<video>/frame%d.txt with --boxes DIR, as stage 2 does
+       DFDC-Kaggle_Alignedface/preprocess-<i>-of-<n>.jsonl, a line per video: status, reason, frames, tracks, seconds
 
-status: ok, no_face; decode_error, missing, unsupported, crashed (its worker died or hung), write_error. A video's
-folder appears when it is complete; running again skips it and tries the failed ones again.
+The status of a video is ok or no_face if it is done, else decode_error, missing, unsupported, crashed (its worker died
+or hung) or write_error. A video's folder appears when it is complete. Running again skips it, and tries the failed ones
+again.
 
     python preprocess.py                        every video, on all cores
-    python preprocess.py --shard 0/100          the first of a hundred parts; in a Slurm array the task's own
-    sh preprocess.sh PARTITION 100              the array
+    python preprocess.py --shard 0/100          the first of a hundred shards (default in a Slurm array: the task's own)
+    sh preprocess.sh PARTITION 100              all hundred shards as a Slurm array
     python preprocess.py --status               what is done, failed, missing and doubtful, over all shards
     python preprocess.py --preview VIDEO        a contact sheet: frames, boxes, tracks, squares, crops
 """
@@ -56,12 +58,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Do what is asked; 1 if a video failed or, with --status, is not done."""
+    """Do what the options ask; return 1 if a video failed or, with --status, is not done, else 0."""
     options = parse_arguments()
     if options.status:
         return show_status(options)
     weights, device = options.weights or default_weights(), pick_device(options.device)
-    detector = load_detector(weights, device)  # a file that does not load is one error here, not one for every video
+    detector = load_detector(weights, device)  # a bad weights file gives one error here, not one for every video
     if options.preview:
         output = options.output or Path(f"{options.preview.stem}_preview.png")
         print(f"preprocess: {contact_sheet(options.preview, detector, output, options.workers)}; {output}")
@@ -81,7 +83,7 @@ def main() -> int:
 
 
 def is_done(options: argparse.Namespace, name: str) -> bool:
-    """Whether a video's faces, and its boxes if they are asked for, are there."""
+    """Whether a video's faces are on disk, and with --boxes its boxes too."""
     return (options.faces / name / "info.json").exists() and (options.boxes is None or (options.boxes / name).exists())
 
 
@@ -90,7 +92,7 @@ def run(
 ) -> dict[str, LogEntry]:
     """Preprocess the videos in worker processes, longest first; return their entries.
 
-    Raises BadInputError where nothing can be written any more.
+    Raises BadInputError when nothing can be written any more.
     """
     entries: dict[str, LogEntry] = {}
     counter = multiprocessing.get_context("spawn").RawArray("q", SLOTS)
@@ -132,7 +134,7 @@ def run(
                     f"{name}: {result}: cannot write; what is finished stays, and running it again goes on"
                 )
             if isinstance(result, FileExistsError) and is_done(options, name):
-                continue  # another process on the same folder was faster
+                continue  # another process finished the same folder first
             record(name, failed(result) if isinstance(result, Exception) else result)
         refresh()
     return entries

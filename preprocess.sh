@@ -3,9 +3,9 @@
 #
 #     sh preprocess.sh PARTITION [SHARDS] [TASK] [OPTIONS OF preprocess.py ...]
 #
-# SHARDS (default 100) array tasks, each with its share of the videos; a task that is preempted or whose node fails is queued again
-# and goes on. CPUS_PER_TASK (default 5) and SBATCH_ARGS ("--time=24:00:00 --mem=8G") reach sbatch; PYTHON chooses the interpreter.
-# Logs go to logs/. Afterwards: python preprocess.py --status
+# The array has SHARDS tasks (default 100), one for each shard of the videos. If a task is preempted or its node fails,
+# Slurm queues it again and it goes on. CPUS_PER_TASK (default 5) and SBATCH_ARGS ("--time=24:00:00 --mem=8G") are
+# passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/. To see the result: python preprocess.py --status
 set -eu
 cd "$(dirname "$0")"
 . slurm/words.sh

@@ -1,10 +1,12 @@
 """Stage 3: one track per face, cut to squares of one size.
 
-Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png, DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt Writes
-DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (image models) and .jpg (video models, quality 95) at native
-       size, and info.json: frames, height, width, fps, voted_faces, voted_frames (how many showed that many faces), and
-       per face its detections and its square in every frame. A video's folder appears when it is complete; running
-       again skips it. No face: info.json alone.
+Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png
+       DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt
+Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (for image models) and .jpg (for video models, quality
+       95), at native size; a video without a face has none.
+       DFDC-Kaggle_Alignedface/<part>/<video>/info.json: frames, height, width, fps, voted_faces, voted_frames (how many
+       frames show so many faces), and for each face its detections and its square in every frame.
+       A video's folder appears when it is complete; running again skips it.
 
     python save_aligned_faces.py --faces DFDC-Kaggle_Alignedface
 """
@@ -39,7 +41,7 @@ def save_faces(frames: Path, boxes: Path, output: Path) -> int:
 
 
 def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
-    """The box files of a video, one per frame; raises BadInputError naming a missing or malformed one."""
+    """Read a video's box files, one per frame; raises BadInputError naming a missing, malformed or surplus one."""
     if not folder.is_dir():
         raise BadInputError(f"{folder} is missing: detect_faces.py has not finished this video")
     boxes = []
@@ -57,7 +59,7 @@ def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
 
 
 def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, list[Crop]], folder: Path) -> None:
-    """Write both files of every face in every frame, reading each frame's image once."""
+    """Write the .png and the .jpg of every face in every frame; read each frame's image once."""
     for source in sorted(crops):
         image = read_same_size(images[source], shape)
         for name, content in face_files((crop, cut(image, crop.square)) for crop in crops[source]):
@@ -65,7 +67,7 @@ def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, lis
 
 
 def main() -> int:
-    """Cut the faces of every video with frames; 1 if one failed."""
+    """Cut the faces of every video with frames; return 1 if one failed, else 0."""
     folders = {"frames": "DFDC-Kaggle_image", "boxes": "DFDC-Kaggle_Retinaface", "faces": "DFDC-Kaggle_Alignedface"}
     options = stage_parser(__doc__, **folders).parse_args()
     jobs = {

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The eleven trainings in order: sh train.sh PARTITION DIST_DIR [TASK]
 #
-# Stops at the first that fails or is told to stop. Run it again and it goes on: what is finished is skipped, what was begun is
-# recovered. Numbers of tasks, GPUs and so on: see training/launch.sh. Runs lie in
+# It stops at the first training that fails or is told to stop. Run it again to go on: it skips finished trainings and
+# recovers the one that was begun. For the numbers of tasks, GPUs and so on see training/launch.sh. The runs are in
 # image_based/experiments and video_based/experiments.
 set -eu
 cd "$(dirname "$0")"

@@ -1,15 +1,17 @@
 #!/bin/sh
-# A real Slurm on one machine, for tests and for trying preprocess.sh and train.sh: two nodes n1 and n2 of 40 pretended cores and 8
-# pretended GPUs each, partitions debug (default) and urgent (preempts debug). Nothing outside its own folder is touched,
-# but for an address on the loopback device of a machine without any other network, which Slurm needs (root only; it stays).
+# A real Slurm on one machine, for tests and for trying preprocess.sh and train.sh. It has two nodes n1 and n2 of 40
+# pretended cores and 8 pretended GPUs each, and the partitions debug (default) and urgent (preempts debug). It touches
+# nothing outside its own folder, with one exception: on a machine without any network, Slurm needs an address on the
+# loopback device (added as root only; it stays).
 #
-#     sh slurm/cluster.sh up        start it and say which variable makes sbatch, srun, squeue find it
-#     sh slurm/cluster.sh status    daemons and nodes; exit status 0 when all is up
+#     sh slurm/cluster.sh up        start it; print the variable by which sbatch, srun, squeue find it
+#     sh slurm/cluster.sh status    show daemons and nodes; exit status 0 when all are up
 #     sh slurm/cluster.sh down      cancel its jobs and stop its daemons; the queue and the logs stay
-#     sh slurm/cluster.sh purge     down, and remove the folder
+#     sh slurm/cluster.sh purge     as down, and remove the folder
 #
-# The folder is SLURM_LAB (default /tmp/slurm-lab-<user id>; every user must be able to enter the folders above it). SLURM_LAB_PORT
-# (default 16817) is the first of three ports. Works as root and as any user; only `make slurm-install` needs root.
+# The folder is SLURM_LAB (default /tmp/slurm-lab-<user id>). Every user must be able to enter the folders above it.
+# SLURM_LAB_PORT (default 16817) is the first of three ports. It runs as root or as any other user; only
+# `make slurm-install` needs root.
 set -eu
 
 lab=${SLURM_LAB:-/tmp/slurm-lab-$(id -u)}
@@ -21,7 +23,7 @@ case $lab in /*) ;; *) echo "cluster.sh: SLURM_LAB must be absolute, not $lab" >
 configure() {
     mkdir -p "$lab/munge" "$lab/log" "$lab/state" "$lab/spool/n1" "$lab/spool/n2" "$lab/fakegpu"
     chmod 755 "$lab" "$lab/munge"
-    for gpu in 0 1 2 3 4 5 6 7; do ln -sf /dev/null "$lab/fakegpu/gpu$gpu"; done  # regular files are refused
+    for gpu in 0 1 2 3 4 5 6 7; do ln -sf /dev/null "$lab/fakegpu/gpu$gpu"; done  # Slurm refuses regular files
     if [ ! -s "$lab/munge/munge.key" ]; then
         (umask 077 && head -c 128 /dev/urandom > "$lab/munge/munge.key")
     fi
@@ -69,7 +71,8 @@ END
     echo "CgroupPlugin=cgroup/v1" > "$lab/cgroup.conf"
 }
 
-# Whether the daemon of a pid file lives. A pid may be reused and a dead process may be a zombie: both are looked at in /proc.
+# Whether the daemon $1 with the pid file $2.pid lives. Another process may have its pid by now, or it may be a zombie.
+# /proc tells both.
 alive() {
     pid=$(cat "$lab/$2.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] &&
         ! grep -q "^State:[[:space:]]*Z" "/proc/$pid/status" 2>/dev/null
@@ -89,7 +92,7 @@ up() {
         command -v $tool > /dev/null || { echo "cluster.sh: $tool is missing: make slurm-install" >&2; exit 3; }
     done
     configure
-    # Slurm does not resolve addresses on a machine that has the loopback network only.
+    # Slurm does not resolve addresses on a machine that has only the loopback network.
     if ! ip -brief address 2>/dev/null | grep -v "^lo " | grep -q "UP.*[0-9]" && [ "$(id -u)" = 0 ]; then
         ip address add 192.0.2.1/32 dev lo 2> /dev/null || true  # it is there already
     fi

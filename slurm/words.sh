@@ -1,4 +1,4 @@
-# Sourced by the scripts that submit arrays: the interpreter, a check of numbers, and words quoted for another shell.
+# The scripts that submit arrays source this: it sets $python, checks numbers, and quotes words for another shell.
 if [ -x .venv/bin/python ]; then python=${PYTHON:-.venv/bin/python}; else python=${PYTHON:-python}; fi
 
 positive() {

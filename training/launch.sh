@@ -1,13 +1,15 @@
 #!/bin/sh
-# What image_based/train.sh, video_based/train.sh and both recover.sh have in common: one srun of a training, its output also in
-# logs/log-<time>.out, its exit status kept.
+# Run one training by srun, for image_based/train.sh, video_based/train.sh and both recover.sh. The output also goes to
+# logs/log-<time>.out.
 #
 #     sh training/launch.sh MODULE NTASKS CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF MODULE ...]
 #
-# Numbers are the reference's and can be set in the environment: NTASKS, GPUS_PER_NODE (8; 0 asks for none), NTASKS_PER_NODE (8),
-# CPUS_PER_TASK (5), SRUN_ARGS and TRAIN_ARGS for more options of srun and of the training. PYTHON chooses the interpreter.
-# Exit status: that of the training, by way of srun. 2: an option, config, list or checkpoint is wrong, so that starting it
-# again is of no use; 75: the training was told to stop and saved, and waits to be recovered.
+# The default numbers are the reference's. The environment can set others: NTASKS, GPUS_PER_NODE (8; 0 asks for none),
+# NTASKS_PER_NODE (8), CPUS_PER_TASK (5). SRUN_ARGS and TRAIN_ARGS hold more options of srun and of the training. PYTHON
+# chooses the interpreter.
+#
+# The exit status is the training's, as srun returns it. 2: an option, config, list or checkpoint is wrong, and it is of
+# no use to start again. 75: the training was told to stop and saved; recover it to go on.
 set -eu
 if [ $# -lt 5 ]; then
     echo "usage: sh ${LAUNCHER:-training/launch.sh MODULE NTASKS} CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF THE TRAINING ...]" >&2
@@ -31,7 +33,8 @@ per_node=${NTASKS_PER_NODE:-8} nodes=
 [ -z "${SLURM_JOB_ID:-}" ] || nodes=--nodes=$(((ntasks + per_node - 1) / per_node))
 case " $* " in *" --recover "*) name= ;; *) name="--datetime $now" ;; esac
 mkdir -p logs
-export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}" # else every rank warns that no parameter is unused, as should be
+# Otherwise every rank warns that no parameter is unused, which is intended.
+export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 
 # shellcheck disable=SC2086  # SRUN_ARGS, TRAIN_ARGS, gres, nodes and name are several words or none
 {
