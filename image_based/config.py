@@ -12,8 +12,8 @@ from training.config import STRICT, TrainingConfig
 class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a fraction of the face crop's side.
 
-    `augmentation`: the contract's; `strong`, which adds to it what compressed crops of unknown origin need; or `sharp`,
-    which leaves out of both what blurs or covers fine traces.
+    `augmentation`: `contract`; or `strong`, which adds what compressed crops of unknown origin need; or `sharp`, which
+    is `strong` without what blurs or covers fine traces.
     """
 
     min_scale: Annotated[float, Field(gt=0, le=1)]

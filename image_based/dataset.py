@@ -31,17 +31,16 @@ class FaceCrops:
         return len(self.track_of)
 
     def locate(self, index: int) -> tuple[int, int]:
-        """A sample's track, and which of the track's frames it is."""
+        """The number of a sample's track, and the number of its frame in that track."""
         number = int(self.track_of[index])
         return number, index - int(self.first_of[number])
 
 
 class TrainingCrops(TrainingSet):
-    """Takes (position, sample) of the training order; gives the augmented crop, RGB uint8 [H, W, 3], its label, and the
-    names of unreadable crops.
+    """Augmented crops by (position, sample) of the training order: RGB uint8 [H, W, 3], label, unreadable crops' names.
 
-    Augmentation depends on the config's seed and the position alone. An unreadable crop is replaced by the nearest
-    readable one of its track; BadInputError ends the training where there is none.
+    Augmentation depends only on the config's seed and the position. The nearest readable crop of its track replaces an
+    unreadable one. If there is none, BadInputError ends the training.
     """
 
     def __init__(self, config: ImageConfig) -> None:
@@ -65,8 +64,9 @@ class TrainingCrops(TrainingSet):
 
 
 class ValidationCrops(ValidationSet):
-    """Whole crops at the input size, RGB uint8 [H, W, 3], and their index; None, named in the log,
-    for an unreadable one.
+    """Whole crops at the input size, RGB uint8 [H, W, 3], with their index, or None for an unreadable one.
+
+    The log names the unreadable crops.
     """
 
     def __init__(self, config: ImageConfig, list_file: Path) -> None:

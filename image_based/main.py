@@ -23,7 +23,7 @@ PARTS = Parts(ImageConfig, partial(starting_network, build_model, LAST_LAYERS), 
 
 
 def main() -> int:
-    """Train; errors that a user can mend are one line."""
+    """Train, evaluate or draw, as the options ask; return the exit status."""
     return run_training(training_parser(__doc__, "image_based/experiments").parse_args(), PARTS)
 
 

@@ -1,8 +1,7 @@
-"""Image augmentation of the contract (section 5), in order: square crop, flip, brightness and contrast, JPEG, motion
-blur.
+"""Image augmentation (contract, section 5): square crop, flip, brightness and contrast, JPEG, motion blur, in order.
 
-`augmentation: strong` goes on with what the contract lacks, in order: turn and stretch, colour, down and up again,
-blur, noise, JPEG, a rectangle cut out. `sharp` leaves out the blurs, motion's too, the noise, and down and up again.
+`augmentation: strong` then adds steps that the contract lacks, in order: turn and stretch, colour, lower resolution,
+blur, noise, JPEG, a rectangle cut out. `sharp` leaves out motion blur, lower resolution, blur and noise.
 """
 
 from collections.abc import Callable
@@ -35,7 +34,7 @@ def random_square(height: int, width: int, min_scale: float, random: np.random.G
 
 
 def motion_blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Along a random line."""
+    """Blur along a random line."""
     return cv2.filter2D(image, -1, motion(random))
 
 
@@ -56,7 +55,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turn by up to 12 degrees, stretch each side by up to 8 %, around the centre; the border is mirrored."""
+    """Turn by up to 12 degrees and stretch each side by up to 8 %, around the centre; the border is mirrored."""
     height, width = image.shape[:2]
     matrix: np.ndarray = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
     matrix[:, :2] *= random.uniform(0.92, 1.08, 2)
@@ -65,7 +64,7 @@ def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Saturation times .6 to 1.4, each colour channel plus up to +-15 levels."""
+    """Multiply the saturation by .6 to 1.4, then shift each colour channel by up to +-15 levels."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     saturation = random.uniform(0.6, 1.4)
     image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
@@ -74,7 +73,7 @@ def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Down to .5 to .95 of the size and up again."""
+    """Shrink to .5 to .95 of the size, then enlarge to the old size."""
     height, width = image.shape[:2]
     scale = random.uniform(0.5, 0.95)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -83,24 +82,24 @@ def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarr
 
 
 def blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A Gaussian of sigma .4 to 1.5 pixels."""
+    """Blur by a Gaussian of sigma .4 to 1.5 pixels."""
     return cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.5))
 
 
 def noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of standard deviation 2 to 8 levels, the same in all colours half of the time."""
+    """Add Gaussian noise of standard deviation 2 to 8 levels; half of the time it is the same in all colours."""
     channels = 1 if random.random() < 0.5 else 3
     values = random.standard_normal((*image.shape[:2], channels), np.float32) * random.uniform(2, 8)
     return np.clip(image + values, 0, 255).astype(np.uint8)
 
 
 def compress(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """JPEG of quality 40 to 95."""
+    """Compress as JPEG of quality 40 to 95."""
     return Look(flip=False, quality=int(random.integers(40, 96))).apply(image)
 
 
 def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A grey rectangle of sides .1 to .45 of the image's."""
+    """Cover a rectangle, whose sides are .1 to .45 of the image's, with grey."""
     sides = (random.uniform(0.1, 0.45, 2) * image.shape[:2]).astype(int)
     y, x = (int(random.integers(length - side + 1)) for length, side in zip(image.shape[:2], sides, strict=True))
     image = image.copy()
@@ -108,6 +107,7 @@ def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return image
 
 
+# Chance and change, in order
 STRONG: tuple[tuple[float, Change], ...] = (
     (0.4, turn),
     (0.3, tint),
@@ -116,7 +116,7 @@ STRONG: tuple[tuple[float, Change], ...] = (
     (0.1, noise),
     (0.3, compress),
     (0.3, cut_out),
-)  # chance, change
+)
 SHARP = tuple((chance, change) for chance, change in STRONG if change not in (lower_resolution, blur, noise))
 CONTRACT: tuple[tuple[float, Change], ...] = ((0.5, motion_blur),)
 AFTER_LOOK = {"contract": CONTRACT, "strong": CONTRACT + STRONG, "sharp": SHARP}

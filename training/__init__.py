@@ -1,1 +1,1 @@
-"""How is a network trained? One engine for the image and the video networks; never imports `faces`."""
+"""Train networks: one engine for the image and the video networks. It never imports `faces`."""

@@ -1,7 +1,8 @@
-"""What image and video augmentation share (contract, section 5), on BGR uint8 images [H, W, 3] as OpenCV reads them.
+"""Augmentation that images and videos have in common (contract, section 5), on BGR uint8 images [H, W, 3].
 
-What is drawn is apart from what is done, so that the frames of a clip share one draw. OpenCV does it all: torchvision's
-transforms took two to four times as long a sample on a CPU core (and torchvision gives up its JPEG).
+Drawing the random values is separate from applying them, so that all frames of a clip get the same draw. OpenCV does
+the work: torchvision's transforms took two to four times as long per sample on a CPU core (and torchvision gives up its
+JPEG).
 """
 
 from typing import NamedTuple
@@ -13,14 +14,14 @@ BRIGHTNESS, CONTRAST = 0.25, 0.1
 
 
 class Look(NamedTuple):
-    """A flip, factor and summand of contrast and brightness, a JPEG quality; None leaves out what it stands for."""
+    """One draw: a flip, (factor, summand) of contrast and brightness, a JPEG quality; None leaves the step out."""
 
     flip: bool
     levels: tuple[float, float] | None = None
     quality: int | None = None
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """In this order."""
+        """Flip, then change contrast and brightness, then compress: BGR uint8 [H, W, 3] -> the same shape."""
         if self.flip:
             image = cv2.flip(image, 1)
         if self.levels is not None:
@@ -33,9 +34,9 @@ class Look(NamedTuple):
 
 
 def randomness_of(seed: int, position: int) -> np.random.Generator:
-    """The random numbers of one sample: by the config's seed and the sample's position in the training order alone.
+    """A sample's random numbers, which depend only on the config's seed and its position in the training order.
 
-    So a resumed run, or one on other processes, sees what an uninterrupted one would.
+    So a resumed run, or one with another number of processes, sees the same samples as an uninterrupted one.
     """
     return np.random.default_rng([seed, position])
 
@@ -49,5 +50,5 @@ def random_look(random: np.random.Generator, color_and_jpeg: bool = True) -> Loo
 
 
 def contrast_brightness(random: np.random.Generator) -> tuple[float, float]:
-    """Factor and summand: level -> (1 + contrast) * level + brightness * 255, cut to 0..255."""
+    """Draw factor and summand: level -> (1 + contrast) * level + brightness * 255, clipped to 0..255."""
     return 1 + random.uniform(-CONTRAST, CONTRAST), 255 * random.uniform(-BRIGHTNESS, BRIGHTNESS)

@@ -1,7 +1,7 @@
-"""Checkpoints in the published format (contract, section 4): one dict with step, arch, state_dict, best_loss,
-optimizer.
+"""Checkpoints in the published format (contract, section 4).
 
-Written atomically, read with `weights_only=True`, loaded strictly.
+A checkpoint is one dict with step, arch, state_dict, best_loss, optimizer. It is written atomically, read with
+`weights_only=True`, and loaded strictly.
 """
 
 import re
@@ -53,7 +53,7 @@ def save_checkpoint(path: Path, content: dict[str, Any], best: bool) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU. Raises CheckpointError if it is not one, FileNotFoundError if it is absent."""
+    """Read a checkpoint to the CPU. Raises CheckpointError if it is none, FileNotFoundError if it is missing."""
     content = load_dict(path)
     if "state_dict" not in content:
         raise CheckpointError(f"{path} has no state_dict: its keys are {list(content)[:5]}")
@@ -61,9 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The weights of a file that is a state dict itself or a dict with one. Raises CheckpointError,
-    FileNotFoundError.
-    """
+    """The weights in a file that is a state dict or contains one. Raises CheckpointError, FileNotFoundError."""
     content = load_dict(path)
     weights = content.get("state_dict", content)
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -72,11 +70,11 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, fresh: str | None = None) -> None:
-    """Load a state dict into `model`, strictly, whether or not its names carry the published prefixes.
+    """Load a state dict into `model`, strictly, whether or not its names have the published prefixes.
 
-    These are DistributedDataParallel's `module.` and, on Xception, `model.`. `fresh` is the name of a last layer whose
-    weights may differ in shape (another number of classes) and then stay as they are, which is printed. Raises
-    CheckpointError listing everything that is missing, unexpected or misshapen.
+    These are DistributedDataParallel's `module.` and, on Xception, `model.`. `fresh` names a last layer whose weights
+    may differ in shape (another number of classes). The model then keeps its own there and prints a line about it.
+    Raises CheckpointError listing every weight that is missing, unexpected or of another shape.
     """
     own = {bare_name(name): value for name, value in model.state_dict().items()}
     given = {bare_name(name): value for name, value in weights.items()}
@@ -86,7 +84,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, f
                 f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random"
             )
             given[name] = own[name]
-    # Files of torch before 0.4.1 have no batch counters; nothing reads them where momentum is set.
+    # Files of torch before 0.4.1 have no batch counters. A batch norm with a fixed momentum does not use them.
     given |= {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in given}
     problems = [f"missing {name}" for name in own if name not in given]
     problems += [f"unexpected {name}" for name in given if name not in own]

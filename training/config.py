@@ -1,7 +1,7 @@
-"""A training's YAML file as checked, typed values; overrides from the command line; every resolved config is recorded.
+"""A training's config: a YAML file and overrides from the command line, as checked, typed values.
 
-Unknown and missing keys are errors that name the nearest known key: a typo in a config must not train something else.
-pydantic checks the rest.
+Unknown and missing keys are errors, because a typo in a config must not train something else. The error names the
+unknown key and the nearest known one. pydantic checks the types and values. Every run records its resolved config.
 """
 
 import difflib
@@ -27,7 +27,7 @@ class ConfigError(BadInputError):
 
 
 def require(holds: bool, complaint: str) -> None:
-    """Raise ValueError with the complaint unless it holds."""
+    """Raise ValueError with the complaint unless the condition holds."""
     if not holds:
         raise ValueError(complaint)
 
@@ -36,7 +36,7 @@ def require(holds: bool, complaint: str) -> None:
 class LRScheduler:
     """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on.
 
-    `cosine`, which the reference does not have: from the warm-up on it also falls along half a cosine, to 0 at
+    With `cosine`, which the reference does not have, it also falls along half a cosine after the warm-up, to 0 at
     max_iter.
     """
 
@@ -55,7 +55,7 @@ class LRScheduler:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """What the image and the video trainings share. Paths are relative to the repository's root."""
+    """The config keys that image and video trainings have in common. Paths are relative to the repository's root."""
 
     arch: str
     pretrained: str | None  # weights to start from; null: random
@@ -80,8 +80,8 @@ class TrainingConfig:
     val_freq: PositiveInt  # steps between validations and checkpoints
     seed: int
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
-    # Not of the reference: so many consecutive samples share a batch and one draw of augmentation, and the fraction of
-    # the pairs (together: 2) whose samples are mixed with each other.
+    # The reference does not have these. `together`: so many consecutive samples are in one batch and get the same draw
+    # of augmentation. `mixup`: the fraction of pairs (together: 2) whose two samples are mixed with each other.
     together: PositiveInt = Field(default=1, kw_only=True)
     mixup: float = Field(default=0.0, kw_only=True, ge=0, le=1)
 
@@ -95,7 +95,8 @@ T = TypeVar("T", bound=TrainingConfig)
 
 
 def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
-    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and types.
+    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and values.
+
     Raises ConfigError.
     """
     try:
@@ -112,12 +113,12 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
 
 
 def dump_config(config: TrainingConfig) -> str:
-    """The config as YAML, keys in their own order."""
+    """The config as YAML, with the keys in the order of its class."""
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    """Set the key that an override names; whether it is known is checked with the whole."""
+    """Set the key that an override names; the check of the whole config finds unknown keys."""
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} is not key=value")
@@ -131,7 +132,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _complaint(error: ErrorDetails, kind: type[TrainingConfig]) -> str:
-    """What pydantic found first, by the name of its key."""
+    """The first problem that pydantic found, with the name of its key."""
     *_, last = error["loc"] or ("",)
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "unexpected_keyword_argument":

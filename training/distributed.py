@@ -1,8 +1,8 @@
-"""The process group of a training: one process, those of a Slurm step, or those of torchrun.
+"""The process group of a training: one process, the processes of a Slurm step, or those of torchrun.
 
-Slurm's processes meet at a file of the distributed directory. Its name carries job, step, restart and srun's port, so
-that no start finds another's file; rank 0 removes it at the end, and at the start those of jobs that Slurm no longer
-knows.
+Slurm's processes meet at a file in the distributed directory. Its name contains job, step, restart and srun's port, so
+no start finds the file of another one. Rank 0 removes the file at the end. At the start it removes the files of jobs
+that Slurm no longer knows.
 """
 
 import os
@@ -21,12 +21,13 @@ from torch import distributed, nn
 from common.errors import BadInputError
 
 Value = TypeVar("Value")
-PATIENCE = 60  # seconds that the group waits for a rank beyond the stall timeout, so that the watchdog speaks first
+PATIENCE = 60  # seconds beyond the stall timeout that the group waits for a rank, so that the watchdog reports first
 
 
 class Place(NamedTuple):
-    """This process among those that were started together. `meeting` is the name of Slurm's file,
-    None for torchrun or alone.
+    """This process among those that were started together.
+
+    `meeting` is the name of the file where Slurm's processes meet; None under torchrun or for a single process.
     """
 
     rank: int
@@ -37,11 +38,10 @@ class Place(NamedTuple):
 
 
 class World(NamedTuple):
-    """This process's rank, the number of processes, its device, and whether networks run in bfloat16 where that is
-    safe.
+    """This process's rank, the number of processes, and its device.
 
-    `control` is a gloo group for what is decided on the CPU, so that deciding does not wait for a GPU; None: the one
-    there is.
+    With `bf16` networks run in bfloat16 where that is safe. `control` is a gloo group for decisions on the CPU, so that
+    they do not wait for a GPU; None means the default group.
     """
 
     rank: int
@@ -51,7 +51,7 @@ class World(NamedTuple):
     control: distributed.ProcessGroup | None = None
 
     def shares(self, reference: int) -> range:
-        """Which of the reference's processes this one stands in for, one after another.
+        """The numbers of the reference's processes that this one stands in for, one after another.
 
         Raises BadInputError unless the number of processes divides the reference's.
         """
@@ -72,7 +72,7 @@ class World(NamedTuple):
         return bool(flags.item())
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give every process rank 0's buffers (batch-norm statistics), which its own last step did not see."""
+        """Give every process rank 0's buffers (batch-norm statistics): the others lack those of the last step."""
         for buffer in model.buffers() if self.size > 1 else ():
             distributed.broadcast(buffer, src=0)
 
@@ -85,10 +85,10 @@ class World(NamedTuple):
         return values
 
     def all_or_none(self, work: Callable[[], Value]) -> Value:
-        """What `work` gives here, if it ends well in every process; else an error in all of them.
+        """Return what `work` returns here if it succeeds in every process; if not, raise an error in all of them.
 
-        So they leave together, each with the status of that error. One that left earlier would make Slurm kill the
-        others, and the job would have the status of a killed one. Raises BadInputError or OSError.
+        So all processes leave together, with the exit status of that error. If one left earlier, Slurm would kill the
+        others, and the job would have the status of a killed process. Raises BadInputError or OSError.
         """
         problem: Exception | None = None
         try:
@@ -103,14 +103,14 @@ class World(NamedTuple):
         return value
 
     def from_rank0(self, work: Callable[[], Value]) -> Value:
-        """What `work` gives in rank 0, in every process. Raises as `all_or_none` does."""
+        """Run `work` in rank 0 only; return its result in every process. Raises as `all_or_none` does."""
         mine: Callable[[], Any] = work if self.rank == 0 else lambda: None
         value: Value = self.gather(self.all_or_none(mine))[0]
         return value
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place:
-    """What torchrun or srun says; a process that neither started is alone, also in a batch script."""
+    """The place that torchrun or srun gave; a process that neither started is alone, also in a batch script."""
     if "TORCHELASTIC_RUN_ID" in environment:
         rank, size, local = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         return Place(rank, size, local, None, torchrun=True)
@@ -129,9 +129,8 @@ def process_group(
 ) -> Iterator[World]:
     """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
 
-    A process that does not come to what all do together within `patience` seconds and some more makes it an error in
-    the others. Raises BadInputError for a `folder` that is not absolute, not there or not writable, or that is needed
-    and not given.
+    If a process does not join a common operation within `patience` seconds (and PATIENCE more), the others raise an
+    error. Raises BadInputError if `folder` is not absolute, missing or not writable, or if it is needed and not given.
     """
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
@@ -154,14 +153,14 @@ def process_group(
             yield World(here.rank, here.size, own, bf16, control)
             done = True
         finally:
-            if done or here.size == 1:  # after an error it may wait for the others
+            if done or here.size == 1:  # after an error this may wait for the others for ever
                 distributed.destroy_process_group()
             if here.rank == 0 and meeting:
                 meeting.unlink(missing_ok=True)
 
 
 def meeting_file(here: Place, folder: Path | None, alone: Path) -> Path | None:
-    """The file where the processes meet; None for torchrun's, which bring an address. Raises BadInputError."""
+    """The file where the processes meet; None under torchrun, which gives an address. Raises as `checked` does."""
     if here.size == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if here.torchrun:
@@ -188,10 +187,9 @@ def checked(folder: Path | None) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove this user's files of jobs that Slurm does not know any more; where squeue does not answer, none."""
-    old = [
-        path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()
-    ]  # before asking: a job may begin now
+    """Remove this user's files of jobs that Slurm no longer knows; if squeue does not answer, remove none."""
+    # The files are listed before squeue is asked, because a job may begin between the two.
+    old = [path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()]
     try:
         answer = subprocess.run(
             ["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True, timeout=30

@@ -20,13 +20,11 @@ from training.inputs import memory_format, normalise
 from training.mixup import check_pairs, mix_pairs
 from training.schedule import lr_at
 
-ENOUGH_TO_JUDGE = 1000  # crops; among fewer a share says little
+ENOUGH_TO_JUDGE = 1000  # crops; of fewer, the fraction that is unreadable says little
 
 
 class NonFiniteLossError(RuntimeError):
-    """A loss (of `step`) or a validation score became NaN or infinite; no checkpoint is written of
-    weights that do that.
-    """
+    """The loss of `step`, or a validation score, is NaN or infinite; such weights leave no checkpoint."""
 
     def __init__(self, step: int | None, message: str) -> None:
         super().__init__(message)
@@ -34,21 +32,24 @@ class NonFiniteLossError(RuntimeError):
 
 
 class Observer(Protocol):
-    """What a training tells, and whom it asks."""
+    """Whom `train` reports to, and whom it asks whether to stop."""
 
     def report(self, step: int, means: dict[str, float]) -> None:
-        """Every print_freq steps: loss, acc1 (percent), lr, replaced (unreadable crops a batch), seconds (a step),
-        waited (the share of them spent waiting for data)."""
+        """Called every print_freq steps and after the last one, with the means since the last call.
+
+        These are loss, acc1 (percent), lr, replaced (unreadable crops per batch), seconds (per step) and waited (the
+        fraction of the time spent waiting for data).
+        """
 
     def checkpoint(self, step: int) -> None:
-        """Every val_freq steps and after the last one."""
+        """Called every val_freq steps and after the last one."""
 
     def after_step(self) -> bool:
-        """After every step; whether this process was asked to stop."""
+        """Called after every step; returns whether this process was asked to stop."""
 
 
 class Meter:
-    """Means since the last report. Losses stay on their device until then: to wait for each would hold a GPU up."""
+    """Means since the last report. Losses stay on their device until then: waiting for each would hold up a GPU."""
 
     def __init__(self) -> None:
         self.pending: list[tuple[int, float, Tensor]] = []  # step, learning rate, [loss, accuracy]
@@ -57,11 +58,11 @@ class Meter:
         self.go_on()
 
     def go_on(self) -> None:
-        """Time from now on; what came before is not training."""
+        """Start the clock again: the time before this was not training."""
         self.began = time.perf_counter()
 
     def add(self, step: int, lr: float, loss: Tensor, accuracy: Tensor, replaced: int, waited: float) -> None:
-        """A batch, `waited` seconds of which went by without data."""
+        """Count a batch; `waited` is how many of its seconds were spent waiting for data."""
         self.pending.append((step, lr, torch.stack([loss.detach(), accuracy])))
         now = time.perf_counter()
         self.sum(replaced=replaced, seconds=now - self.began, waited=waited)
@@ -82,7 +83,7 @@ class Meter:
         self.pending = []
 
     def means(self) -> dict[str, float]:
-        """Of a batch: loss, acc1, replaced, seconds; waited as a share of the seconds. Starts anew."""
+        """Return the means per batch of loss, acc1, replaced and seconds, and waited as a fraction; then start anew."""
         self.settle()
         means = {name: value / self.count for name, value in self.sums.items()}
         means["waited"] /= means["seconds"]
@@ -91,7 +92,7 @@ class Meter:
 
 
 class CropCount:
-    """How many crops were asked for, and which of them were unreadable."""
+    """Counts how many crops were asked for, and remembers which of them were unreadable."""
 
     def __init__(self, max_bad_fraction: float) -> None:
         self.max_bad_fraction = max_bad_fraction
@@ -99,7 +100,7 @@ class CropCount:
         self.bad: dict[str, None] = {}  # in order, each once
 
     def add(self, seen: int, bad: list[str]) -> None:
-        """Count; raises BadInputError naming the unreadable ones when they are too many."""
+        """Count crops; raises BadInputError naming the unreadable ones if there are too many."""
         self.seen += seen
         self.replaced += len(bad)
         self.bad |= dict.fromkeys(bad)
@@ -135,13 +136,13 @@ def train(
     start: int,
     observer: Observer,
 ) -> int:
-    """Train from step `start` to the schedule's end, or until any process is asked to stop; return the step that is
-    next.
+    """Train from step `start` to the schedule's end, or until any process is asked to stop; return the next step.
 
-    A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of crops that were
-    unreadable and replaced. Each step takes as many batches as reference processes this one stands in for. Raises
-    NonFiniteLossError, at the next report, checkpoint or stop, and BadInputError with a list when more than
-    max_bad_fraction of the crops are unreadable, or for mixup on what are no pairs.
+    A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of the unreadable crops
+    that were replaced. Each step takes one batch for each of the reference's processes that this one stands in for.
+
+    Raises NonFiniteLossError at the next report, checkpoint or stop. Raises BadInputError if more than max_bad_fraction
+    of the crops are unreadable, with a list of them, or if there is mixup and the samples are not pairs.
     """
     criterion, crops = make_criterion(config, world.device), CropCount(config.max_bad_fraction)
     shares = world.shares(config.reference_world_size)
@@ -162,8 +163,8 @@ def train(
                 images, targets = mix_pairs(images, labels, config.mixup) if config.mixup else (images, labels)
                 logits = forward(model, images, config, world)
                 loss = criterion(logits, targets)
-                # The reference divides by its world size on top of the gradients' mean: its learning rates are meant
-                # so.
+                # The reference divides the loss by its world size and averages the gradients as well. Its learning
+                # rates are made for that.
                 (loss / config.reference_world_size / len(shares)).backward()
             meter.add(step, lr, loss, (logits.argmax(dim=1) == labels).float().mean(), len(bad), waited)
         optimizer.step()
@@ -183,7 +184,7 @@ def train(
 
 
 def forward(model: nn.Module, batch: Tensor, config: TrainingConfig, world: World) -> Tensor:
-    """Logits [B, classes] in float32 of uint8 images or clips that may lie elsewhere, at the world's precision."""
+    """Logits [B, classes], float32, of uint8 images or clips on any device; computed in the world's precision."""
     images = normalise(batch.to(world.device, non_blocking=True), config)
     images = images.contiguous(memory_format=memory_format(images))
     with torch.autocast(world.device.type, torch.bfloat16, enabled=world.bf16):
@@ -192,10 +193,11 @@ def forward(model: nn.Module, batch: Tensor, config: TrainingConfig, world: Worl
 
 @contextmanager
 def as_reference_process(model: nn.Module, seed: int, step: int, share: int, last: bool) -> Iterator[None]:
-    """Do what one process of the reference does in a step, so that it does not matter how many there are.
+    """Do what one process of the reference does in a step, so that results do not depend on how many processes run.
 
-    The random numbers of mixup and dropout are those of (seed, step, share), which also leaves nothing to restore;
-    batch-norm statistics follow the first process only; gradients are averaged over processes after the last share.
+    The random numbers of mixup and dropout depend only on (seed, step, share), so a resumed run has none to restore.
+    Batch-norm statistics follow the reference's first process only. Gradients are averaged over the processes after the
+    last share.
     """
     torch.manual_seed(int(np.random.SeedSequence([seed, step, share]).generate_state(1)[0]))
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if share else []
@@ -220,7 +222,7 @@ def set_lr(optimizer: Optimizer, lr: float) -> float:
 def score_batches(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], config: TrainingConfig, world: World
 ) -> Iterator[tuple[int, float]]:
-    """Yield (index of the sample, probability of FAKE) for batches as `train` takes them, of images and indices [B].
+    """Yield (index of the sample, probability of FAKE) for batches of images or clips, as for `train`, and indices [B].
 
     Raises NonFiniteLossError for a probability that is not finite.
     """

@@ -1,8 +1,7 @@
-"""`--evaluate`: a run's checkpoints validated again, or on other lists (`--set val_lists={...}`), by any number of
-processes.
+"""`--evaluate`: validate a run's checkpoints again, or on other lists (`--set val_lists={...}`).
 
-Writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line for each: step, set, the four log
-losses.
+Any number of processes will do. It writes ckpt_iter_N_<set>.csv per checkpoint and set, and evaluation.csv with a line
+for each of these: step, set, the four log losses.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,9 +30,9 @@ def evaluate(
     world: World,
     beat: Callable[[], None],
 ) -> int:
-    """Validate every checkpoint of `folder` whose step is in `steps`, in their order; 1 if one is damaged, else 0.
+    """Validate every checkpoint of `folder` whose step is in `steps`, in order; return 1 if one is damaged, else 0.
 
-    Raises BadInputError where there is none, or no validation list.
+    Raises BadInputError if there is no such checkpoint, or no validation list.
     """
     chosen = world.gather([path for path in reversed(checkpoints(folder)) if step_of(path) in steps])[0]
     if not chosen or not sets:
@@ -43,7 +42,7 @@ def evaluate(
     rows, damaged = [], 0
     for path in chosen:
         damage = load(network, path)
-        if world.any(damage is not None):  # all or none: one rank's disk may fail it
+        if world.any(damage is not None):  # all ranks or none: one rank's disk may fail
             damaged += 1
             say(world, str(damage or f"{path} is damaged, another rank says"))
             continue
@@ -61,7 +60,7 @@ def evaluate(
 
 
 def load(network: nn.Module, path: Path) -> CheckpointError | None:
-    """Load a checkpoint's weights; return what is wrong with it."""
+    """Load a checkpoint's weights; return what is wrong with it, or None."""
     try:
         load_weights(network, read_checkpoint(path)["state_dict"], str(path))
     except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""The face tracks of a list and their crops on disk; what cannot be read is replaced from the same track and named."""
+"""The face tracks of a list and their crops on disk; a crop of the same track replaces an unreadable one."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class FaceTracks:
     """The tracks that a list names, by the order of its lines."""
 
     def __init__(self, root: Path, list_file: Path) -> None:
-        """Raises BadInputError for a malformed line or an empty list, FileNotFoundError for none."""
+        """Raises BadInputError for a malformed line or an empty list, FileNotFoundError if there is no list."""
         self.root, self.list_file = root, list_file
         self.tracks = read_list(list_file)
 
@@ -32,15 +32,14 @@ class FaceTracks:
         return self.tracks[number]
 
     def read(self, number: int, frame: int) -> np.ndarray:
-        """Crop `frame`, counted from 0, of track `number`: BGR uint8 [h, w, 3]. Raises
-        BadInputError if it cannot be read.
-        """
+        """Crop `frame`, counted from 0, of track `number`: BGR uint8 [h, w, 3]. Raises BadInputError if unreadable."""
         return read_face(self.root / self.tracks[number].frame(frame))
 
     def read_near(self, number: int, frame: int) -> tuple[np.ndarray, list[str]]:
-        """The crop, or the nearest readable one of its track; and the names of those that could not be read.
+        """The crop, or the nearest readable one of its track; and the names of the crops that could not be read.
 
-        Each of them is logged with its line in the list. Raises BadInputError if none of ten is readable.
+        Each unreadable crop is logged with its line in the list. Raises BadInputError if the crop and its nearest ten
+        are all unreadable.
         """
         bad: list[str] = []
         for candidate in self.nearest(number, frame):
@@ -54,7 +53,7 @@ class FaceTracks:
         )
 
     def nearest(self, number: int, frame: int) -> Iterator[int]:
-        """A frame of a track, then the frames that may replace it."""
+        """Yield a frame of a track, then the frames that may replace it, nearest first."""
         yield frame
         others = sorted(range(self.tracks[number].count), key=lambda other: abs(other - frame))
         yield from others[1 : REPLACEMENTS + 1]

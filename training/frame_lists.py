@@ -42,7 +42,7 @@ def read_list(path: Path) -> list[FaceTrack]:
 
 
 def parse_line(line: str) -> FaceTrack:
-    """One line; raises ValueError or BadInputError (a path that leaves its folder)."""
+    """Read one line; raises ValueError, or BadInputError for a path that points outside its folder."""
     pattern, *numbers = line.rsplit(" ", 4)
     if len(numbers) != 4 or "/" not in pattern or "%d" not in pattern.rpartition("/")[2]:
         raise ValueError(f"not '<part>/<video>/frame%d_face<k>.<ext> start stride count label': {line[:80]!r}")

@@ -10,11 +10,10 @@ from training.config import TrainingConfig
 
 
 def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: /255, in RGB or BGR order, minus mean, over std (given in
-    that order).
+    """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: divided by 255, minus `mean`, divided by `std`.
 
-    Memory stays in the order of the pixels: channels last. Rows are scaled whole, several times as fast on a CPU as
-    triples.
+    `color` (rgb or bgr) is the order of the result's channels and of `mean` and `std`. In memory the result stays
+    channels last. Whole rows are scaled at once; on a CPU this is several times as fast as pixel by pixel.
     """
     if color == "bgr":
         images = images.flip(-1)
@@ -27,8 +26,9 @@ def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[fl
 @lru_cache
 @torch.inference_mode(False)
 def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factors and summands of a row of pixels [3 * width]; kept, as copying them to a GPU would
-    make every step wait for it.
+    """Factors and summands for a row of pixels, [3 * width] each.
+
+    They are cached, because copying them to a GPU would make every step wait for it.
     """
     scale = torch.tensor([1 / (255 * value) for value in std], device=device)
     shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=device)
@@ -36,13 +36,14 @@ def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: 
 
 
 def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:
-    """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T,
-    H, W], as the config says.
+    """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T, H, W].
+
+    Colour order, mean and std are the config's.
     """
     values = to_input(batch, config.color, config.mean, config.std)
     return values.transpose(1, 2) if batch.ndim == 5 else values
 
 
 def memory_format(inputs: Tensor) -> torch.memory_format:
-    """Channels last, for images [B, 3, H, W] or clips [B, 3, T, H, W]."""
+    """The channels-last format for images [B, 3, H, W] or clips [B, 3, T, H, W]."""
     return torch.channels_last if inputs.ndim == 4 else torch.channels_last_3d

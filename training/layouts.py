@@ -1,8 +1,8 @@
-"""Starting weights in the layouts they were published in, loaded into our networks.
+"""Load pretrained weights, in the layouts of their publishers, into our networks.
 
-lukemelas' EfficientNet and torchvision's ResNet agree with ours by name; Cadene's Xception stores its pointwise
-convolutions without their two unit dimensions; SlowFast's file is a checkpoint of 400 classes. All end in another
-number of classes.
+lukemelas' EfficientNet and torchvision's ResNet have the same names as ours. Cadene's Xception stores its pointwise
+convolutions without their last two dimensions, of size 1. SlowFast's file is a checkpoint of 400 classes. All have
+another number of classes than ours in the last layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,8 +17,9 @@ from training.config import TrainingConfig
 def starting_network(
     build: Callable[[str], nn.Module], last_layers: Mapping[str, str], config: TrainingConfig
 ) -> nn.Module:
-    """The config's network, with its pretrained weights if it names some; `last_layers` are the
-    archs' names of theirs.
+    """The config's network, with pretrained weights if the config names some.
+
+    `last_layers` maps each arch to the name of its last layer.
     """
     network = build(config.arch)
     if config.pretrained:
@@ -27,7 +28,7 @@ def starting_network(
 
 
 def load_pretrained(model: nn.Module, path: Path, last_layer: str) -> None:
-    """Load a published file: everything but the last layer must fit, or CheckpointError lists what does not."""
+    """Load a published file; raises CheckpointError listing what does not fit, except in the last layer."""
     weights = {name: to_convolution(name, value) for name, value in read_weights(path).items()}
     load_weights(model, weights, str(path), fresh=last_layer)
 

@@ -1,7 +1,7 @@
 """The loaders of training and validation batches.
 
-Loader processes are forked from a server without threads: a training has threads, and what forks while another thread
-holds a lock may hang for ever.
+Loader processes are forked from a server process without threads. The training itself has threads, and a process that
+is forked while another thread holds a lock may hang for ever.
 """
 
 import atexit
@@ -27,7 +27,7 @@ from training.watch import TO_STOP, ignoring_requests_to_stop
 
 
 class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
-    """A data set by (position, index), of (image or clip, label, names of unreadable crops)."""
+    """A data set indexed by (position, index), of (image or clip, label, names of unreadable crops)."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -37,11 +37,11 @@ class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
 
     @abstractmethod
     def sample_name(self, index: int) -> str:
-        """What a sample is called in messages."""
+        """The name of a sample in messages."""
 
 
 class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
-    """A data set of (image or clip, index), None for an unreadable one, that knows each index's video and label."""
+    """A data set of (image or clip, index), or None if it is unreadable; it knows each sample's video and label."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -57,7 +57,7 @@ class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
 def loader(
     data: TrainingSet | ValidationSet, order: Iterable[Any], config: TrainingConfig, device: torch.device
 ) -> DataLoader[Any]:
-    """Batches of a training set in a TrainingSampler's order, or of a validation set without what was unreadable."""
+    """Batches of a training set in a TrainingSampler's order, or of a validation set without its unreadable samples."""
     workers = loader_processes(config.workers)
     return DataLoader(
         data,
@@ -72,30 +72,31 @@ def loader(
 
 
 def loader_processes(least: int) -> int:
-    """The config's number, or all cores of this process but one where they are more; 0 stays 0.
-    Samples do not depend on it.
+    """How many loader processes to run: `least` or, if that is more, all cores of this process but one; 0 stays 0.
+
+    The samples do not depend on this number.
     """
-    mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share what they were given
+    mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes divide the cores
     return max(least, mine - 1) if least else 0
 
 
 def start_loader_server(*modules: str) -> None:
-    """Start the server, which imports these modules for all loader processes."""
+    """Start the server that forks the loader processes; it imports these modules for all of them."""
     set_forkserver_preload(list(modules))
-    with ignoring_requests_to_stop():  # Slurm signals every process; these two end with their training
+    with ignoring_requests_to_stop():  # Slurm signals every process, but these two end only with their training
         ensure_resource_tracker()
         ensure_running()
     atexit.register(kill_loaders)
 
 
 def kill_loaders() -> None:
-    """At the end of a training that failed: its loaders wait for their next task and do not hear SIGTERM."""
+    """Kill the loader processes, which after a failed training wait for their next task and ignore SIGTERM."""
     for process in multiprocessing.active_children():
         process.kill()
 
 
 def start_worker(number: int) -> None:
-    """One thread for OpenCV, no ear for requests to stop, and the end when the training is killed."""
+    """Set up a loader process: one thread for OpenCV; it ignores requests to stop and ends with the training."""
     cv2.setNumThreads(1)
     for request in TO_STOP:
         signal.signal(request, signal.SIG_IGN)
@@ -103,7 +104,7 @@ def start_worker(number: int) -> None:
 
 
 def end_with(training: multiprocessing.process.BaseProcess) -> None:
-    """Wait for the end of the training's process, and end this one."""
+    """Wait for the end of the training's process, then end this one."""
     training.join()
     os._exit(1)
 
@@ -115,6 +116,6 @@ def collate_training(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tens
 
 
 def collate_readable(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
-    """Stack the samples that are not None; no samples make a batch of none."""
+    """Stack the samples that are not None; if there are none, return an empty batch."""
     readable = [sample for sample in samples if sample is not None]
     return default_collate(readable) if readable else [torch.empty(0), torch.empty(0, dtype=torch.int64)]

@@ -35,7 +35,10 @@ def log_loss(scores: Iterable[VideoScore]) -> float:
 
 
 def summarise(scores: Mapping[str, VideoScore]) -> dict[str, float]:
-    """Log loss over all videos, over REAL, over FAKE, and balanced: the mean of the latter two, or the one there is."""
+    """Log loss over all videos, over REAL, over FAKE, and balanced: the mean of REAL's and FAKE's.
+
+    With videos of only one label, balanced is the log loss of that label.
+    """
     real = log_loss(score for score in scores.values() if score.label == 0)
     fake = log_loss(score for score in scores.values() if score.label == 1)
     labels = {score.label for score in scores.values()}

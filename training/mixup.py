@@ -1,6 +1,6 @@
-"""Mixup within pairs: a fake and its original, seen alike, make fakes with weaker traces.
+"""Mixup within pairs: a fake mixed with its original, augmented alike, gives fakes with weaker traces.
 
-Not of the contract; mixup is of Zhang et al. (2018), who mix images at random.
+The contract has no mixup. It comes from Zhang et al. (2018), who mix images at random.
 """
 
 import torch
@@ -19,11 +19,11 @@ def check_pairs(labels: Tensor) -> None:
 
 
 def mix_pairs(images: Tensor, labels: Tensor, chance: float) -> tuple[Tensor, Tensor]:
-    """Mix both images of a pair with each other, each keeping .5 to 1 of itself; a pair is left alone but for `chance`.
+    """Mix both images of a pair with each other, with probability `chance`; each keeps .5 to 1 of itself.
 
-    uint8 images or clips [B, ...], samples 2i and 2i + 1 a pair, and labels [B] -> uint8 [B, ...] and probabilities of
-    the classes float32 [B, 2], on the images' device. Random numbers are those of the CPU's default generator, whatever
-    the device.
+    Takes uint8 images or clips [B, ...], where samples 2i and 2i + 1 are a pair, and labels [B]. Returns uint8 [B, ...]
+    and class probabilities float32 [B, 2], on the images' device. The random numbers come from the CPU's default
+    generator on every device.
     """
     pairs = len(labels) // 2
     own = torch.where(torch.rand(pairs) < chance, 0.5 + torch.rand(pairs) / 2, torch.ones(pairs))

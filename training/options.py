@@ -8,7 +8,7 @@ from common.stage import positive
 
 
 def training_parser(description: str | None, experiments: str) -> argparse.ArgumentParser:
-    """Their parser; `experiments` is the default folder of the runs."""
+    """The parser of both trainers; `experiments` is the default folder of the runs."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, metavar="YAML")
     parser.add_argument(
@@ -24,7 +24,7 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
     parser.add_argument(
         "--distributed-path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it"
     )
-    parser.add_argument(  # as the reference's launch lines spell it
+    parser.add_argument(  # the spelling of the reference's launch lines
         "--distributed_path", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     parser.add_argument(

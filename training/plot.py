@@ -1,7 +1,7 @@
-"""Curves of one or several runs as a PNG: loss, learning rate, log losses of REAL and FAKE per validation set.
+"""Draw the curves of one or several runs: loss, learning rate, log losses of REAL and FAKE per validation set.
 
 Reads  the TensorBoard files of runs, <experiments>/<save_path>/<datetime>
-Writes one picture (--output)
+Writes one PNG (--output)
 
     python -m training.plot image_based/experiments/b0_aug_rgb_299/20261122_101500
     python -m training.plot image_based/experiments/*/2026* --output runs.png
@@ -23,7 +23,7 @@ CLASSES = {"REAL": "-", "FAKE": "--"}  # line styles
 
 
 def read_curves(run: Path) -> dict[str, Curve]:
-    """The scalars of a run by name. Raises BadInputError where there are none."""
+    """The scalars of a run by name. Raises BadInputError if the folder holds no TensorBoard file."""
     if not any(run.glob("events.out.tfevents.*")):
         raise BadInputError(
             f"{run} holds no TensorBoard file: name a run's folder, <experiments>/<save_path>/<datetime>"
@@ -37,7 +37,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
 
 
 def draw(runs: dict[str, dict[str, Curve]]) -> Figure:
-    """A panel each for loss, learning rate, and the log losses of every validation set; a colour each for the runs."""
+    """Draw one panel each for loss, learning rate, and every validation set's log losses; each run has a colour."""
     sets = sorted({name.rpartition("/")[0] for curves in runs.values() for name in curves if "/" in name})
     figure = Figure(figsize=(9, 3 * (2 + len(sets))), layout="constrained")
     loss, rate, *validations = figure.subplots(2 + len(sets), sharex=True)
@@ -59,7 +59,7 @@ def draw(runs: dict[str, dict[str, Curve]]) -> Figure:
 
 
 def draw_classes(axes: Axes, curves: dict[str, Curve], validation: str, colour: str, run: str) -> None:
-    """The log losses of a run's REAL and FAKE videos in one validation set."""
+    """Draw the log losses of a run's REAL and FAKE videos in one validation set."""
     for label, style in CLASSES.items():
         if curve := curves.get(f"{validation}/video_logloss_{label}"):
             axes.plot(*curve, style, color=colour, marker=".", label=f"{run} {label}")

@@ -7,12 +7,12 @@
     ckpt_iter_N.pth.tar    every val_freq steps and after the last, the newest --keep; ckpt_best.pth.tar the best
                            balanced log loss
     ckpt_iter_N_<set>.csv  per video: video,label,probability
-    finished, requeue      marks: the schedule's end was reached; the run was told to stop, saved, and should be started
-                           again
+    finished               a mark: the run reached the end of the schedule
+    requeue                a mark: the run was told to stop and saved; start it again
 
-SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its step with a checkpoint and the mark
-`requeue`; a watchdog ends one that stalls. Everything random depends on the seed and the step, so what goes on after a
-stop equals what never stopped.
+SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its current step, with a checkpoint and the
+mark `requeue`. A watchdog ends a run that stalls. Everything random depends only on the seed and the step, so a run
+that was stopped and goes on gives the same results as one that never stopped.
 """
 
 import argparse
@@ -65,14 +65,14 @@ class Parts(NamedTuple, Generic[Config]):
     validation_set: Callable[[Config, Path], ValidationSet]
 
     def validation_sets(self, config: Config) -> dict[str, ValidationSet]:
-        """One set per validation list, by the list's name."""
+        """The validation sets by name, one for each list."""
         return {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
 
 
 def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
-    """Do as the options say; return the exit status, STOPPED for a training that was told to stop.
+    """Do what the options ask; return the exit status: STOPPED for a training that was told to stop.
 
-    Raises BadInputError or OSError for what a user can mend, in all processes alike.
+    Raises BadInputError or OSError for what a user can mend: if in one process, then in all.
     """
     if options.show_batch:
         config = load_config(options.config, parts.config, options.set)
@@ -100,7 +100,10 @@ def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
 
 
 def run_folder(runs: Path, options: argparse.Namespace) -> Path:
-    """The folder of a new run, or the newest one to go on with. Raises FileExistsError rather than mix two runs."""
+    """The folder of a new run, or of the run to go on with.
+
+    Raises FileExistsError if the folder of a new run already holds one.
+    """
     old, name = options.recover or options.evaluate is not None, options.datetime
     if old and name is None and runs.is_dir():
         name = max((run.name for run in runs.iterdir() if run.is_dir() and newest_checkpoint(run)), default=None)
@@ -111,7 +114,10 @@ def run_folder(runs: Path, options: argparse.Namespace) -> Path:
 
 
 def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
-    """The network on its device, compiled on demand; channels last in memory is faster or as fast on every device."""
+    """The network on its device, channels last in memory, compiled on demand.
+
+    Channels last is at least as fast as the other order on every device.
+    """
     widest = max(network.parameters(), key=Tensor.dim)
     network = network.to(world.device).to(memory_format=memory_format(widest))
     if compiled:
@@ -120,7 +126,7 @@ def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
 
 
 class Run(Generic[Config]):
-    """A training in its folder. Rank 0 alone writes there."""
+    """A training in its folder. Only rank 0 writes there."""
 
     def __init__(
         self,
@@ -144,9 +150,9 @@ class Run(Generic[Config]):
                 parts.network(config),
             )
         )
-        # DistributedDataParallel's `module.` is the prefix of the published names. It would regroup the gradients after
-        # a run's first step, and sums over more than two processes would come out different after a stop, did it not
-        # look for unused parameters. There are none.
+        # The published names have DistributedDataParallel's prefix `module.`. By default it regroups the gradients
+        # after a run's first step. Sums over more than two processes would then come out different after a stop. It
+        # does not regroup if it looks for unused parameters, of which there are none.
         self.model = DistributedDataParallel(
             prepared(network, world, options.compile),
             gradient_as_bucket_view=True,
@@ -162,10 +168,13 @@ class Run(Generic[Config]):
         self.writer = SummaryWriter(folder, purge_step=self.start) if world.rank == 0 else None
 
     def recover(self) -> int:
-        """Load the newest sound checkpoint, if there is one, on every rank the same; return the step to go on with."""
+        """Load the newest undamaged checkpoint, the same on every rank; return the step to go on with.
+
+        This is 0 if there is no checkpoint. Raises CheckpointError if all are damaged.
+        """
         for path in self.world.from_rank0(lambda: checkpoints(self.folder)):
             damage = self.load(path)
-            if not self.world.any(damage is not None):  # all or none: one rank's disk may fail it
+            if not self.world.any(damage is not None):  # all ranks or none: one rank's disk may fail
                 self.log(f"going on after {path}")
                 return step_of(path) + 1
             self.log(f"{path} is damaged, trying the one before: {damage or 'another rank says so'}")
@@ -182,7 +191,7 @@ class Run(Generic[Config]):
             self.best = content["best_loss"]
         except (CheckpointError, KeyError, ValueError) as error:
             return error
-        # Momentum may lie otherwise in memory than its parameter, which fused SGD does not look at.
+        # A loaded momentum may have another memory layout than its parameter, and fused SGD does not check that.
         for parameter, state in self.optimizer.state.items():
             if state.get("momentum_buffer") is not None:
                 state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
@@ -196,7 +205,7 @@ class Run(Generic[Config]):
         return self.world.gather(missing and (step % self.config.val_freq == 0 or step == last))[0]
 
     def go(self) -> bool:
-        """Train to the end, or until told to stop; whether the end was reached, the same in all processes."""
+        """Train to the end or until told to stop; return whether the end was reached, the same in all processes."""
         config, scheduler, world = self.config, self.config.lr_scheduler, self.world
         self.log(
             f"{config.arch}: {len(self.train_set)} samples, steps {self.start} to {scheduler.max_iter - 1}, "
@@ -229,7 +238,7 @@ class Run(Generic[Config]):
         return next_step == scheduler.max_iter
 
     def end(self, next_step: int, seconds: float) -> None:
-        """Leave the mark that says how the run ended, after a checkpoint where it was told to stop."""
+        """Write the mark that says how the run ended; save a checkpoint first if it was told to stop."""
         finished = next_step == self.config.lr_scheduler.max_iter
         if not finished:
             self.save(next_step - 1, best=False)
@@ -239,7 +248,7 @@ class Run(Generic[Config]):
         how = "done" if finished else "told to stop, saved, to be started again with --recover"
         self.log(f"{how}: {next_step - self.start} steps in {seconds:.0f} s; {self.folder}")
 
-    # What the engine tells and asks
+    # The methods of training.engine.Observer
 
     def report(self, step: int, means: dict[str, float]) -> None:
         """Print and record rank 0's means of the last steps."""
@@ -256,7 +265,10 @@ class Run(Generic[Config]):
         self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  {waited}  ETA {left}{note}")
 
     def checkpoint(self, step: int) -> None:
-        """Write the checkpoint before all else; validate on all ranks; write it anew if it is the best."""
+        """Write the checkpoint first, then validate on all ranks, and write it again if it is the best.
+
+        Raises NonFiniteLossError, and removes the checkpoint, if a validation score is not finite.
+        """
         self.world.broadcast_buffers(self.model)
         if self.world.rank == 0:
             self.save(step, best=False)
@@ -272,7 +284,7 @@ class Run(Generic[Config]):
                 self.save(step, best=True)
 
     def after_step(self) -> bool:
-        """Tell the watchdog; whether this process was asked to stop."""
+        """Tell the watchdog; return whether this process was asked to stop."""
         self.watchdog.beat()
         return self.stop.asked
 
@@ -288,7 +300,7 @@ class Run(Generic[Config]):
         return validation.losses["video_logloss_balanced"]
 
     def save(self, step: int, best: bool) -> None:
-        """Write the checkpoint of a step, and remove the oldest ones."""
+        """Write the checkpoint of a step, and remove those older than the newest --keep."""
         content = {
             "step": step,
             "arch": self.config.arch,

@@ -1,4 +1,4 @@
-"""The order of samples (contract, section 5): fixed for the whole training, so that resuming is a matter of slicing."""
+"""The order of samples (contract, section 5): fixed for the whole training, so a resumed run takes a slice of it."""
 
 from collections.abc import Iterator, Sized
 
@@ -12,9 +12,9 @@ from common.errors import BadInputError
 def training_order(samples: int, max_iter: int, batch: int, world: int, together: int = 1) -> np.ndarray:
     """The sample of each position of each rank, int64 [world, max_iter * batch].
 
-    Seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its consecutive
-    slice. `together`, not of the contract: as many consecutive samples are shuffled as one; they must divide samples
-    and batch.
+    With seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its
+    consecutive slice. The contract does not have `together`: so many consecutive samples are shuffled as one. It must
+    divide `samples` and `batch`.
     """
     needed = max_iter * batch // together * world
     random = np.random.RandomState(0)
@@ -27,10 +27,10 @@ def training_order(samples: int, max_iter: int, batch: int, world: int, together
 
 
 def validation_slice(samples: int, rank: int, world: int) -> list[int]:
-    """The samples that a rank validates: its slice of the contract's shuffled order, without the repetitions that fill
-    that up.
+    """The samples that a rank validates: its slice of the contract's shuffled order.
 
-    Every sample is in exactly one rank's share, whatever their number; the last ranks may have fewer, or none.
+    The contract repeats samples until all slices are equally long. Here none is repeated: every sample is in the slice
+    of exactly one rank, and the last ranks may have fewer, or none.
     """
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(0)).tolist()
     count = -(-samples // world)
@@ -40,14 +40,15 @@ def validation_slice(samples: int, rank: int, world: int) -> list[int]:
 class TrainingSampler(Sampler[tuple[int, int]]):
     """Yields (position, sample) from step `start` on: in each step a batch for each of `shares`.
 
-    Shares are the reference's processes that this one stands in for. A position is that of the whole order, whatever
-    the number of processes; it seeds the sample's augmentation. Samples that stay `together` have one position.
+    `shares` are the reference's processes that this one stands in for. A position counts through the order of all of
+    the reference's processes, so it does not depend on the number of processes here. It seeds the sample's
+    augmentation. Samples that stay `together` have the same position.
     """
 
     def __init__(
         self, data: Sized, max_iter: int, batch: int, shares: range, reference: int, start: int = 0, together: int = 1
     ) -> None:
-        """Raises BadInputError where the samples are not a multiple of `together`."""
+        """Raises BadInputError if the number of samples is not a multiple of `together`."""
         if len(data) % together:
             raise BadInputError(f"{len(data)} samples do not make groups of {together} (together)")
         self.order = training_order(len(data), max_iter, batch, reference, together)

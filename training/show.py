@@ -1,6 +1,4 @@
-"""`--show-batch`: a picture of what the network sees in its first step, augmented and cropped,
-before mixup and normalisation.
-"""
+"""`--show-batch`: draw what the network sees in its first step, after augmentation, before mixup and normalisation."""
 
 from pathlib import Path
 
@@ -16,13 +14,13 @@ from training.config import TrainingConfig
 from training.loading import TrainingSet
 from training.sampler import TrainingSampler
 
-COLUMNS = 4  # images in a row; a clip is a row of its own
-CLIP_FRAMES = 8  # shown of a clip, evenly
-SMALLEST = 160  # pixels of a caption
+COLUMNS = 4  # images in a row; a clip has a row of its own
+CLIP_FRAMES = 8  # how many evenly spaced frames of a clip are shown
+SMALLEST = 160  # least width of a caption in pixels
 
 
 def show_batch(data: TrainingSet, config: TrainingConfig, output: Path) -> int:
-    """Draw the first batch of rank 0 with labels and names; returns 0. Raises BadInputError for an unknown suffix."""
+    """Draw rank 0's first batch with labels and names; return 0. Raises BadInputError for an unknown suffix."""
     if output.suffix not in OPTIONS:
         raise BadInputError(f"--show-batch {output}: the suffix must be one of {', '.join(OPTIONS)}")
     steps, world = config.lr_scheduler.max_iter, config.reference_world_size

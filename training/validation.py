@@ -1,4 +1,4 @@
-"""Scoring a validation set on all processes: one score a video, log losses, a CSV."""
+"""Score a validation set on all processes: one score per video, log losses, a CSV."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from training.sampler import validation_slice
 
 
 class Validation(NamedTuple):
-    """The videos' scores, their log losses by name, and how many samples there are, unreadable ones included."""
+    """The videos' scores, their log losses by name, the number of samples, and how many of these are unreadable."""
 
     scores: dict[str, VideoScore]
     losses: dict[str, float]
@@ -24,12 +24,12 @@ class Validation(NamedTuple):
     unreadable: int
 
     def write(self, path: Path) -> None:
-        """The scores as CSV: video,label,probability."""
+        """Write the scores as CSV: video,label,probability."""
         rows = [(video, score.label, f"{score.probability:.6f}") for video, score in sorted(self.scores.items())]
         write_table(path, [("video", "label", "probability"), *rows])
 
     def lines(self, name: str) -> list[str]:
-        """What to print."""
+        """The lines to print about the set `name`."""
         losses = "  ".join(f"{key} {value:.4f}" for key, value in self.losses.items())
         lines = [f"validation {name}: {len(self.scores)} videos  {losses}"]
         if self.unreadable:
@@ -44,9 +44,9 @@ def validate(
     world: World,
     beat: Callable[[], None] = lambda: None,
 ) -> Validation:
-    """Score each sample once, each process its share; the same result in all. `beat` is called for every sample.
+    """Score each sample once, each process its validation slice; return the same result in all processes.
 
-    Raises NonFiniteLossError for a score that is not finite.
+    `beat` is called for every sample. Raises NonFiniteLossError for a score that is not finite.
     """
     mine = validation_slice(len(data), world.rank, world.size)
     scored = []

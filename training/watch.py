@@ -1,6 +1,4 @@
-"""What may end a training from outside: a signal that asks it to stop, and a watchdog over a step
-that does not come.
-"""
+"""What may end a training from outside: a signal that asks it to stop, and a watchdog if nothing gets done."""
 
 import contextlib
 import os
@@ -10,14 +8,14 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-GRACE = 5.0  # seconds for the other processes' watchdogs to report, before the first one's end ends them all
-STALLED = 124  # exit status of a training that stalled, that of timeout(1)
+GRACE = 5.0  # seconds for the other processes to report as well: the end of the first one ends them all
+STALLED = 124  # exit status of a training that stalled, as timeout(1) has it
 STOPPED = 75  # exit status of one that was told to stop and saved, EX_TEMPFAIL of sysexits.h: start it again
 TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Whether this process was told to stop, by SIGTERM or SIGUSR1. One that does not listen is ended by them."""
+    """Whether SIGTERM or SIGUSR1 told this process to stop. Without `listen` these signals end the process."""
 
     def __init__(self, listen: bool) -> None:
         self.asked = False
@@ -25,13 +23,13 @@ class StopRequest:
             signal.signal(number, self.ask)
 
     def ask(self, *_: object) -> None:
-        """The signals' handler."""
+        """Handle the signals."""
         self.asked = True
 
 
 @contextlib.contextmanager
 def ignoring_requests_to_stop() -> Iterator[None]:
-    """Do not hear them; processes started meanwhile never do."""
+    """Ignore requests to stop in the block; a process that is started in the block ignores them for ever."""
     before = [(number, signal.signal(number, signal.SIG_IGN)) for number in TO_STOP]
     yield
     for number, handler in before:
@@ -39,14 +37,14 @@ def ignoring_requests_to_stop() -> Iterator[None]:
 
 
 class Watchdog:
-    """Ends the process when `beat` was not called for a while, after writing where its threads stand to stderr.
+    """Ends the process if `beat` was not called for `seconds`; it first writes the stacks of all threads to stderr.
 
-    The time that the process itself was suspended does not count.
+    Time during which the whole process was suspended does not count.
     """
 
     def __init__(self, rank: int, seconds: float) -> None:
         self.rank, self.seconds = rank, seconds
-        self.pause = min(1.0, seconds / 20)  # between looks
+        self.pause = min(1.0, seconds / 20)  # seconds between looks
         self.idle = 0  # looks since the last beat
         self.off = threading.Event()
         self.thread = threading.Thread(target=self.watch, name="watchdog", daemon=True)
@@ -56,22 +54,22 @@ class Watchdog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:  # after an error it goes on watching: the way out may hang as well
+        if kind is None:  # after an error it goes on watching, because the exit may hang as well
             self.off.set()
             self.thread.join()
 
     def beat(self) -> None:
-        """Something was done: a step, a batch of validation."""
+        """Tell the watchdog that something was done, such as a step or a sample of validation."""
         self.idle = 0
 
     def watch(self) -> None:
-        """Look until the context ends."""
+        """Look again and again until the context ends."""
         while not self.off.wait(self.pause):
             self.idle += 1
             if self.idle * self.pause > self.seconds:
-                threading.Thread(target=self.report, daemon=True).start()  # which may hang with the file system
+                threading.Thread(target=self.report, daemon=True).start()  # a thread, as writing may hang too
                 self.off.wait(GRACE)
-                if self.idle:  # else it went on after all
+                if self.idle:  # it is 0 if the training went on after all
                     os._exit(STALLED)
 
     def report(self) -> None:
@@ -82,5 +80,5 @@ class Watchdog:
             if number not in (self.thread.ident, threading.get_ident()):
                 stack = "".join(traceback.format_stack(frame)).rstrip().split("\n")
                 lines += [f"thread {names.get(number, number)}", *stack]
-        with contextlib.suppress(OSError):  # a log that is gone must not keep the process
+        with contextlib.suppress(OSError):  # a log that is gone must not keep the process alive
             os.write(2, "".join(f"rank {self.rank}: {line}\n" for line in lines).encode())

@@ -12,8 +12,8 @@ class VideoConfig(TrainingConfig):
 
     val_size: PositiveInt
     sample_duration: PositiveInt  # consecutive frames that a clip spans
-    sample_step: PositiveInt  # every so many of them is seen
-    min_short_side: PositiveInt  # pixels that a clip is resized to before it is cropped, drawn between these
+    sample_step: PositiveInt  # a clip consists of every sample_step-th of them
+    min_short_side: PositiveInt  # before it is cropped, a clip is resized to a random side between these, in pixels
     max_short_side: PositiveInt
     color_and_jpeg: bool  # brightness-contrast and JPEG augmentation
 

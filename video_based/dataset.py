@@ -20,11 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class TrainingClips(TrainingSet):
-    """Takes (position, track) of the training order; gives a clip, RGB uint8 [T, H, W, 3], its label, and the names
-    of unreadable crops.
+    """Augmented clips by (position, track) of the training order: RGB uint8 [T, H, W, 3], label, unreadable crops.
 
-    Where the clip begins and its augmentation depend on the config's seed and the position alone. An unreadable crop is
-    replaced by the nearest readable one of the track; BadInputError ends the training where there is none.
+    Where a clip begins and its augmentation depend only on the config's seed and the position. The nearest readable
+    crop of the track replaces an unreadable one. If there is none, BadInputError ends the training.
     """
 
     def __init__(self, config: VideoConfig) -> None:
@@ -50,8 +49,9 @@ class TrainingClips(TrainingSet):
 
 
 class ValidationClips(ValidationSet):
-    """The central clip of each track, whole, and its index; None, named in the log, where a crop of
-    it is unreadable.
+    """The central clip of each track, whole, with its index, or None for a clip with an unreadable crop.
+
+    The log names the unreadable crops.
     """
 
     def __init__(self, config: VideoConfig, list_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Video augmentation of the contract (section 5): every choice is drawn once a clip and holds for all its frames."""
+"""Video augmentation (contract, section 5): each random choice is drawn once per clip and holds for all its frames."""
 
 from collections.abc import Sequence
 
@@ -13,26 +13,26 @@ from video_based.config import VideoConfig
 def clip_frames(frames: int, duration: int, step: int, begin: int) -> np.ndarray:
     """Which of a track's `frames`, counted from 0, make a clip: every step-th of `duration` from `begin` on.
 
-    A track shorter than that begins again (loop padding).
+    Where the track ends before the clip does, it starts again from its first frame (loop padding).
     """
     return (begin + np.arange(0, duration, step)) % frames
 
 
 def random_begin(frames: int, duration: int, random: np.random.Generator) -> int:
-    """Where a training clip begins: anywhere that it fits."""
+    """The first frame of a training clip: any frame from which the clip fits into the track."""
     return int(random.integers(max(frames - duration, 0) + 1))
 
 
 def central_begin(frames: int, duration: int) -> int:
-    """Where a validation clip begins."""
+    """The first frame of a validation clip."""
     return max(frames - duration, 0) // 2
 
 
 def augment(crops: Sequence[np.ndarray], config: VideoConfig, random: np.random.Generator) -> np.ndarray:
     """T square BGR uint8 crops -> RGB uint8 [T, input_size, input_size, 3].
 
-    The whole is resized to a random side, a square of it cut anywhere; then flip and, as the config says, colour and
-    JPEG.
+    All crops are resized to one random side, and a square is cut from each at the same random place. Then come the flip
+    and, if the config says so, colour and JPEG.
     """
     side, size = int(random.integers(config.min_short_side, config.max_short_side + 1)), config.input_size
     x, y = random.integers(side - size + 1, size=2).tolist()

@@ -1,11 +1,12 @@
-"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2,
-not of it.
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2.
 
-lite0 and lite2 are Google's b0 and b2 for phones: no squeeze and excitation, ReLU6 for swish, the stem's and the head's
-width and the number of blocks in the first and last stage as in b0. Their ImageNet weights lie in packages of the
-registry. timm's blocks, with two differences. Padding is static and follows from the nominal image size, not the actual
-one: every stride-2 convolution pads one more on the right and below. And state dicts speak the published names
-(`_conv_stem`, `_blocks.0. _depthwise_conv`, ...), both when read and when written.
+The blocks are timm's, with two differences. Padding is static and follows from the nominal image size, not the actual
+one: every stride-2 convolution pads one more on the right and below. State dicts use the published names
+(`_conv_stem`, `_blocks.0._depthwise_conv`, ...), both when read and when written.
+
+The reference does not have lite0 and lite2. They are Google's b0 and b2 for phones, without squeeze and excitation, and
+with ReLU6 instead of swish. The widths of stem and head and the numbers of blocks in the first and last stage are as in
+b0. Packages of the registry hold their ImageNet weights.
 """
 
 import re
@@ -44,7 +45,8 @@ def efficientnet(variant: str, num_classes: int) -> nn.Module:
         bn_momentum=BN_MOMENTUM,
         bn_eps=BN_EPS,
     )
-    model.classifier.reset_parameters()  # torch's own, as in the reference; timm's is meant for a thousand classes
+    # torch's own initialisation, as in the reference; timm's is meant for a thousand classes
+    model.classifier.reset_parameters()
     _pad_statically(model)
     to_published = _published_names(model)
     from_published = {published: own for own, published in to_published.items()}
@@ -61,7 +63,7 @@ def _pad_statically(model: nn.Module) -> None:
 
 
 def _published_names(model: nn.Module) -> dict[str, str]:
-    """Map timm's names of all layers to the published ones, `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
+    """Map timm's names of all layers to the published ones, as `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
     names = dict(TOP)
     blocks = [(name, block) for name, block in model.named_modules() if re.fullmatch(r"blocks\.\d+\.\d+", name)]
     for number, (own, block) in enumerate(blocks):
@@ -71,7 +73,7 @@ def _published_names(model: nn.Module) -> dict[str, str]:
 
 
 def _rename(_model: nn.Module, state: dict[str, Tensor], prefix: str, *__: object, names: dict[str, str]) -> None:
-    """A state-dict hook: rename, in place and keeping the order, the entries below `prefix` by their layer's name."""
+    """A state-dict hook: rename the layers of the entries below `prefix`, in place and without changing the order."""
     entries = list(state.items())
     state.clear()
     for key, value in entries:

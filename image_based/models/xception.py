@@ -1,14 +1,13 @@
-"""Xception (Chollet, 2017) in Cadene's arrangement, which is timm's `legacy_xception` to the name
-(contract, section 4).
-"""
+"""Xception (Chollet, 2017) in Cadene's version (contract, section 4): timm's `legacy_xception`, with the same names."""
 
 import timm
 from torch import Tensor, nn
 
 
 class Xception(nn.Module):
-    """Images [B, 3, H, W] -> logits [B, num_classes]. The network is one level down: published
-    names begin with `model.`.
+    """Images [B, 3, H, W] -> logits [B, num_classes].
+
+    The network is a submodule `model`, because the published names begin with `model.`.
     """
 
     def __init__(self, num_classes: int = 2) -> None:

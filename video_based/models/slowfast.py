@@ -1,8 +1,9 @@
 """SlowFast-50 (Feichtenhofer et al., 2019) as the reference trained it (contract, section 4).
 
 Two ResNet-50s over time: the Slow path sees every fourth frame with 64 channels, the Fast path every frame with 8.
-After the stem and each of the first three stages a convolution over five frames, with no normalisation, brings Fast
-features to Slow's frame rate, where they join Slow's channels. Module names are those of the published checkpoints.
+After the stem and each of the first three stages, a convolution over five frames, without normalisation, brings the
+Fast features to Slow's frame rate. They are then appended to Slow's channels. Module names are those of the published
+checkpoints.
 """
 
 import torch
@@ -17,9 +18,7 @@ DROPOUT = 0.5
 
 
 class Bottleneck(nn.Module):
-    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride), and over channels; a
-    shortcut around them.
-    """
+    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride), and over channels, and a shortcut."""
 
     def __init__(self, channels: int, width: int, temporal: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -51,9 +50,7 @@ def _stage(channels: int, width: int, depth: int, temporal: int, stride: int) ->
 
 
 class SlowFast50(nn.Module):
-    """Clips [B, 3, T, H, W] -> logits [B, num_classes]; any T of at least 1, the Slow path sees
-    ceil(T/4) frames of it.
-    """
+    """Clips [B, 3, T, H, W] -> logits [B, num_classes], for any T >= 1; the Slow path sees ceil(T/4) frames."""
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()
@@ -79,8 +76,9 @@ class SlowFast50(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def _add_stages(self, path: str, width: int, temporal: tuple[int, ...], lateral: int) -> None:
-        """Stages `<path>_res1..4`; `lateral` channels join the stem's, and as many times the
-        width's growth each stage's.
+        """Add the stages `<path>_res1` to `<path>_res4`.
+
+        `lateral` channels of the other path are appended to the stem's. After each stage they grow as the width does.
         """
         channels = width + lateral
         for stage, (depth, span) in enumerate(zip(DEPTHS, temporal, strict=True)):
