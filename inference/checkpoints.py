@@ -1,10 +1,10 @@
-"""The members' checkpoints: loaded strictly, tried, and their scores recorded.
+"""Check the members' checkpoints: load each strictly, and compare its score of a built-in input with the recorded one.
 
     python -m inference.checkpoints            loads each that is present and scores a built-in input with it
     python -m inference.checkpoints --record   the same, and records the scores
 
 inference/recorded.json maps the sha256 of a checkpoint to its log odds of the built-in input. A checkpoint whose score
-is recorded must give it again: that shows when the upgrade of a library changes a network's output.
+is recorded must give it again. This shows when the upgrade of a library changes a network's output.
 """
 
 import argparse
@@ -42,12 +42,12 @@ def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
 
 
 def small_input(branch: Branch) -> Tensor:
-    """The smallest input worth running a branch's networks on: a clip [1, 3, 4, 64, 64] or an image [1, 3, 96, 96]."""
+    """A small input for running a branch's networks once: a clip [1, 3, 4, 64, 64] or an image [1, 3, 96, 96]."""
     return torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)
 
 
 def check_input(member: Member) -> Tensor:
-    """A built-in input: crops of numpy's noise of seed 0 as the member sees them; 8 frames for a video member."""
+    """The built-in input: crops of numpy's noise with seed 0, as the member sees them; 8 frames for a video member."""
     frames = 8 if member.branch == "video" else 1
     noise = np.random.RandomState(0).randint(0, 256, (frames, 3, member.size, member.size), dtype=np.uint8)
     images = to_input(torch.from_numpy(noise).movedim(1, -1), member.color, *member.normalisation)
@@ -57,7 +57,7 @@ def check_input(member: Member) -> Tensor:
 def check_member(member: Member, models: Path) -> float:
     """Load the member and score the built-in input: the log odds of FAKE.
 
-    Raises BadInputError for what does not fit, or a score that is not finite.
+    Raises BadInputError if the checkpoint does not fit or the score is not finite.
     """
     with torch.inference_mode():
         odds = float(load_member(member, models)(check_input(member)).diff(dim=1).item())
@@ -67,13 +67,13 @@ def check_member(member: Member, models: Path) -> float:
 
 
 def read_recorded(path: Path = RECORDED) -> dict[str, float]:
-    """The recorded log odds by the checkpoint's sha256."""
+    """The recorded log odds by the checkpoints' sha256."""
     recorded: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return recorded
 
 
 def compare(odds: float, digest: str, recorded: dict[str, float]) -> str:
-    """What to say of a checkpoint's score of the built-in input."""
+    """The text that compares a checkpoint's score of the built-in input with the recorded one."""
     if digest not in recorded:
         return f"check {odds:.6f}, none recorded"
     if abs(odds - recorded[digest]) > TOLERANCE:
@@ -82,7 +82,7 @@ def compare(odds: float, digest: str, recorded: dict[str, float]) -> str:
 
 
 def check(name: str, models: Path, recorded: dict[str, float], record: bool) -> str:
-    """A member's line: what its checkpoint holds and how it scores; with `record` its score is added to `recorded`."""
+    """A member's line: what its checkpoint holds and how it scores. `record` adds its score to `recorded`."""
     member = KNOWN[name]
     path = models / member.file
     line = describe(name)
@@ -101,7 +101,7 @@ def check(name: str, models: Path, recorded: dict[str, float], record: bool) -> 
 
 
 def main() -> int:
-    """Check every checkpoint that is present; 1 if one does not load or score as recorded, or none is present."""
+    """Check all checkpoints that are present; return 1 if one fails (load or recorded score) or none is present."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--record", action="store_true", help=f"record the scores in {RECORDED}")

@@ -1,8 +1,8 @@
-"""What a video's score rests on, for a person who must defend it: `--evidence DIR` writes a JSON and a page a video.
+"""What a video's score rests on, for a person who must defend it: `--evidence DIR` writes a JSON and a page per video.
 
-DIR/<filename>.json   the input and its sha256, what was sampled, each face's boxes and times, each member's
-                      probabilities by group of five frames with the rules that put them together, what was not
-                      analysed, provenance
+DIR/<filename>.json   the input and its sha256; which frames were sampled; each face's boxes and times; each member's
+                      probabilities by group of five frames, with the rules that combine them; what was not analysed;
+                      provenance
 DIR/<filename>.html   the same as one self-contained page (inference.pages)
 DIR/index.html        all videos of a run
 
@@ -30,7 +30,7 @@ PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headle
 
 @dataclass(frozen=True)
 class Input:
-    """The file that was scored; its size and sha256 are None where it cannot be read."""
+    """The file that was scored; its size and sha256 are None if it cannot be read."""
 
     path: str
     bytes: int | None
@@ -39,20 +39,20 @@ class Input:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the file says of itself."""
+    """The facts that the file itself gives."""
 
     duration: float
     fps: float
     frames: int
     width: int
     height: int
-    rotation: int  # degrees counterclockwise that its frames were turned by
+    rotation: int  # by how many degrees, counterclockwise, its frames were turned
     damaged_packets: int
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames were looked at: one in `every`, at these times, which timestamps or the frame rate gave."""
+    """Which frames were sampled: one in `every`, at `times`; these come from "timestamps" or from the frame "rate"."""
 
     every: int
     times_from: str
@@ -62,9 +62,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class FaceCount:
-    """How many faces most sampled frames show, how many frames show that many, and how many boxes
-    belong to no scored face.
-    """
+    """How many faces most sampled frames show, in how many frames, and how many boxes belong to no scored face."""
 
     voted: int
     voted_in_frames: int
@@ -83,7 +81,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class TrackFacts:
-    """A face through the video."""
+    """A face's track through the video."""
 
     crop_side: int
     detections: list[Seen]
@@ -99,7 +97,7 @@ class BranchFacts:
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """An image member's score of five frames of a face, and their times."""
+    """An image member's score of a group of five frames of a face, and the times of these frames."""
 
     score: float
     times: list[float]
@@ -107,7 +105,7 @@ class GroupFacts:
 
 @dataclass(frozen=True)
 class FaceScore:
-    """A member's score of a face, the rule of it, and an image member's groups."""
+    """A member's score of a face, the rule that made it, and for an image member the groups."""
 
     score: float | None
     rule: str
@@ -116,14 +114,14 @@ class FaceScore:
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """A member's score, the rule of it, and its scores of each face."""
+    """A member's score, the rule that made it, and its scores of each face."""
 
     score: float | None
     rule: str
     branch: Branch
     arch: str
     weight: float  # within its branch
-    final_weight: float  # in the final score where no policy leaves a member out
+    final_weight: float  # in the final score, if no policy leaves a member out
     faces: list[FaceScore]
 
 
@@ -137,7 +135,7 @@ class DetectorFile:
 
 @dataclass(frozen=True)
 class MemberFiles:
-    """A member's checkpoint and config, and how it sees faces."""
+    """A member's checkpoint and config, and the crops that it sees."""
 
     checkpoint: str
     sha256: str
@@ -149,7 +147,7 @@ class MemberFiles:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What scored: versions, machine, device, precision, and every file that the score depends on."""
+    """What made the score: versions, machine, device, precision, and every file that the score depends on."""
 
     versions: dict[str, str]
     machine: str
@@ -186,7 +184,7 @@ class Evidence:
     analysis: Analysis | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `<filename>.json`: the analysis' keys stand beside the others."""
+        """The content of `<filename>.json`; the keys of `analysis` are on the same level as the others."""
         whole = asdict(self)
         return whole | (whole.pop("analysis") or {})
 
@@ -195,7 +193,7 @@ class Evidence:
 def provenance(
     members: tuple[tuple[str, Member], ...], models: Path, weights: Path, device: str, precision: str
 ) -> Provenance:
-    """The provenance of what these members score."""
+    """The provenance of these members' scores."""
     files = {
         name: MemberFiles(
             checkpoint=str(models / member.file),
@@ -225,7 +223,7 @@ def evidence_of(row: Row, path: Path, scored_by: Provenance, analysis: Analysis 
 
 
 def readable_sha256(path: Path) -> str | None:
-    """The sha256 of a file, None where there is none (a pipe is none) or it may not be read."""
+    """The sha256 of a regular file; None if there is none (a pipe is not one) or it may not be read."""
     try:
         return sha256(path) if path.is_file() else None
     except OSError:
@@ -274,7 +272,7 @@ def track_facts(face: Face, times: list[float]) -> TrackFacts:
 
 
 def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:
-    """How a member's score of a video came about."""
+    """A member's score of a video, and how it was made."""
     faces = [FaceScore(part.value, part.rule, groups_of(member, part, sampled)) for part in score.parts]
     return MemberFacts(score.value, score.rule, member.branch, member.arch, member.weight, final_weight, faces)
 
@@ -293,7 +291,7 @@ def groups_of(member: Member, face: Score, sampled: Sampled) -> list[GroupFacts]
 
 
 def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
-    """What the score does not rest on, in sentences."""
+    """Sentences about what the score does not take into account."""
     said = []
     if sampled.interval > 1:
         said.append(f"Of {sampled.info.frames} frames, {sampled.frames} were looked at: one in {sampled.interval}.")

@@ -16,25 +16,24 @@ CONVOLUTIONS, NORMS = (nn.Conv2d, nn.Conv3d), (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fastest(network: nn.Module, example: Tensor) -> nn.Module:
-    """The network, changed in place, in evaluation mode; `example` is any small input that it takes."""
+    """The network, changed in place, in evaluation mode; `example` is any small input for it."""
     network.eval()
     for convolution, norm, name in _pairs(network, example):
         fused = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
         convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *fused)
-        # timm's batch norm carries its activation.
+        # timm's batch norm includes its activation, which has to stay.
         rest = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
         network.set_submodule(name, rest)
     return network.to(memory_format=memory_format(example))
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[Any, Any, str]]:
-    """Each batch norm with the convolution whose output it is given, and its name, seen by running the network once.
+    """Each convolution, the batch norm that takes its output, and the norm's name, found by running the network once.
 
-    Raises ValueError if a batch norm follows something else: it would have to stay, and no network here has such a one.
+    Raises ValueError if a batch norm follows something else: it could not be folded. No network here has such a one.
     """
-    source: dict[
-        int, tuple[nn.Module, Tensor]
-    ] = {}  # a tensor's id to its maker; the tensor is kept so that the id stays its own
+    # A tensor's id to the module that made it. The tensor is kept, so that no other tensor gets its id.
+    source: dict[int, tuple[nn.Module, Tensor]] = {}
     pairs: list[tuple[Any, Any, str]] = []
 
     def made(convolution: nn.Module, _: tuple[Tensor], output: Tensor) -> None:

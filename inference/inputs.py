@@ -9,11 +9,11 @@ from common.layout import is_video, read_filenames
 
 
 def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dict[str, Path]:
-    """Map file names, as they stand in the submission, to paths, in the order of the input.
+    """Map file names, as the submission will hold them, to paths, in the order of the input.
 
-    A folder gives its videos, a pattern such as `clips/**/*.mp4` what it matches, each in order of their names. Raises
-    BadInputError for two videos of one name, an unsafe name in the list, and a list without the column `filename`;
-    FileNotFoundError if nothing is asked for, or a pattern matches nothing.
+    A folder stands for its videos, a pattern such as `clips/**/*.mp4` for the videos that it matches, both in the order
+    of their names. Raises BadInputError for two videos with the same name, an unsafe name in the list, or a list
+    without the column `filename`. Raises FileNotFoundError if there is no input, or if a pattern matches nothing.
     """
     paths = [(path.name, path) for entry in inputs for path in expand(entry)]
     if list_file is not None:
@@ -27,7 +27,7 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> dic
 
 
 def expand(entry: Path) -> list[Path]:
-    """The videos that one word of the command line means."""
+    """The videos that one word of the command line stands for."""
     if entry.is_dir():
         return sorted(path for path in entry.iterdir() if is_video(path))
     if entry.exists() or glob.escape(str(entry)) == str(entry):

@@ -1,7 +1,7 @@
-"""What a run has done so far: a line for each video in `<output>.partial.jsonl`, so that a kill loses at most the
-videos at work.
+"""What a run has done so far: a line per video in `<output>.partial.jsonl`.
 
-The first line holds what the results depend on; a ledger that was begun with something else is not gone on with.
+A kill loses at most the videos that are being worked on. The first line holds what the results depend on. A run whose
+results depend on something else refuses the ledger.
 """
 
 import json
@@ -16,7 +16,7 @@ FileState = list[str | int]
 
 
 def state_of(path: Path) -> FileState | None:
-    """A file by path, size and time of change; None where there is none, or none can be."""
+    """A file's path, size and time of change; None if there is no such file."""
     try:
         facts = path.stat()
     except OSError:
@@ -25,10 +25,10 @@ def state_of(path: Path) -> FileState | None:
 
 
 class Ledger:
-    """Remembers the result of each video, in JSON, with the state of the file it comes from."""
+    """Remembers each video's result, as JSON, and the state of the file that it comes from."""
 
     def __init__(self, output: Path, settings: Json) -> None:
-        """Read what an earlier run left beside `output`. Raises BadInputError if its settings were others."""
+        """Read what an earlier run left beside `output`. Raises BadInputError if it holds results of other settings."""
         self.path = output.with_suffix(".partial.jsonl")
         lines = self._read()
         begun = lines[0] if lines else None
@@ -43,7 +43,7 @@ class Ledger:
             self._append(settings)
 
     def _read(self) -> list[Json]:
-        """All whole lines; a last one that was cut off is cut away."""
+        """Read all whole lines; remove a last line that was cut off from the file."""
         if not self.path.exists():
             return []
         whole = self.path.read_bytes().rpartition(b"\n")[0]
@@ -60,14 +60,14 @@ class Ledger:
             file.write((json.dumps(line) + "\n").encode())
 
     def result(self, name: str, now: FileState | None) -> Json | None:
-        """What is remembered of a video, unless its file is another one now."""
+        """The remembered result of a video whose file is still in the state `now`, else None."""
         source, result = self.results.get(name, (None, None))
         return result if source == now else None
 
     def add(self, name: str, source: FileState | None, result: Json) -> None:
-        """Remember the result of a video whose file was in this state."""
+        """Remember the result of a video whose file was in the state `source`."""
         self._append({"name": name, "source": source, "result": result})
 
     def close(self) -> None:
-        """The results are written elsewhere, and the ledger is needed no more."""
+        """Remove the ledger, once the results are written elsewhere."""
         self.path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The eleven members of the ensemble, a row each (contract, section 3), and the two whose weights the repository ships.
 
-This module has no PyTorch; `inference.checkpoints` loads what the rows name.
+This module does not import PyTorch; `inference.checkpoints` loads the networks.
 
     python -m inference.members                which checkpoints are present, and their sha256
     python -m inference.members --markdown     the table of inference/README.md
@@ -30,8 +30,11 @@ KINETICS = (
 
 
 class CropKind(NamedTuple):
-    """Crops as a member sees them: its branch, whose frames it sees, their side in pixels, and the middle part of the
-    square around the face that they show, as a fraction of its side (1: all of it)."""
+    """Crops as a member sees them.
+
+    `branch` says which frames it sees, `side` is the side of its crops in pixels. They show the middle of the square
+    around the face; `crop_fraction` is the side of that middle as a fraction of the square's (1: all of it).
+    """
 
     branch: Branch
     side: int
@@ -43,9 +46,9 @@ class Member:
     """One network of the ensemble and how it sees faces.
 
     `file` is its checkpoint, `trained_by` the config that trained it, `size` its input in pixels, `color` rgb or bgr,
-    `normalisation` mean and std of levels in [0, 1], `weight` that within its branch. `flip`: the logits of the image
-    and its mirror are averaged. `squeeze`: sure scores are pulled toward .5. `crop_fraction`: the part of the
-    contract's crop, along its side, that it sees.
+    `normalisation` mean and std of levels in [0, 1], `weight` its weight within its branch. `flip`: the logits of the
+    image and its mirror are averaged. `squeeze`: sure scores are pulled toward .5. `crop_fraction`: it sees the middle
+    of the contract's crop; this is the middle's side as a fraction of the crop's.
     """
 
     branch: Branch
@@ -62,7 +65,7 @@ class Member:
 
     @property
     def crop_kind(self) -> CropKind:
-        """The crops that it sees."""
+        """The kind of crops that it sees."""
         return CropKind(self.branch, self.size, self.crop_fraction)
 
 
@@ -122,7 +125,7 @@ MEMBERS = {
     ),
 }
 
-# What the repository ships for those who have none of the eleven: inference/submit_models/README.md.
+# The members that the repository ships, for users who have none of the eleven: inference/submit_models/README.md.
 L0, L2 = f"{B}/lite0/config_mixed192.yaml", f"{B}/lite2/config_pairs192.yaml"
 SHIPPED = {
     "lite0": Member(
@@ -154,18 +157,17 @@ KNOWN = MEMBERS | SHIPPED
 
 
 class Choice(NamedTuple):
-    """The members to score with, and the names of those that are wanted but have no checkpoint."""
+    """The members to score with, and the names of the wanted members that have no checkpoint."""
 
     members: dict[str, Member]
     absent: list[str]
 
 
 def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list, in the table's order; None: all eleven, or, where none of them is there,
-    the shipped.
+    """The members of a comma-separated list, in the table's order; None means `default_members`.
 
-    Raises BadInputError for an unknown name, listing the known, and for absent checkpoints, naming each file and its
-    source, unless some may be missing and some are there.
+    Raises BadInputError for an unknown name, listing the known ones. Raises it also for absent checkpoints, naming each
+    file and its source, unless `allow_missing` is set and at least one is present.
     """
     wanted = default_members(models) if names is None else [name.strip() for name in names.split(",")]
     unknown = [name for name in wanted if name not in KNOWN]
@@ -180,7 +182,7 @@ def choose_members(names: str | None, models: Path, allow_missing: bool = False)
 
 
 def default_members(models: Path) -> list[str]:
-    """The eleven; the shipped ones that are there where none of the eleven is."""
+    """The eleven members; if none of them has a checkpoint, those shipped members that have one."""
     present = [name for name, member in KNOWN.items() if (models / member.file).is_file()]
     return present if present and SHIPPED.keys() >= set(present) else list(MEMBERS)
 
@@ -191,9 +193,7 @@ def source(member: Member, models: Path) -> str:
 
 
 def final_weights(members: Mapping[str, Member]) -> dict[str, float]:
-    """Each member's weight in the final score when all of these have one and no policy leaves one
-    out; they add up to 1.
-    """
+    """Each member's weight in the final score, if all members have a score and no policy leaves one out; sum 1."""
     branches = {member.branch for member in members.values()}
     totals = {
         branch: sum(member.weight for member in members.values() if member.branch == branch) for branch in branches
@@ -203,7 +203,7 @@ def final_weights(members: Mapping[str, Member]) -> dict[str, float]:
 
 
 def crop_kinds(members: Iterable[Member]) -> set[CropKind]:
-    """The crops that members see."""
+    """The kinds of crops that members see."""
     return {member.crop_kind for member in members}
 
 
@@ -227,7 +227,7 @@ def heading(models: Path) -> str:
 
 
 def describe(name: str) -> str:
-    """A member's line, but for its checkpoint."""
+    """The beginning of a member's line, without its checkpoint's sha256 or absence."""
     member = KNOWN[name]
     weight = (final_weights(MEMBERS) | final_weights(SHIPPED))[name]
     return f"{name:<8} {member.file:<33} {member.arch:<18} {member.size} px  {weight:.4f} "

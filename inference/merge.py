@@ -1,9 +1,9 @@
-"""Put the parts of a sharded `inference.predict` together.
+"""Merge the submissions of all shards of `inference.predict` into one.
 
 Reads  submission-<i>-of-<n>.jsonl beside --output, and the same videos or --list as the shards did
 Writes submission.csv and submission.jsonl, in the order of the input; with --evidence the index.html of all videos
 
-The exit status is 1 if a video could not be read; if one has no row yet nothing is written, and it is 2.
+The exit status is 1 if a video could not be read. If a video has no row yet, it is 2 and nothing is written.
 
     python -m inference.merge --list sample_submission.csv --output submission.csv
 """
@@ -22,15 +22,19 @@ SHOWN = 5
 
 
 def files_of_parts(output: Path, suffix: str) -> dict[Path, int]:
-    """The files of a submission's parts with this ending, and of how many shards each is. Not those
-    of `<stem>-more.csv`.
+    """The files of a submission's shards with this ending, each with its number of shards.
+
+    Files of another submission such as `<stem>-more.csv` are not among them.
     """
     pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)" + re.escape(suffix))
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
 def read_parts(output: Path) -> dict[str, Row]:
-    """The rows of all parts of a submission by file name, of shards of one number. Raises BadInputError."""
+    """The rows of all shards of a submission by file name.
+
+    Raises BadInputError if there are no shards, or shards of different numbers, members, weights or options.
+    """
     parts = files_of_parts(output, ".jsonl")
     counts = len(set(parts.values()))
     if counts != 1:
@@ -42,7 +46,7 @@ def read_parts(output: Path) -> dict[str, Row]:
 
 
 def main() -> int:
-    """Merge; 1 if a video could not be read."""
+    """Merge; return 1 if a video could not be read, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     parser.add_argument("--list", type=Path, metavar="CSV", help="as given to the shards")

@@ -1,8 +1,8 @@
-"""The members on a device: faces of one or several videos in, each video's score of each member out.
+"""The members' networks on a device: faces of one or several videos in, each video's score by each member out.
 
-All frames, faces and mirrored images go through a network together, as many at a time as LIMITS says; where memory does
-not suffice the batch is halved, for that network and from then on, and this is said. On a CPU videos are kept apart, so
-that a video's score does not depend, in its last bits, on its neighbours.
+All frames, faces and mirrored images go through a network together, up to LIMITS at a time. If memory runs out, the
+limit of that network is halved from then on, and a line says so. On a CPU each video is scored alone, so that the last
+bits of its score do not depend on the videos beside it.
 """
 
 import sys
@@ -24,17 +24,17 @@ from inference.sampled import Face
 from inference.scoring import Score, image_score, video_score
 from training.inputs import memory_format, to_input
 
-# tf32: float32 whose products an NVIDIA GPU rounds to ten bits; elsewhere the same as fp32.
+# tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
-# Images (as many again mirrored) and clips that go through a network at once. On a CPU more are slower: they leave its
-# caches.
+# How many images (their mirrored ones come on top) or clips go through a network at once. On a CPU more are slower,
+# because they do not fit into its caches.
 LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
 
 
 @dataclass
 class Networks:
-    """The members' networks on a device. `seconds` adds up by member how long they took."""
+    """The members' networks on a device. `seconds` adds up how long each member took."""
 
     members: Mapping[str, tuple[Member, nn.Module]]
     device: str = "cpu"
@@ -48,9 +48,7 @@ class Networks:
         self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
 
     def scores(self, videos: Sequence[Sequence[Face]]) -> list[dict[str, Score]]:
-        """Each video's score of each member, from its faces. Raises BadInputError rather than
-        return a non-finite one.
-        """
+        """Each video's score by each member, from its faces. Raises BadInputError if a score is not finite."""
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
@@ -66,7 +64,7 @@ class Networks:
         return found
 
     def score(self, member: Member, logits: list[np.ndarray]) -> Score:
-        """A member's score of a video from its faces' logits."""
+        """A member's score of a video, from its faces' logits."""
         return (
             image_score(logits, member.squeeze)
             if member.branch == "image"
@@ -74,7 +72,7 @@ class Networks:
         )
 
     def logits(self, name: str, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each face its crops' logits [N, 2], or its clip's [1, 2], from its crops [N, side, side, 3]."""
+        """For each face, from its crops [N, side, side, 3]: the crops' logits [N, 2], or the clip's [1, 2]."""
         member, network = self.members[name]
         if member.branch == "image":
             lengths = np.cumsum([len(crops) for crops in faces])[:-1]
@@ -91,8 +89,9 @@ class Networks:
         return found
 
     def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], Tensor]) -> np.ndarray:
-        """`work` on parts of at most the member's limit, put together; the limit is halved when
-        memory does not suffice.
+        """Run `work` on at most the member's limit of items at a time and join the outputs.
+
+        If memory runs out, the limit is halved. Raises BadInputError if one item does not fit into memory.
         """
         outputs, start = [np.empty((0, 2), np.float32)], 0
         while start < len(items):
@@ -116,9 +115,7 @@ class Networks:
 
     @torch.inference_mode()
     def image_logits(self, member: Member, network: nn.Module, crops: np.ndarray) -> Tensor:
-        """Crops [N, side, side, 3] -> logits [N, 2], averaged with those of the mirrored images
-        where the member flips.
-        """
+        """Crops [N, side, side, 3] -> logits [N, 2]; if the member flips, averaged with the mirrored crops' logits."""
         images = self.inputs(member, crops)
         output = self.run(network, torch.cat([images, images.flip(-1)]) if member.flip else images)
         return (output[: len(crops)] + output[len(crops) :]) / 2 if member.flip else output
@@ -140,13 +137,13 @@ class Networks:
 
 
 def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:
-    """The members with their checkpoints in `models`. Raises BadInputError for one that does not fit."""
+    """The members' networks with their checkpoints in `models`. Raises BadInputError for one that does not fit."""
     loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}
     return Networks(loaded, device, precision)
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a device, one of its libraries, or the allocator of the CPU had no memory left."""
+    """Whether an error says that a device, one of its libraries, or the CPU's allocator had no memory left."""
     said = str(error)
     return isinstance(error, MemoryError) or any(
         words in said for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")

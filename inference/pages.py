@@ -1,6 +1,6 @@
-"""Evidence as pages for people: one file each, no script or style from elsewhere, fit to print.
+"""Evidence as pages for people: each is one file that loads nothing from elsewhere and can be printed.
 
-Charts are SVG, placed by the functions here and drawn by the templates; pictures are JPEG inside the page.
+Charts are SVG: the functions here compute the positions, the templates draw. Pictures are JPEG inside the page.
 """
 
 import base64
@@ -27,8 +27,8 @@ from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP
 
-LONGEST = 200  # bytes of a name
-STRIP, THUMBNAIL = 12, 112  # pictures a face, their side in pixels
+LONGEST = 200  # bytes of a file name
+STRIP, THUMBNAIL = 12, 112  # pictures per face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c")  # of the first and the second face
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
 
@@ -58,7 +58,7 @@ PAGES = jinja2.Environment(
 
 
 class FaceLine(NamedTuple):
-    """A face in the chart, in its pixels: the points of its score over time, and where it was detected."""
+    """A face in the chart, in the chart's pixels: the points of its score over time, and where it was detected."""
 
     colour: str
     points: list[tuple[float, float]]
@@ -75,7 +75,7 @@ class StripCrop(NamedTuple):
 
 @dataclass(frozen=True)
 class IndexRow:
-    """What the index says of a video."""
+    """What the index shows of a video."""
 
     filename: str
     label: float
@@ -88,14 +88,14 @@ class IndexRow:
 
 
 def verdict(status: Status, label: float, reason: str) -> Verdict:
-    """What a video's label is called and what it means; a video without a score has none."""
+    """What a video's label is called and what it means; a video without a score is called `not scored`."""
     if status != Status.OK:
         return Verdict(0.0, NOT_SCORED, f"{reason}. The label .5 stands for no score.")
     return next(verdict for verdict in VERDICTS if label >= verdict.lowest)
 
 
 def picture(image: np.ndarray) -> str:
-    """An RGB image [H, W, 3] as a data URL."""
+    """An RGB image [H, W, 3], scaled to THUMBNAIL pixels, as a data URL."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return data_url(encode_image(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), ".jpg"))
 
@@ -114,7 +114,7 @@ def group_means(analysis: Analysis, face: int) -> list[tuple[list[float], float]
 
 
 def timeline(analysis: Analysis) -> list[FaceLine]:
-    """For each face its line in the chart."""
+    """The line of each face in the chart."""
     end = max(analysis.video.duration or 0, analysis.sampling.times[-1], 0.001)
 
     def across(time: float) -> float:
@@ -134,14 +134,14 @@ def timeline(analysis: Analysis) -> list[FaceLine]:
 
 
 def strips(analysis: Analysis, sampled: Sampled, kinds: Mapping[Branch, CropKind]) -> list[list[StripCrop]]:
-    """For each face up to STRIP crops: the most suspicious first, or, without image members, spread over time."""
+    """Up to STRIP crops of each face: the most suspicious first or, without image members, spread over time."""
     return [strip(analysis, number, face, sampled, kinds) for number, face in enumerate(sampled.faces)]
 
 
 def strip(
     analysis: Analysis, number: int, face: Face, sampled: Sampled, kinds: Mapping[Branch, CropKind]
 ) -> list[StripCrop]:
-    """The crops of one face."""
+    """The crops of one face, as `strips` shows them."""
     branch: Branch = "image" if "image" in kinds else "video"
     crops, frames = face.crops[kinds[branch]], frames_of(branch, sampled.frames)
     chosen: list[tuple[float | None, int]]
@@ -176,7 +176,7 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
 
 
 def write_evidence(folder: Path, evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
-    """A video's JSON and page, the JSON last."""
+    """Write a video's page, then its JSON."""
     write_text(evidence_file(folder, evidence.filename, ".html"), page(evidence, sampled, members))
     crop = middle_crop(sampled) if sampled and sampled.faces else None
     thumbnail = None if crop is None else picture(crop)
@@ -185,7 +185,7 @@ def write_evidence(folder: Path, evidence: Evidence, sampled: Sampled | None, me
 
 
 def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
-    """Where a video's JSON or page lies; a name too long to add to is cut, with a digest in place of its end."""
+    """The path of a video's JSON or page; in a name that is too long, or is `index`, a digest replaces the end."""
     name = os.fsencode(Path(filename).name)
     if len(name) > LONGEST or filename == "index":
         digest = hashlib.sha256(name).hexdigest()[:12]
@@ -194,20 +194,20 @@ def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
 
 
 def middle_crop(sampled: Sampled) -> np.ndarray | None:
-    """The first face in the middle of the video; None where too few frames were sampled for any member to see."""
+    """The first face in the middle of the video; None if too few frames were sampled for any member."""
     kinds = sampled.faces[0].crops
     crops = kinds[max(kinds, key=lambda kind: (len(kinds[kind]), kind))]
     return crops[len(crops) // 2] if len(crops) else None
 
 
 def write_index(folder: Path, names: list[str]) -> None:
-    """`index.html` over the evidence of these videos."""
+    """Write `index.html` over the evidence of these videos."""
     rows = [index_row(folder, name) for name in names]
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
 
 
 def index_row(folder: Path, name: str) -> IndexRow:
-    """What the index says of a video. Raises BadInputError if its evidence is not there."""
+    """What the index shows of a video. Raises BadInputError if its evidence is missing."""
     path = evidence_file(folder, name, ".json")
     if not path.is_file():
         raise BadInputError(f"{path} is missing: score the video again")

@@ -2,19 +2,19 @@
 
 Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos);
        checkpoints; the detector
-Writes submission.csv (`filename,label`, in the order of the input; label = probability of FAKE) and submission.jsonl
-beside it,
-       an object a video: filename, label, status, reason, frames, faces, members, image, video, seconds, run, left_out
-       (inference.rows says what they are); with --evidence DIR a JSON and a page a video, and DIR/index.html.
+Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
+       submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
+       video, seconds, run, left_out (explained in inference.rows)
+       with --evidence DIR a JSON and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
-.jsonl, which `python -m inference.merge` puts together.
+.jsonl. `python -m inference.merge` merges these.
 
-Worker processes find and cut the faces of the next videos while the networks score one. Killed at any moment and run
-again, it goes on: the rows so far are in submission.partial.jsonl until all are done.
+Worker processes find and cut the faces of the next videos while the networks score one. If it is killed, run it again
+and it goes on: submission.partial.jsonl holds the rows until all are done.
 
-status: ok, no_face, too_few_frames, decode_error, missing, unsupported, crashed; all but ok have the label .5. The exit
-status is 1 if a video could not be read.
+The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported or crashed. All but ok have the
+label .5. The exit status is 1 if a video could not be read.
 
     python -m inference.predict clip.mp4 folder/ 'more/**/*.mp4' --members b0 --output submission.csv
     python -m inference.predict --list sample_submission.csv --videos test_videos --evidence evidence/
@@ -89,10 +89,10 @@ def settings_of(
 
 
 def score_videos(videos: Mapping[str, Path], settings: Settings) -> list[Row]:
-    """Score videos with a bar, write the submission, say where the time went; return the rows in the order of the
-    videos.
+    """Score videos with a progress bar and write the submission; return the rows in the order of the videos.
 
-    Raises BadInputError for members, weights, an output or a ledger that cannot be used.
+    It also prints where the time went. Raises BadInputError for members, weights, an output or a ledger that cannot be
+    used.
     """
     planned = plan(settings)
     print(f"predict: scoring with {', '.join(planned.members)} of {settings.models}", flush=True)
@@ -112,7 +112,7 @@ def score_videos(videos: Mapping[str, Path], settings: Settings) -> list[Row]:
 
 
 def table(run: Run) -> str:
-    """Where the time of a run went."""
+    """The seconds of a run by stage, as text."""
     lines = [
         f"{stage:<16}{seconds:>9.1f} s{seconds / max(run.scored, 1):>10.2f} s a video"
         for stage, seconds in run.seconds.items()
@@ -121,7 +121,7 @@ def table(run: Run) -> str:
 
 
 def part_of(output: Path, shard: Shard) -> Path:
-    """The submission of a shard, beside the whole."""
+    """The path of a shard's submission, beside that of the whole."""
     return output.with_name(f"{output.stem}-{shard.index}-of-{shard.count}{output.suffix}")
 
 
@@ -141,7 +141,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Score every video of this shard; 1 if one could not be read."""
+    """Score every video of this shard; return 1 if one could not be read, else 0."""
     options = parse_arguments()
     in_array = "SLURM_ARRAY_TASK_ID" in os.environ
     shard: Shard | None = options.shard or (shard_of_array() if in_array else None)

@@ -1,6 +1,4 @@
-"""The rows of a submission: a video's label, its status, and what they come from.
-`submission.jsonl` holds one a line.
-"""
+"""The rows of a submission, one per line of `submission.jsonl`: a video's label, its status, what they come from."""
 
 import json
 from collections import Counter
@@ -19,7 +17,7 @@ from inference.scoring import NO_SCORE, Ensemble, Score, Vote, ensemble
 
 @dataclass(frozen=True)
 class Row:
-    """A video in a submission. Scores are probabilities of FAKE in [0, 1]; None stands for no score."""
+    """A video in a submission. Scores are probabilities of FAKE in [0, 1]; None means no score."""
 
     filename: str
     label: float  # .5 unless the status is ok
@@ -40,22 +38,22 @@ class Row:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
-        """Read a row back. Raises TypeError or ValueError for what is none."""
+        """Read a row back. Raises TypeError or ValueError if it is not a row."""
         return cls(**row | {"status": Status(row["status"]), "left_out": tuple(row.get("left_out", ()))})
 
 
 def statuses(rows: Iterable[Row]) -> str:
-    """How many rows have which status: `4 ok, 1 missing`."""
+    """How many rows have each status, such as `4 ok, 1 missing`."""
     return ", ".join(f"{count} {status}" for status, count in Counter(row.status for row in rows).items())
 
 
 def exit_status(rows: Iterable[Row]) -> int:
-    """1 if a video could not be read."""
+    """1 if a video could not be read, else 0."""
     return int(any(row.status in UNREADABLE for row in rows))
 
 
 def combine(members: Mapping[str, Member], scores: Mapping[str, Score]) -> Ensemble:
-    """The members' scores of a video put together."""
+    """Combine the members' scores of a video."""
     return ensemble({name: Vote(member.branch, member.weight, scores[name].value) for name, member in members.items()})
 
 

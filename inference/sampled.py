@@ -1,8 +1,7 @@
-"""What a worker process does with one video: decode the sampled frames, detect, track, and cut the crops that the
-members need.
+"""What a worker process does with one video: decode sampled frames, detect, track, cut the crops that members need.
 
-It imports no PyTorch, so a worker starts in .3 s and 100 MB. Faces are found on the CPU whatever the networks run on:
-16 cores find them faster than a GPU scores them, and the crops are the same on every machine.
+It imports no PyTorch, so a worker starts in .3 s with 100 MB. Faces are found on the CPU on every machine: 16 cores
+find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
@@ -32,9 +31,7 @@ KEPT_BYTES = 256 << 20
 
 @dataclass
 class Face:
-    """A tracked face: its detections and squares by sampled frame, and its RGB crops uint8 [N,
-    side, side, 3] by kind.
-    """
+    """A tracked face: detections and squares by sampled frame, and by kind its crops, RGB uint8 [N, side, side, 3]."""
 
     track: Track
     squares: list[Square]
@@ -42,9 +39,7 @@ class Face:
 
 
 class Timing(NamedTuple):
-    """When the sampled frames are shown and how long the video lasts, in seconds; by its timestamps
-    or its frame rate.
-    """
+    """When the sampled frames are shown and how long the video lasts, in seconds, by its timestamps or frame rate."""
 
     times: list[float]
     duration: float
@@ -56,11 +51,11 @@ class Sampled:
     """What a worker found in a video."""
 
     info: VideoInfo
-    interval: int  # every so many frames one was sampled
-    frames: int  # sampled
+    interval: int  # every interval-th frame was sampled
+    frames: int  # how many frames were sampled
     damaged: int  # packets that could not be decoded
-    voted_faces: int  # by most of the sampled frames
-    voted_frames: int  # how many show that many
+    voted_faces: int  # how many faces most sampled frames show
+    voted_frames: int  # how many sampled frames show so many faces
     faces: list[Face]
     other_detections: int  # boxes of faces that are not among `faces`
     timing: Timing
@@ -69,17 +64,15 @@ class Sampled:
 
 
 def frames_of(branch: Branch, frames: int) -> list[int]:
-    """Which of the sampled frames a branch sees (contract, section 3): all, or whole groups of five
-    spread over the video.
-    """
+    """Which sampled frames a branch sees (contract, section 3): all, or whole groups of five spread over the video."""
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
 def sample(video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
-    """Find the faces of a video in at most `wanted` frames and cut their crops, on so many cores; with `evidence` also
-    read timestamps and a poster.
+    """Find the faces of a video in at most `wanted` frames and cut their crops, on `cores` cores.
 
-    Raises what `common.stage.FAILURES` names: UnsupportedError, DecodeError, FileNotFoundError among them.
+    With `evidence` it also reads timestamps and a poster. Raises the exceptions of `common.stage.FAILURES`, among them
+    UnsupportedError, DecodeError and FileNotFoundError.
     """
     began = time.thread_time()
     info, detecting = probe(video), Stopwatch()
@@ -117,8 +110,9 @@ def sample(video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores:
 
 
 def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> Timing:
-    """The timing of so many sampled frames of a video with these timestamps of all its frames, or
-    with too few of them.
+    """The timing of a video's sampled frames; `stamps` are the times of all its frames.
+
+    If there are too few stamps, the frame rate gives the times.
     """
     frame = 1 / info.fps if info.fps else 0.0
     if len(stamps) > (frames - 1) * interval:
@@ -127,7 +121,7 @@ def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> 
 
 
 def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
-    """Each face's crops of each kind; only the frames that a kind's branch sees are cut."""
+    """Each face's crops of each kind, cut only from the frames that the kind's branch sees."""
     branches = {kind.branch for kind in kinds}
     places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch in branches}
     seen = set().union(*places.values())
@@ -143,7 +137,7 @@ def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndar
     for pixels in crop_pixels(faces):
         for crop, image in pixels:
             wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
-            views = {kind[1:] for kind in wanted}  # both branches may have the same
+            views = {kind[1:] for kind in wanted}  # two branches may need the same crop
             small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}
             for kind in wanted:
                 found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
@@ -151,32 +145,32 @@ def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndar
 
 
 def middle(image: np.ndarray, fraction: float) -> np.ndarray:
-    """The middle of a square image [S, S, 3], this fraction of its side wide, a view."""
+    """The middle of a square image [S, S, 3], `fraction` of its side wide, as a view."""
     side = max(round(len(image) * fraction), 1)
     start = (len(image) - side) // 2
     return image[start : start + side, start : start + side]
 
 
 def frame_as_jpeg(video: Path, number: int) -> bytes:
-    """A frame of the video, by its number from 0, POSTER_WIDTH wide."""
+    """The JPEG of a frame of the video, by its number from 0, scaled to POSTER_WIDTH."""
     _, frame = next(read_some(video, {number}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 
 
 class Stopwatch:
-    """Adds up the seconds of a core that calls take."""
+    """Adds up the CPU seconds that calls take."""
 
     def __init__(self) -> None:
         self.spent: list[float] = []
 
     @property
     def seconds(self) -> float:
-        """So far."""
+        """The sum so far."""
         return sum(self.spent)
 
     def around(self, submit: Submit) -> Submit:
-        """`submit` that also measures what it runs, in whichever thread."""
+        """Return a `submit` that also measures the calls, in whichever thread they run."""
 
         def measured(work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
             began = time.thread_time()

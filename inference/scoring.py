@@ -1,6 +1,6 @@
-"""The contract's sampling and policies (section 3). Pure: numbers in, numbers and the rule that made them out.
+"""Sampling and policies (contract, section 3). Pure functions that return scores with the rules that made them.
 
-Scores are probabilities of FAKE in [0, 1]; None stands for no score.
+Scores are probabilities of FAKE in [0, 1]; None means no score.
 """
 
 import math
@@ -15,7 +15,7 @@ NO_SCORE = 0.5  # the label of a video that cannot be scored
 
 
 class Score(NamedTuple):
-    """A score, the rule it comes from, and what it was made of: a member's faces, a face's groups of five.
+    """A score, the rule that made it, and the scores it was made of: of a member's faces, or a face's groups of five.
 
     The value is None if there was nothing to score.
     """
@@ -26,7 +26,7 @@ class Score(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """A member's part in the ensemble: its branch (`video` or `image`), its weight there, its score or None."""
+    """A member's vote in the ensemble: its branch (`video` or `image`), its weight there, its score or None."""
 
     branch: str
     weight: float
@@ -42,7 +42,7 @@ class Ensemble(NamedTuple):
 
 
 def sampling_interval(frames: int, wanted: int = VIDEO_FRAMES) -> int:
-    """Every how many frames of the video one is used, so that at most `wanted` are: 300 -> 2, so 150 frames."""
+    """The interval between used frames, so that at most `wanted` of a video's frames are used: 300 -> 2, 150 frames."""
     return max(1, math.ceil(frames / wanted))
 
 
@@ -60,9 +60,7 @@ def fake_probability(logits: np.ndarray) -> np.ndarray:
 
 
 def group_probabilities(logits: np.ndarray) -> list[float]:
-    """Logits [N, 2] of an image model's frames -> the probability of each group of five: mean of
-    the logits, then softmax.
-    """
+    """Logits [N, 2] of an image model's frames -> a probability per group of five: mean of the logits, then softmax."""
     groups = logits[: len(logits) // GROUP * GROUP].reshape(-1, GROUP, 2)
     return fake_probability(groups.mean(axis=1)).tolist()
 
@@ -73,7 +71,10 @@ def mean(scores: Sequence[float]) -> float:
 
 
 def group_score(groups: Sequence[float]) -> Score:
-    """One face from its groups: the confident ones alone if more than 70 % agree, else all; none for no groups."""
+    """A face's score from its groups: the mean of the confident ones if more than 70 % agree, else the mean of all.
+
+    Without groups there is no score.
+    """
     if not groups:
         return Score(None, f"fewer than {GROUP} sampled frames")
     for name, agreeing in (("> .85", [g for g in groups if g > 0.85]), ("< .15", [g for g in groups if g < 0.15])):
@@ -83,8 +84,9 @@ def group_score(groups: Sequence[float]) -> Score:
 
 
 def face_score(faces: Sequence[float]) -> Score:
-    """One video from its faces: the most suspicious where one is sure or all lean to fake, the
-    least where all lean to real.
+    """A video's score from its faces.
+
+    The highest counts if a face is > .9 or all are > .6, the lowest if all are < .4, else the mean.
     """
     if not faces:
         return Score(None, "no face")
@@ -131,7 +133,7 @@ def video_score(faces: Sequence[np.ndarray]) -> Score:
 
 
 def branch_score(votes: Sequence[Vote], branch: str) -> Score:
-    """The weighted mean of a branch's members, of the confident ones alone if more than 70 % of them agree."""
+    """The weighted mean of a branch's members, or of only the confident ones if more than 70 % of the members agree."""
     scored = [(vote.score, vote.weight) for vote in votes if vote.branch == branch and vote.score is not None]
     if not scored:
         return Score(None, f"no {branch} member has a score")
@@ -143,7 +145,7 @@ def branch_score(votes: Sequence[Vote], branch: str) -> Score:
 
 
 def ensemble(votes: Mapping[str, Vote]) -> Ensemble:
-    """.4 of the video branch and .6 of the image branch, or the one that has a score."""
+    """The final score: .4 of the video branch plus .6 of the image branch, or the only branch that has a score."""
     video, image = (branch_score(list(votes.values()), branch) for branch in ("video", "image"))
     if video.value is None or image.value is None:
         only = image if video.value is None else video
