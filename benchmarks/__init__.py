@@ -1,1 +1,1 @@
-"""Measurements: `python -m benchmarks.NAME`. Each says in its docstring how far from the floor the code is."""
+"""Measurements: `python -m benchmarks.NAME`. Each docstring says how far the code is from the floor, the least cost."""

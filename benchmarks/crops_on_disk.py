@@ -1,8 +1,8 @@
-"""Aligned faces as files and packed: crops and clips that one core reads a second, and what listing and removing cost.
+"""Aligned faces as files and as packs: crops and clips that one core reads per second, cost of listing and removing.
 
-The same crops of a real video, copied to 40 videos in both forms. A crop is one PNG at random (image models), a clip 32
-JPGs of one video (video models); both are decoded, which is the floor: reading is the rest. Cold: after the page cache
-was dropped (root only).
+The same crops of a real video are copied to 40 videos, in both forms. A crop is one random PNG (image models). A clip
+is 32 JPGs of one video (video models). Both are decoded; decoding is the floor, and the rest is reading. "Cold" is
+after the page cache was dropped (root only).
 
     python -m benchmarks.crops_on_disk [VIDEO] [--folder DIR]
 """
@@ -37,13 +37,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def drop_caches() -> None:
-    """Forget what is in the page cache."""
+    """Empty the page cache."""
     os.sync()
     DROP.write_text("3")
 
 
 def write(root: Path, files: list[tuple[str, bytes]], pack: bool) -> None:
-    """The same crops for each of the videos, in one form."""
+    """Write the same crops for each of the videos, in one form."""
     for number in range(VIDEOS):
         folder = root / f"v{number}"
         folder.mkdir(parents=True)
@@ -55,7 +55,7 @@ def write(root: Path, files: list[tuple[str, bytes]], pack: bool) -> None:
 
 
 def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
-    """Crops and clips a second, and the seconds of a walk over all names."""
+    """Crops, clips and listings of all names per second."""
     choose = random.Random(0)
     frames = len(names)
     crops = [root / f"v{choose.randrange(VIDEOS)}" / f"{choose.choice(names)}.png" for _ in range(CROPS)]
@@ -76,7 +76,7 @@ def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print both forms, warm and cold."""
+    """Measure and print both forms, warm and cold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
     parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")

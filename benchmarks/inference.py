@@ -1,13 +1,13 @@
-"""Scoring whole videos with all eleven members: the serial way of the reference against ours, in one run, with the
-seconds a stage.
+"""Score whole videos with all eleven members, serially as the reference does and our way, in one run, by stage.
 
-Serial: this same code in one process, one video after another: find its faces on one core, then each image and each
-clip through a network alone, at float32, freed memory handed back to the kernel. Ours is what `inference.predict` does:
-worker processes find the next videos' faces while the networks score in batches, at --precision, freed memory kept.
-Weights are random; how far the scores of both sides differ is printed.
+"Serial" is this same code in one process, one video after another. It finds a video's faces on one core, then puts each
+image and each clip through a network alone, at float32, and returns freed memory to the kernel. "Ours" is what
+`inference.predict` does. Worker processes find the next videos' faces while the networks score in batches, at
+--precision, and freed memory is kept. The weights are random. The largest difference between both sides' scores is
+printed. Loading is not counted on either side.
 
-Floors, on two cores and 300 frames of 1080p: decoding 2.3 s and detecting in 150 frames 3.2 s of a core each, and the
-networks' 4.46 TFLOP over the rate of float32 matrix products, printed here. Loading is not counted on either side.
+Floors, on two cores and 300 frames of 1080p: decoding takes 2.3 s of a core, and detecting in 150 frames 3.2 s. The
+networks' floor is 4.46 TFLOP over the rate of float32 matrix products, which is printed.
 
     python -m benchmarks.inference [VIDEO ...] [--copies 2] [--device cpu|cuda] [--precision fp16]
 """
@@ -42,7 +42,7 @@ class Seconds(dict[str, float]):
     """Seconds by stage."""
 
     def add(self, more: Mapping[str, float]) -> None:
-        """Those of another video."""
+        """Add the seconds of another video."""
         for stage, seconds in more.items():
             self[stage] = self.get(stage, 0.0) + seconds
 
@@ -59,7 +59,7 @@ def matmul_rate(device: str) -> float:
 
 
 def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
-    """Scores, and the seconds of each stage."""
+    """Score the serial way; return the scores and the seconds of each stage."""
     networks = Networks(members, plan.device, "fp32", dict.fromkeys(members, 1))
     scores, spent = {}, Seconds()
     for video in videos:
@@ -71,7 +71,7 @@ def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Se
 
 
 def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
-    """The same as `inference.predict` does it."""
+    """Score as `inference.predict` does; return the scores and the seconds of each stage."""
     networks: Future[Networks] = Future()
     networks.set_result(Networks(members, plan.device, plan.settings.precision))
     scores, spent = {}, Seconds()
@@ -117,7 +117,7 @@ def main() -> None:
     for side, way in (("serial", serial), ("ours", ours)):
         if side == "ours":
             keep_freed_memory()
-        way(videos[:1], plan, members)  # what a first run alone costs
+        way(videos[:1], plan, members)  # takes what only a first run costs
         began = time.perf_counter()
         scores[side], sides[side] = way(videos, plan, members)
         wall[side] = time.perf_counter() - began

@@ -1,11 +1,14 @@
-"""Decoding and augmenting training samples: one core of ours against the same pipeline in albumentations 2.0.8.
+"""Decode and augment training samples on one core: our pipeline against the same one in albumentations 2.0.8.
 
-A sample is what a network takes: one crop of the b0 config's augmentation from a PNG or a JPG file of 300 pixels, or a
-clip of 32 JPG crops of the SlowFast config's. Both sides read the same files with OpenCV on one thread: the floor of
-both. Functions: from files to a uint8 tensor, the same work. Loaders: a DataLoader of one process with what each hands
-to the training; theirs floats, normalised and transposed, as is usual; ours uint8, which the training normalises on its
-device. Single crops are bound by decoding and by OpenCV's resizing on both sides; clips gain from one draw and no check
-a frame. "Needs" are the samples a second that a GPU takes in if a step of a batch takes as long as --step-ms says.
+A sample is what a network takes. It is one crop, from a PNG or a JPG file of 300 pixels, with the augmentation of the
+b0 config; or a clip of 32 JPG crops, with that of the SlowFast config. Both sides read the same files with OpenCV on
+one thread, which is the floor of both.
+
+Functions go from files to a uint8 tensor; both sides do the same work. Loaders are a DataLoader of one process, with
+what each side gives to the training: theirs gives floats, normalised and transposed, as is usual; ours gives uint8,
+which the training normalises on its device. Decoding and OpenCV's resizing limit single crops on both sides. Clips are
+faster with ours because all frames get one draw, without a check per frame. With --step-ms it also prints how many
+samples per second a GPU takes if a training step lasts that long.
 
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.loader [--repeat 5] [--step-ms b0=25 slowfast50=150]
@@ -48,7 +51,7 @@ ROWS = (
 
 
 def write_crops(root: Path, suffix: str) -> Path:
-    """A track of crops of a real face; returns its list."""
+    """Write a track of crops of a real face; return its list."""
     frames = list(islice(read_frames(clip("single_face.mp4")), 60))
     folder = root / "part/video"
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,7 @@ def albumentations_image(config: ImageConfig, *end: A.BasicTransform) -> A.Compo
 
 
 def albumentations_clip(config: VideoConfig, *end: A.BasicTransform) -> A.Compose:
-    """The contract's video augmentation, one draw a clip."""
+    """The contract's video augmentation, one draw per clip."""
     return A.Compose(
         [
             A.SmallestMaxSize(range(config.min_short_side, config.max_short_side + 1)),
@@ -98,7 +101,7 @@ def albumentations_clip(config: VideoConfig, *end: A.BasicTransform) -> A.Compos
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """The floor of both sides."""
+    """Read a crop as RGB: the floor of both sides."""
     return cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB)
 
 
@@ -136,7 +139,7 @@ Side = Callable[[int], object] | Dataset[Any]
 
 
 def rate(side: Side, count: int, batch: int) -> float:
-    """Samples a second."""
+    """Samples per second."""
     if not isinstance(side, Dataset):
         began = time.perf_counter()
         for number in range(count):
@@ -151,12 +154,12 @@ def rate(side: Side, count: int, batch: int) -> float:
 
 
 def one_thread(_: int) -> None:
-    """In a loader process."""
+    """Initialise a loader process."""
     cv2.setNumThreads(1)
 
 
 def compare(sides: dict[str, Side], count: int, batch: int, repeat: int) -> dict[str, float]:
-    """Median samples a second of each side, taken in turns."""
+    """Median samples per second of each side; the sides take turns."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeat + 1):  # the first round warms up
         for name, side in sides.items():
@@ -165,7 +168,7 @@ def compare(sides: dict[str, Side], count: int, batch: int, repeat: int) -> dict
 
 
 def sides_of(kind: type[ImageConfig] | type[VideoConfig], root: Path, suffix: str, count: int) -> dict[str, Side]:
-    """Floor; ours and theirs as far as uint8 tensors; and both in a loader process, theirs as far as floats."""
+    """The floor; ours and theirs up to uint8 tensors; and both in a loader process, theirs up to floats."""
     config = config_of(kind, root, write_crops(root, suffix))
     normal = A.Normalize(config.mean, config.std)
     ends = ((), (normal,))
@@ -196,7 +199,7 @@ def row(name: str, rates: dict[str, float]) -> str:
 
 
 def needs(words: Sequence[str]) -> list[str]:
-    """What a network takes in."""
+    """How many samples per second each network takes, for words such as `b0=25` (milliseconds per step)."""
     lines = []
     for word in words:
         network, _, milliseconds = word.partition("=")

@@ -1,14 +1,14 @@
-"""Each network at its own input size: milliseconds an item forward and in a training step, in several forms, in one
-run.
+"""Each network at its own input size, in several forms: milliseconds per item, forward and in a training step.
 
 Forms: eager; channels_last; folded (batch norms in the convolutions); fastest (both, what inference runs); bf16
-(fastest under autocast, not exact); compiled (fastest through inductor, with --compile: a minute or more a network to
-compile on two cores). Then all eleven members, as inference runs them, on 150 frames of one face.
+(fastest under autocast, not exact); compiled (fastest through inductor, with --compile: compiling takes a minute or
+more per network on two cores). Then all eleven members, as inference runs them, on 150 frames of one face.
 
-The floor is arithmetic: GFLOP over the rate at which the same machine multiplies 2048x2048 float32 matrices, measured
-here. The eleven members are 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven) `fastest` reached a third of
-the matrix rate on EfficientNet, whose depthwise layers are bound by memory, two thirds on SlowFast, four fifths on
-Xception, and all of it on ResNet-34 (Winograd convolutions do fewer operations than are counted).
+The floor is arithmetic: GFLOP over the rate at which the same machine multiplies 2048x2048 float32 matrices, which is
+measured here. The eleven members need 4.46 TFLOP. On two cores at 172 GFLOP/s (26 s for all eleven), `fastest` reached
+a third of the matrix rate on EfficientNet, whose depthwise layers are limited by memory. It reached two thirds on
+SlowFast, four fifths on Xception, and all of it on ResNet-34, whose Winograd convolutions do fewer operations than are
+counted.
 
     python -m benchmarks.networks [--device cpu|cuda] [--repeat 3] [--compile] [--give-back]
                                   [--only forward|training|members]
@@ -38,14 +38,15 @@ from inference.sampled import Face, frames_of
 from training.inputs import memory_format
 
 FRAMES = 150
+# The shapes of a training batch; the other networks have (8, 3, 299, 299).
 TRAINING = {
     "slowfast50": (2, 3, 32, 224, 224),
     "resnet34": (8, 3, 224, 224),
-}  # a training batch; others (8, 3, 299, 299)
+}
 
 
 def timed(work: Callable[[], object], repeat: int, device: str) -> float:
-    """Median seconds of a call, after one to warm up."""
+    """Median seconds of a call, after one call to warm up."""
     work()
     if device == "cuda":
         torch.cuda.synchronize()
@@ -66,7 +67,7 @@ def matmul_rate(device: str) -> float:
 
 
 def forward_row(branch: Branch, arch: str, size: int, options: argparse.Namespace, rate: float) -> str:
-    """Milliseconds an image (or a clip of 150 frames) in each form."""
+    """Milliseconds per image (or clip of 150 frames) in each form, as a line of the table."""
     shape = (1, 3, FRAMES, size, size) if branch == "video" else (10, 3, size, size)
     images = torch.randn(shape, device=options.device)
     last = images.contiguous(memory_format=memory_format(images))
@@ -99,7 +100,7 @@ def forward_row(branch: Branch, arch: str, size: int, options: argparse.Namespac
 
 
 def training_row(branch: Branch, arch: str, options: argparse.Namespace) -> str:
-    """Milliseconds of a training step, an item, in each form."""
+    """Milliseconds of a training step per item in each form, as a line of the table."""
     images = torch.randn(TRAINING.get(arch, (8, 3, 299, 299)), device=options.device)
     layouts = {"eager": torch.contiguous_format} | dict.fromkeys(training_forms(options)[1:], memory_format(images))
     cells = ""
@@ -116,7 +117,7 @@ def training_row(branch: Branch, arch: str, options: argparse.Namespace) -> str:
 
 
 def training_forms(options: argparse.Namespace) -> list[str]:
-    """As the trainers run: channels_last with fused SGD; the same with --precision bf16; and with --compile on top."""
+    """The forms of training: eager; as the trainers run it (channels_last, fused SGD); that in bf16; that compiled."""
     return ["eager", "channels_last", "bf16", *(["compiled"] if options.compile else [])]
 
 

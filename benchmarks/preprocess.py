@@ -1,13 +1,12 @@
-"""Stages 1-3 against `preprocess.py` on the same video, by their real commands, in one run: seconds, bytes on disk,
-memory.
+"""Stages 1-3 against `preprocess.py` on the same video, by their real commands: seconds, bytes on disk, memory.
 
-The floors: decoding alone, and the detector alone on frames in memory (1.38 GFLOP a 400x711 frame by torch's counter:
-16 ms at the 86 GFLOP/s at which one core of the machine this was written on multiplies matrices). One pass must do
-both, and its time over their sum, spread over the cores, says how far from the floor it is: 1.4 there, for Python's
-start, the crops and the resizing.
+The floors are decoding alone, and the detector alone on frames in memory. The detector needs 1.38 GFLOP per 400x711
+frame by torch's counter. This is 16 ms at the 86 GFLOP/s at which one core of the machine where this was written
+multiplies matrices. One pass must do both. Its time over the sum of both, divided among the cores, says how far from
+the floor it is. On that machine this was 1.4, because of Python's start, the crops and the resizing.
 
-Two workers on two copies of the video, against one worker on both, show what a second core adds. --long measures memory
-on a ten-minute video made of the same packets. Where there is a GPU, its row is `preprocess.py --device cuda`.
+Two workers on two copies of the video, compared with one worker on both, show what a second core adds. --long measures
+memory on a ten-minute video made of the same packets. With a GPU there is a row for `preprocess.py --device cuda`.
 
     python -m benchmarks.preprocess [VIDEO] [--weights FILE] [--repeat 3] [--long]
 """
@@ -50,7 +49,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def start(script: str, *options: object) -> subprocess.Popen[bytes]:
-    """A real command, in a session of its own."""
+    """Start a real command, in a session of its own."""
     command = [sys.executable, f"{script}.py", *map(str, options)]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -66,7 +65,7 @@ def run(script: str, *options: object) -> float:
 
 
 def memory_of(script: str, *options: object) -> float:
-    """The peak resident megabytes of a command's largest process; looking costs time, so this run is not timed."""
+    """The peak resident megabytes of a command's largest process; this run is not timed, because looking costs time."""
     process, peak = start(script, *options), 0.0
     while process.poll() is None:
         time.sleep(0.1)
@@ -98,7 +97,7 @@ def size(folder: Path) -> float:
 
 
 def part(root: Path, videos: list[Path]) -> Path:
-    """A DFDC-Kaggle folder with one part of these videos, as links."""
+    """Make a DFDC-Kaggle folder with one part that holds links to these videos."""
     (root / "part_0").mkdir(parents=True)
     for number, video in enumerate(videos):
         (root / f"part_0/v{number}{video.suffix}").symlink_to(video.resolve())
@@ -106,7 +105,7 @@ def part(root: Path, videos: list[Path]) -> Path:
 
 
 def lengthen(video: Path, output: Path) -> Path:
-    """The video's packets again and again, for ten minutes."""
+    """Write the video's packets again and again, for ten minutes."""
     with av.open(str(video)) as source, av.open(str(output), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
@@ -172,7 +171,7 @@ def measure(video: Path, weights: Path) -> dict[str, float]:
         for name in ("frames", "boxes", "faces"):
             shutil.rmtree(root / name)
         row |= one_pass(root, video, weights)
-    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # so that frames in memory slow nothing else
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:  # apart, so that frames in memory slow nothing else
         row |= apart.submit(floors, video, weights).result()
     row["stages 1-3 over preprocess"] = row["stages 1-3, s"] / row["preprocess, s"]
     floor = (row["floor: decode, s on one core"] + row["floor: detect, s on one core"]) / cores()
@@ -180,7 +179,7 @@ def measure(video: Path, weights: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print medians."""
+    """Measure and print medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
     parser.add_argument(
@@ -192,7 +191,7 @@ def main() -> None:
     pretrain.retinaface.main()
     video = (options.video or clip("single_face.mp4")).resolve()
     weights = (options.weights or default_weights()).resolve()
-    FaceDetector(weights)  # converted, if this is its first use
+    FaceDetector(weights)  # converts the weights, if this is their first use
     rounds = [measure(video, weights) for _ in range(options.repeat)]
     print(f"{video.name}: medians of {options.repeat} on {cores()} cores")
     for name in rounds[0]:

@@ -1,1 +1,1 @@
-"""The whole road on sample clips: `make demo`."""
+"""All stages on sample clips: `make demo`."""

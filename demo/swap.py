@@ -1,5 +1,6 @@
-"""Fakes for the demo: a face onto another by five landmarks, a similarity warp, a feathered mask
-and Poisson blending.
+"""Fakes for the demo: one face pasted onto another by landmarks, a warp, a feathered mask and Poisson blending.
+
+The warp is a similarity that maps five landmarks of one face onto those of the other.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ SMOOTHING = 2.0  # frames, standard deviation: keeps the pasted face steady over
 def landmarks(detector: FaceDetector, frames: Sequence[np.ndarray]) -> np.ndarray:
     """The five landmarks of the best face of each frame, smoothed over time, float32 [T, 5, 2].
 
-    Raises ValueError where a frame shows no face.
+    Raises ValueError if a frame shows no face.
     """
     found = []
     for number, frame in enumerate(frames, start=1):
@@ -38,7 +39,7 @@ def face_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width), np.uint8)
     centre = tuple(map(float, (eyes + mouth) / 2))
     cv2.ellipse(mask, (centre, (2 * half_width, 2 * half_height), angle), color=255, thickness=-1)
-    mask[:2], mask[-2:], mask[:, :2], mask[:, -2:] = 0, 0, 0, 0  # Poisson blending wants a margin
+    mask[:2], mask[-2:], mask[:, :2], mask[:, -2:] = 0, 0, 0, 0  # Poisson blending needs a margin
     return mask
 
 
@@ -57,7 +58,7 @@ def swap_face(target: np.ndarray, points: np.ndarray, source: np.ndarray, source
 
 
 def swap_clip(detector: FaceDetector, frames: Sequence[np.ndarray], sources: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Swap the face of each frame for that of the source of the same number, sources starting over when they end."""
+    """Give each frame the face of the source with the same number; the sources start again when they end."""
     points, source_points = landmarks(detector, frames), landmarks(detector, sources)
     return [
         swap_face(frame, points[at], sources[at % len(sources)], source_points[at % len(sources)])

@@ -1,9 +1,7 @@
-"""The demo's data: real clips cut from the samples and fakes made of them, as a small DFDC tree and a folder of test
-videos.
+"""The demo's data: real clips cut from the samples and fakes made of them, as a small DFDC tree and test videos.
 
-demo/DFDC-Kaggle/dfdc_train_part_{0,30}/*.mp4, metadata.json     two persons, each other's faces swapped
-demo/test_videos/*.mp4, metadata.json                            a third person, swapped with the persons of a
-photograph
+demo/DFDC-Kaggle/dfdc_train_part_{0,30}/*.mp4, metadata.json   two persons; in the fakes each has the other's face
+demo/test_videos/*.mp4, metadata.json                          a third person; in the fakes with faces of a photograph
 """
 
 import json
@@ -26,15 +24,15 @@ from faces.video import probe, read_frames
 
 
 class Cut(NamedTuple):
-    """A real video to cut, and its fake: where from, which frames, and what the fake's faces come from."""
+    """A real video to cut from a sample clip, and the fake to make of it."""
 
     folder: str
     name: str
-    source: str
+    source: str  # the sample clip
     first: int
-    last: int
-    faces: str  # another clip, its first frame; or a photograph and the number of the face in it
-    faces_first: int
+    last: int  # frames first to last - 1 are cut
+    faces: str  # where the fake's faces come from: another clip, or a photograph
+    faces_first: int  # the first frame of that clip, or the number of the face in the photograph
 
 
 WOMAN, CAR, PHOTO = "WolfgangLanger_Pexels.mp4", "carphone_pristine.mp4", "multi_face.jpg"
@@ -68,7 +66,7 @@ def photo_face(detector: FaceDetector, name: str, number: int) -> np.ndarray:
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
-    """Write MPEG-4 video, the codec that OpenCV's wheels can encode, atomically. Raises OSError."""
+    """Write a video as MPEG-4, the codec that OpenCV's wheels can encode, atomically. Raises OSError."""
     height, width = frames[0].shape[:2]
     with atomic_file(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
@@ -80,7 +78,7 @@ def write_video(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
 
 
 def make_pair(detector: FaceDetector, root: Path, wanted: Cut) -> None:
-    """Write a real video and its fake, unless both are there."""
+    """Write a real video and its fake, unless both exist."""
     real, fake = (root / wanted.folder / f"{name}.mp4" for name in (wanted.name, f"{wanted.name}_fake"))
     if real.is_file() and fake.is_file():
         return

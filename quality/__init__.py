@@ -1,3 +1,4 @@
 """How good is a score? Measures, calibration, robustness, and how the shipped weights are made.
-Imports `inference`, never the other way.
+
+It imports `inference`; `inference` never imports it.
 """

@@ -1,8 +1,8 @@
 """Score ready-made face crops, each alone, with image members: how the model card's numbers are made.
 
 Reads  a list of crops in the contract's format, the faces, the members' checkpoints
-Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE, of several
-       members by the contract's policy for a branch (section 3)
+Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE; several members are combined by the
+       policy for a branch (contract, section 3)
 
     python -m quality.crops DFDC-Kaggle_list/faces224_test.txt --output scores.csv
     python -m quality.evaluate scores.csv DFDC-Kaggle_list/faces224_test.csv
@@ -24,11 +24,11 @@ from inference.rows import combine
 from inference.scoring import Score, fake_probability
 from training.face_tracks import FaceTracks
 
-TOGETHER = 64  # crops in memory
+TOGETHER = 64  # crops in memory at a time
 
 
 def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, float]]:
-    """Each member's probability of FAKE of each crop of a list, by its path below the faces.
+    """Each member's probability of FAKE for each crop of a list, by the crop's path below the faces.
 
     Raises BadInputError for a crop that cannot be read.
     """

@@ -1,12 +1,12 @@
-"""How good a submission is: measures with 95 % intervals, over all videos, by status and by subset; calibration;
-pictures.
+"""How good a submission is: measures over all videos with 95 % intervals, and by status and subset; calibration.
 
 Reads  submission.csv (`filename,label`), the statuses in submission.jsonl beside it if it is there, and the truth: a
        metadata.json of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
 Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with --fit a calibration
 
-Intervals come from drawing originals, each with its fakes, with replacement: they are not independent. Nor are videos
-of one person, whom the truth does not name: with several originals a person the intervals are too narrow.
+For the intervals, originals are drawn with replacement, each with its fakes, because these are not independent. Videos
+of one person are not independent either, but the truth does not name persons. If persons have several originals, the
+intervals are too narrow.
 
     python -m quality.evaluate submission.csv metadata.json
     python -m quality.evaluate half1.csv labels.csv --fit calibration.json
@@ -34,7 +34,7 @@ from quality.measures import BINS, Calibration, fit_calibration, intervals, meas
 
 
 class Truth(NamedTuple):
-    """What is known of a video: label 1 for FAKE, the original that it stems from (itself, for one), a subset or ''."""
+    """What is known of a video: label (1 FAKE), the name of its original (its own for an original), a subset or ''."""
 
     label: int
     original: str
@@ -42,7 +42,7 @@ class Truth(NamedTuple):
 
 
 class Videos(NamedTuple):
-    """Arrays of one length: labels, scores, originals, and by what a part may be chosen."""
+    """Arrays of one length: labels, scores, originals, and the values by which groups of videos are measured."""
 
     labels: np.ndarray
     scores: np.ndarray
@@ -51,7 +51,7 @@ class Videos(NamedTuple):
 
 
 def read_truth(path: Path) -> dict[str, Truth]:
-    """By file name. Raises BadInputError for what is no such file."""
+    """The truth of each video, by file name. Raises BadInputError for a malformed file."""
     try:
         if path.suffix == ".json":
             entries = json.loads(path.read_text(encoding="utf-8"))
@@ -72,7 +72,10 @@ def truth_of(row: dict[str, str]) -> Truth:
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """A submission. Raises BadInputError for a missing column, a repeated name, a label outside [0, 1]."""
+    """The scores of a submission, by file name.
+
+    Raises BadInputError for a missing column, a repeated name, or a label outside [0, 1].
+    """
     scores: dict[str, float] = {}
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
@@ -87,9 +90,7 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
-    """The videos of which the truth is known, and how many of the submission's are not. Raises
-    BadInputError if none is.
-    """
+    """The submission's videos with known truth, and the number of the others. Raises BadInputError if none has one."""
     scores = read_scores(submission)
     known = [name for name in scores if name in truth]
     if not known:
@@ -107,7 +108,7 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
 
 
 def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
-    """Measures of all videos with intervals, and of each status and subset without."""
+    """Measures of all videos, with intervals, and of each status and subset, without intervals."""
     found = measures(videos.labels, videos.scores)
     ranges = intervals(videos.labels, videos.scores, videos.originals, rounds)
     report = {"all": {"videos": len(videos.labels), **found, "intervals_95": ranges}}
@@ -122,7 +123,7 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def draw(videos: Videos, folder: Path) -> None:
-    """The three pictures; a curve that one class alone does not define is left out."""
+    """Draw the three pictures; the ROC curve is left out if only one class is there."""
     labels, scores = videos.labels, videos.scores
 
     def roc(axes: Axes) -> None:
@@ -150,7 +151,7 @@ def draw(videos: Videos, folder: Path) -> None:
 
 
 def without_nan(value: object) -> object:
-    """JSON has no NaN: null stands for what is not defined."""
+    """The value with None for NaN, because JSON has no NaN; null then means not defined."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, tuple):

@@ -1,7 +1,6 @@
-"""How good scores are: the measures of `quality.evaluate`, on arrays of labels (1 FAKE) and scores in [0, 1]. Pure
-functions.
+"""The measures of `quality.evaluate`: pure functions on arrays of labels (1 FAKE) and scores in [0, 1].
 
-A measure that its videos do not define (the area under the curve of one class, for example) is NaN.
+A measure that the videos do not define is NaN, for example the area under the curve of only one class.
 """
 
 import math
@@ -16,7 +15,7 @@ from training.metrics import VideoScore, summarise
 
 BINS = 10  # of the expected calibration error
 RECALLS = (0.1, 0.5, 0.9)
-EDGE = 1e-6  # scores are at least so far from 0 and 1 when their logit is taken
+EDGE = 1e-6  # scores are clipped to [EDGE, 1 - EDGE] before their logit is taken
 
 
 class Calibration(NamedTuple):
@@ -31,14 +30,16 @@ class Calibration(NamedTuple):
 
 
 def logit(scores: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p))."""
+    """log(p / (1 - p)) of each score."""
     inside = np.clip(scores, EDGE, 1 - EDGE)
     return np.log(inside / (1 - inside))
 
 
 def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
-    """Platt's method: the temperature and shift of least log loss. Raises ValueError unless both classes are there, or
-    where higher scores do not go with FAKE."""
+    """Platt's method: the temperature and shift with the least log loss.
+
+    Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
+    """
     fit = LogisticRegression(C=math.inf).fit(logit(scores)[:, None], labels)
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:
@@ -47,10 +48,10 @@ def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
 
 
 def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray]) -> float:
-    """The temperature for the log odds of several scores of the same videos with which their mean has the least log
-    loss.
+    """The temperature for several scores of the same videos with which their mean has the least log loss.
 
-    Between .2 and 2, in hundredths: below 1 where the mean is not sure enough.
+    The temperature divides each score's log odds. It is between .2 and 2, in hundredths, and below 1 if the mean is not
+    sure enough.
     """
 
     def loss(temperature: float) -> float:
@@ -81,7 +82,7 @@ def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The error rate at the threshold, interpolated, where as many REAL are taken for FAKE as the other way round."""
+    """The error rate at the threshold where REAL are taken for FAKE as often as FAKE for REAL; interpolated."""
     false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
     gap = (1 - true) - false  # falls from 1 to -1
     after = int(np.argmax(gap <= 0))
@@ -90,7 +91,7 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean distance of score and fraction of FAKE over bins of equal width, weighted by their videos."""
+    """The mean distance between score and fraction of FAKE, over bins of equal width, weighted by their videos."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     distance = sum(abs(scores[bins == number].sum() - labels[bins == number].sum()) for number in range(BINS))
     return float(distance / len(labels))
@@ -111,7 +112,7 @@ def intervals(
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:
-    """2.5 % and 97.5 % of the values that are defined."""
+    """The 2.5 % and 97.5 % percentiles of the values that are not NaN."""
     defined = values[~np.isnan(values)]
     low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (math.nan, math.nan)
     return float(low), float(high)

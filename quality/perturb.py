@@ -1,7 +1,7 @@
-"""What happens to videos on their way through the web, as recodings: what `quality.robustness` scores.
+"""Recodings of videos, like those on their way through the web, for `quality.robustness` to score.
 
-Everything is written as H.264 (libx264, preset veryfast); what is not about compression at crf 18, where nothing is
-seen of it.
+All are written as H.264 (libx264, preset veryfast). Those that are not about compression have crf 18, where compression
+is not visible.
 """
 
 import zlib
@@ -24,55 +24,53 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of a frame [
 
 
 class Perturbation(NamedTuple):
-    """How frames are changed, the crf of the encoding, how many a second are kept (None: all), the
-    crf of an encoding before.
-    """
+    """One kind of recoding."""
 
-    change: Change
-    crf: int = CLEAN
-    fps: float | None = None
-    first_crf: int | None = None
+    change: Change  # of each frame
+    crf: int = CLEAN  # of the encoding
+    fps: float | None = None  # frames that are kept per second; None: all
+    first_crf: int | None = None  # of an encoding before this one; None: there is none
 
 
 def same(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """As it is."""
+    """Leave the frame as it is."""
     return frame
 
 
 def scaled(factor: float) -> Change:
-    """Smaller by a factor."""
+    """Scale the frame by a factor below 1."""
     return lambda frame, _: cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
 
 
 def blurred(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """A Gaussian of sigma 2 pixels."""
+    """Blur by a Gaussian of sigma 2 pixels."""
     return cv2.GaussianBlur(frame, (0, 0), 2)
 
 
 def noisy(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of 10 levels."""
+    """Add Gaussian noise of standard deviation 10 levels."""
     return np.clip(frame + random.standard_normal(frame.shape, np.float32) * 10, 0, 255).astype(np.uint8)
 
 
 def gamma(exponent: float) -> Change:
-    """Levels raised to a power: below 1 lighter, above 1 darker."""
+    """Raise the levels to a power: below 1 the frame is lighter, above 1 darker."""
     table = (255 * (np.arange(256) / 255) ** exponent).round().astype(np.uint8)
     return lambda frame, _: cv2.LUT(frame, table)
 
 
 def mirrored(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """Left and right exchanged."""
+    """Exchange left and right."""
     return cv2.flip(frame, 1)
 
 
 def cropped(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """The middle, .8 of each side."""
+    """Cut out the middle, .8 of each side."""
     height, width = frame.shape[:2]
     return frame[height // 10 : height - height // 10, width // 10 : width - width // 10]
 
 
 def on_a_screen(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """As filmed off a player's window: down to .7, up to .9, a dark frame around it."""
+    """As if filmed off a player's window: scaled down to .7, then up to .9, on a dark background."""
     small = cv2.resize(frame, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     window = cv2.resize(small, None, fx=0.9 / 0.7, fy=0.9 / 0.7, interpolation=cv2.INTER_LINEAR)
     screen = np.full_like(frame, 24)
@@ -98,7 +96,7 @@ PERTURBATIONS = {
 
 
 def recode(source: Path, target: Path, name: str) -> int:
-    """Write the perturbation of that name of a video, atomically; return the number of frames.
+    """Write the perturbation `name` of a video, atomically; return the number of frames.
 
     Raises UnsupportedError, DecodeError or FileNotFoundError for a source that cannot be read.
     """
@@ -113,7 +111,7 @@ def recode(source: Path, target: Path, name: str) -> int:
 
 
 def encode(source: Path, target: Path, perturbation: Perturbation, random: np.random.Generator) -> int:
-    """One encoding; return the number of frames."""
+    """Encode a video once; return the number of frames."""
     rate = probe(source).fps or 30.0
     kept_rate = min(rate, perturbation.fps or rate)
     kept_fraction = kept_rate / rate
@@ -136,6 +134,6 @@ def encode(source: Path, target: Path, perturbation: Perturbation, random: np.ra
 
 
 def even(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Frames without a last odd row or column, which yuv420p cannot hold."""
+    """Yield the frames without an odd last row or column, which yuv420p cannot hold."""
     for frame in frames:
         yield np.ascontiguousarray(frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2])

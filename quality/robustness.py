@@ -1,12 +1,13 @@
-"""How a score holds when the video is recoded, made smaller, darker, filmed off a screen (quality.perturb).
+"""How scores change when videos are recoded, made smaller or darker, or filmed off a screen (quality.perturb).
 
 Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as quality.evaluate does
-Writes robustness/<perturbation>/<video>.mp4, robustness/robustness.csv (a row a perturbation) and .png, and the scores
-of all in
-       robustness/submission.csv and .jsonl, as `<perturbation>/<video>`
+Writes robustness/<perturbation>/<video>.mp4
+       robustness/robustness.csv (a row per perturbation) and robustness.png
+       robustness/submission.csv and .jsonl, with the scores of all as `<perturbation>/<video>`
 
-A row: videos, how many of them score, mean and largest shift of the score against the original video's, the mean shift
-of REAL and of FAKE, the AUC of those that score on both sides, the other statuses. Killed and run again, it goes on.
+A row holds the number of videos, how many of them have a score, the mean and the largest shift of the score against the
+original video's, the mean shift of REAL and of FAKE, the AUC of the videos that have a score in both versions, and the
+other statuses. If it is killed, run it again and it goes on.
 
     python -m quality.robustness videos/*.mp4 --labels metadata.json --members b0
 """
@@ -46,16 +47,15 @@ COLUMNS = (
 
 
 def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str, Path]:
-    """Every perturbation of every video, by `<perturbation>/<name>`, and the originals; what is there of the same file
-    is kept.
+    """Write every perturbation of every video; return their paths and the originals' by `<perturbation>/<name>`.
 
-    A video that cannot be read has its original only.
+    A recoding that was made of the same file before is kept. A video that cannot be read has only its original.
     """
     targets = {
         f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos
     }
     sources = {name: state_of(path) for name, path in videos.items()}
-    ledger = Ledger(folder / "recodings", {})  # of which file each is
+    ledger = Ledger(folder / "recodings", {})  # holds which file each recoding was made of
     jobs = {
         key: (videos[name], target, kind)
         for key, (target, name, kind) in targets.items()
@@ -78,7 +78,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
 
 
 def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth]) -> list[object]:
-    """The table's row of a perturbation; what is not defined is empty."""
+    """The table's row for a perturbation; values that are not defined are empty."""
     mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
     scored = {name: row.label for name, row in mine.items() if row.status == Status.OK}
     originals = {name: rows[f"{ORIGINAL}/{name}"] for name in scored}
@@ -103,12 +103,12 @@ def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str
 
 
 def shown(value: float | None) -> str:
-    """Four digits, or nothing."""
+    """The value with four decimals, or nothing for None."""
     return "" if value is None else f"{value:.4f}"
 
 
 def draw(path: Path, rows: dict[str, Row], names: list[str], kinds: list[str]) -> None:
-    """The scores of every video under every perturbation, a line a video."""
+    """Draw the scores of every video under every perturbation, one line per video."""
     figure = Figure(figsize=(1.5 + 0.8 * len(kinds), 5), layout="constrained")
     axes = figure.subplots()
     for name in names:
@@ -134,7 +134,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Recode, score, compare; 1 if an original could not be scored."""
+    """Recode, score, compare; return 1 if an original could not be scored, else 0."""
     options = parse_arguments()
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()), options.output

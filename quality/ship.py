@@ -1,12 +1,11 @@
-"""Make small, calibrated checkpoints of the shipped members from those of their trainings: no optimizer, half
-precision.
+"""Make small, calibrated checkpoints of the shipped members from their trainings: no optimizer, half precision.
 
-The temperature and the shift that fit each one's scores of the crops of a list best (quality.measures), and then one
-temperature more, with which their mean fits best (a mean of calibrated scores is not sure enough), are folded into the
-last layers, so that the ensemble is calibrated as it comes. The list must hold none of the crops that the members are
-judged by.
+For each member, fit the temperature and the shift that suit its scores of a list's crops best (quality.measures). A
+mean of calibrated scores is not sure enough, so fit one more temperature, for their mean. Fold these values into the
+last layers, so that the ensemble needs no calibration afterwards. The list must hold none of the crops that the members
+are judged by.
 
-    python -m quality.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \
+    python -m quality.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \\
         image_based/experiments/lite2_pairs192/<datetime>/ckpt_iter_1299.pth.tar
 """
 
@@ -34,7 +33,7 @@ Content = dict[str, Any]  # of a checkpoint
 
 
 def write_half(path: Path, content: Content) -> None:
-    """Write a checkpoint's weights in half precision, with its step and arch."""
+    """Write a checkpoint's weights in half precision, with its step and arch. Raises BadInputError if one overflows."""
     state = {
         bare_name(name): value.half() if value.is_floating_point() else value
         for name, value in content["state_dict"].items()
@@ -46,7 +45,7 @@ def write_half(path: Path, content: Content) -> None:
 
 
 def folded(content: Content, calibration: Calibration, last_layer: str) -> Content:
-    """The checkpoint whose network gives calibrated logits: (difference - shift) / temperature."""
+    """The checkpoint, changed so that its network gives calibrated logits: (difference - shift) / temperature."""
     state = {bare_name(name): value.float() for name, value in content["state_dict"].items()}
     state[f"{last_layer}.weight"] = state[f"{last_layer}.weight"] / calibration.temperature
     shift = torch.tensor([calibration.shift / 2, -calibration.shift / 2])
@@ -55,10 +54,10 @@ def folded(content: Content, calibration: Calibration, last_layer: str) -> Conte
 
 
 def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, Calibration]:
-    """What fits the members' scores of these crops, with these weights, best, alone and then as a mean, by the members'
-    names.
+    """The calibrations, by member, that fit the scores of these crops best: each member's alone, then their mean.
 
-    Raises BadInputError where nothing does.
+    The members score with the weights in `contents`, in half precision. Raises BadInputError if there is no calibration
+    (see `quality.measures.fit_calibration`).
     """
     members = {name: SHIPPED[name] for name in contents}
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +77,7 @@ def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, 
 
 
 def read_trained(paths: Iterable[Path]) -> dict[str, Content]:
-    """The checkpoints by the shipped member of their network. Raises BadInputError unless each member has one."""
+    """The checkpoints by the shipped member with their network. Raises BadInputError unless each member has one."""
     names = {member.arch: name for name, member in SHIPPED.items()}
     found = {}
     for path in paths:
