@@ -22,13 +22,13 @@ partition=$1 shards=${3:-8} task=${4:-predict} output=${OUTPUT:-submission.csv}
 [ -n "${list:-}" ] || { echo "predict.sh: $2 is no file" >&2; exit 2; }
 if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
-for part in "${output%.*}"-*-of-*.jsonl; do
-    number=${part#"${output%.*}-"} && number=${number%%-of-*}
+for shard in "${output%.*}"-*-of-*.jsonl; do
+    number=${shard#"${output%.*}-"} && number=${number%%-of-*}
     case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file at all
-    case $part in
-        *-of-"$shards".jsonl) rm -f "$part" "${part%.jsonl}.csv" ;;  # else a task that fails would leave old results
+    case $shard in
+        *-of-"$shards".jsonl) rm -f "$shard" "${shard%.jsonl}.csv" ;;  # else a task that fails would leave old results
         *-of-"$shards".partial.jsonl) ;;
-        *) echo "predict.sh: $part is of another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
+        *) echo "predict.sh: $shard is of another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
     esac
 done
 if [ "${GPUS_PER_TASK:-1}" = 0 ]; then gpus=""; else gpus=--gres=gpu:${GPUS_PER_TASK:-1}; fi

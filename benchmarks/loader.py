@@ -220,7 +220,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         names = "".join(f"{name:>14}" for name in ("decoding", "ours", "theirs", "our loader", "their loader"))
-        print("samples/s of one core; ratios of functions and of loaders; our function's share of the floor's speed")
+        print("samples/s of one core; ratios of functions and of loaders; our function over the floor")
         print(f"{'':<20}{names}{'function':>9}{'loader':>9}{'floor':>10}")
         for name, kind, suffix, count in ROWS:
             batch = BATCH["image" if kind is ImageConfig else "video"]

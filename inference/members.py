@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from common.digests import sha256
 from common.errors import BadInputError
 from common.stage import run_script
-from inference.scoring import BRANCH_SHARES
+from inference.scoring import BRANCH_WEIGHTS
 
 MODELS = Path("inference/submit_models")
 
@@ -198,7 +198,7 @@ def final_weights(members: Mapping[str, Member]) -> dict[str, float]:
     totals = {
         branch: sum(member.weight for member in members.values() if member.branch == branch) for branch in branches
     }
-    parts = BRANCH_SHARES if len(branches) > 1 else dict.fromkeys(branches, 1.0)
+    parts = BRANCH_WEIGHTS if len(branches) > 1 else dict.fromkeys(branches, 1.0)
     return {name: parts[member.branch] * member.weight / totals[member.branch] for name, member in members.items()}
 
 

@@ -21,7 +21,7 @@ from inference.rows import Row, exit_status, read_rows, statuses, write_submissi
 SHOWN = 5
 
 
-def files_of_parts(output: Path, suffix: str) -> dict[Path, int]:
+def shard_files(output: Path, suffix: str) -> dict[Path, int]:
     """The files of a submission's shards with this ending, each with its number of shards.
 
     Files of another submission such as `<stem>-more.csv` are not among them.
@@ -30,18 +30,18 @@ def files_of_parts(output: Path, suffix: str) -> dict[Path, int]:
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
-def read_parts(output: Path) -> dict[str, Row]:
+def read_shards(output: Path) -> dict[str, Row]:
     """The rows of all shards of a submission by file name.
 
     Raises BadInputError if there are no shards, or shards of different numbers, members, weights or options.
     """
-    parts = files_of_parts(output, ".jsonl")
-    counts = len(set(parts.values()))
+    shards = shard_files(output, ".jsonl")
+    counts = len(set(shards.values()))
     if counts != 1:
-        raise BadInputError(f"{output.parent} holds parts of {counts} shardings of {output.stem}: keep those of one")
-    rows = [row for part in parts for row in read_rows(part)]
+        raise BadInputError(f"{output.parent} holds shards of {counts} shardings of {output.stem}: keep those of one")
+    rows = [row for shard in shards for row in read_rows(shard)]
     if len({row.run for row in rows}) > 1:
-        raise BadInputError(f"the parts of {output} were scored with different members, weights or options")
+        raise BadInputError(f"the shards of {output} were scored with different members, weights or options")
     return {row.filename: row for row in rows}
 
 
@@ -56,18 +56,18 @@ def main() -> int:
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="as given to the shards: write its index.html")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
-    parts = read_parts(options.output)
+    shards = read_shards(options.output)
     names = list(find_videos(options.inputs, options.list, options.videos))
-    if missing := [name for name in names if name not in parts]:
+    if missing := [name for name in names if name not in shards]:
         some = ", ".join(missing[:SHOWN])
         raise BadInputError(
             f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again"
         )
-    rows = [parts[name] for name in names]
+    rows = [shards[name] for name in names]
     write_submission(options.output, rows)
     if options.evidence:
         write_index(options.evidence, names)
-    for ledger in files_of_parts(options.output, ".partial.jsonl"):
+    for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
     print(f"merge: {statuses(rows)}; {options.output}")
     return exit_status(rows)

@@ -120,7 +120,7 @@ def table(run: Run) -> str:
     return "\n".join(["", *lines, ""])
 
 
-def part_of(output: Path, shard: Shard) -> Path:
+def shard_output(output: Path, shard: Shard) -> Path:
     """The path of a shard's submission, beside that of the whole."""
     return output.with_name(f"{output.stem}-{shard.index}-of-{shard.count}{output.suffix}")
 
@@ -147,7 +147,7 @@ def main() -> int:
     shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
     videos, output = find_videos(options.inputs, options.list, options.videos), options.output
     if shard:
-        videos, output = shard.of(videos), part_of(output, shard)
+        videos, output = shard.of(videos), shard_output(output, shard)
     return exit_status(score_videos(videos, settings_of(options, output, options.evidence, is_shard=shard is not None)))
 
 

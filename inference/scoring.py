@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 VIDEO_FRAMES, IMAGE_FRAMES, GROUP = 160, 35, 5
-BRANCH_SHARES = {"video": 0.4, "image": 0.6}
+BRANCH_WEIGHTS = {"video": 0.4, "image": 0.6}
 NO_SCORE = 0.5  # the label of a video that cannot be scored
 
 
@@ -150,8 +150,8 @@ def ensemble(votes: Mapping[str, Vote]) -> Ensemble:
     if video.value is None or image.value is None:
         only = image if video.value is None else video
         return Ensemble(only, video, image)
-    value = BRANCH_SHARES["video"] * video.value + BRANCH_SHARES["image"] * image.value
-    return Ensemble(Score(value, f"{BRANCH_SHARES['video']} video + {BRANCH_SHARES['image']} image"), video, image)
+    value = BRANCH_WEIGHTS["video"] * video.value + BRANCH_WEIGHTS["image"] * image.value
+    return Ensemble(Score(value, f"{BRANCH_WEIGHTS['video']} video + {BRANCH_WEIGHTS['image']} image"), video, image)
 
 
 def _weighted_mean(scored: Sequence[tuple[float, float]]) -> float:

@@ -38,7 +38,7 @@ class LogEntry:
         """Read an entry back; unknown keys are ignored. Raises KeyError, TypeError or ValueError."""
         known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
         lengths = known.get("track_lengths", ())
-        return cls(**known | {"status": Status(row["status"]), "track_lengths": tuple(lengths)})  # type: ignore[arg-type]  # JSON
+        return cls(**known | {"status": Status(row["status"]), "track_lengths": tuple(lengths)})  # type: ignore[arg-type]  # JSON has no types
 
 
 class Log:

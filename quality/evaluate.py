@@ -47,7 +47,7 @@ class Videos(NamedTuple):
     labels: np.ndarray
     scores: np.ndarray
     originals: np.ndarray
-    parts: dict[str, np.ndarray]  # "status", "subset"
+    groupings: dict[str, np.ndarray]  # "status", "subset"
 
 
 def read_truth(path: Path) -> dict[str, Truth]:
@@ -99,12 +99,12 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
     lines = details.read_text(encoding="utf-8").splitlines() if details.is_file() else []
     statuses = {row["filename"]: row["status"] for row in map(json.loads, lines)}
     told = [truth[name] for name in known]
-    parts = {
+    groupings = {
         "status": np.array([statuses.get(name, "") for name in known]),
         "subset": np.array([one.subset for one in told]),
     }
     values = np.array([one.label for one in told]), np.array([scores[name] for name in known])
-    return Videos(*values, np.array([one.original for one in told]), parts), len(scores) - len(known)
+    return Videos(*values, np.array([one.original for one in told]), groupings), len(scores) - len(known)
 
 
 def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
@@ -112,7 +112,7 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
     found = measures(videos.labels, videos.scores)
     ranges = intervals(videos.labels, videos.scores, videos.originals, rounds)
     report = {"all": {"videos": len(videos.labels), **found, "intervals_95": ranges}}
-    for kind, values in videos.parts.items():
+    for kind, values in videos.groupings.items():
         for value in sorted(set(values) - {""}):
             part = values == value
             report[f"{kind} {value}"] = {
