@@ -18,7 +18,7 @@ demo: $(INSTALLED)
 	$(VENV) -m demo
 
 test: lint
-	$(VENV) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m slow

@@ -29,6 +29,7 @@ from faces.video import read_frames
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+GIVING_WAY = ("nice", "-n", "19", sys.executable)  # starts what a test must catch midway
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from common.errors import BadInputError
-from tests.conftest import ROOT, wait_for
+from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
 from training.distributed import Place, World, checked, place
@@ -70,7 +70,7 @@ def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, tmp_path, number):
-    words, environment = [sys.executable, *command(crops, tmp_path)], one_thread()
+    words, environment = [*GIVING_WAY, *command(crops, tmp_path)], one_thread()
     process = subprocess.Popen(
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -88,6 +88,7 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
     assert all(torch.equal(ours[name], value) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
     """Sums over three depend on how the gradients are grouped, which must not change after a stop;
     nor does mixup's draw.
@@ -105,7 +106,7 @@ def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
 
 
 @pytest.mark.slurm
-@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+@pytest.mark.parametrize("processes", [1, 3, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 8))])
 def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alone, tmp_path, processes):
     """--evaluate, of a range of checkpoints, on ten samples: one prediction each, none lost, none twice."""
     shutil.copytree(folder(alone), folder(tmp_path))

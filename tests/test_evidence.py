@@ -20,7 +20,7 @@ from inference.members import MEMBERS, CropKind
 from inference.pages import evidence_file
 from inference.sampled import sample, timing
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
-from tests.conftest import ROOT, wait_for
+from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
 from tests.tiny import write_checkpoints
 
@@ -219,7 +219,7 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
         "--members", "b0", "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
     ]  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*GIVING_WAY, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     partial = tmp_path / "s.partial.jsonl"
     wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 2)

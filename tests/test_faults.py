@@ -209,6 +209,7 @@ def is_step_of(entry, job):
         return False
 
 
+@pytest.mark.slow
 def test_a_batch_job_told_to_stop_queues_itself_again(lab, undisturbed):
     lab.use_loader_processes()
     job = lab.submit()

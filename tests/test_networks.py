@@ -199,6 +199,7 @@ def test_channels_last_and_bf16(arch):
     assert relative(output.float(), expected) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_compile_and_export(arch):
     """One graph without breaks, and the exported program gives the same output. (Inductor's speed:

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 from itertools import islice
 
 import cv2
@@ -20,7 +19,7 @@ from image_based.models import build_model
 from inference.ledger import Ledger
 from inference.members import MEMBERS
 from inference.scoring import image_frames, image_score
-from tests.conftest import ROOT, still_video, wait_for
+from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +203,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
 
     run(*words(tmp_path / "whole.csv"))
     output, partial = tmp_path / "killed.csv", tmp_path / "killed.partial.jsonl"
-    process = subprocess.Popen([sys.executable, *map(str, words(output))], cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*GIVING_WAY, *map(str, words(output))], cwd=ROOT, stderr=subprocess.DEVNULL)
     wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3)
     process.kill()
     process.wait()

@@ -16,7 +16,7 @@ from demo.tree import write_video
 from faces.detector import load_detector
 from faces.one_pass import crop_files, find_faces, threads
 from faces.video import read_frames
-from tests.conftest import ROOT, faces_of, still_video, tree_bytes, wait_for
+from tests.conftest import GIVING_WAY, ROOT, faces_of, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
 
@@ -153,7 +153,12 @@ def test_running_again_skips_what_is_done_and_makes_what_is_not(videos, staged, 
 def start(videos, faces, *options):
     arguments = command("preprocess", "--videos", videos, "--faces", faces, *options)
     return subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*GIVING_WAY[:-1], *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 

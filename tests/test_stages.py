@@ -17,7 +17,7 @@ import pytest
 from demo.tree import write_video
 from faces.boxes import parse_boxes
 from faces.video import read_frames
-from tests.conftest import ROOT, still_video, tree_bytes
+from tests.conftest import GIVING_WAY, ROOT, still_video, tree_bytes
 
 PART = "dfdc_train_part_0"
 
@@ -172,7 +172,7 @@ def test_kill_midway_then_again_gives_the_same_bytes(aligned, work, videos, tmp_
         output: tmp_path / output,
     }
     arguments = [word for folder in folders for word in (f"--{folder}", str(paths[folder]))]
-    command = [sys.executable, f"{name}.py", *arguments, "--workers", "1"]
+    command = [*GIVING_WAY, f"{name}.py", *arguments, "--workers", "1"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / output).glob("*/.*.partial/frame1*")) and time.monotonic() < deadline:

@@ -92,6 +92,7 @@ def test_pixels_are_opencvs(clip):
     assert not capture.read()[0]
 
 
+@pytest.mark.slow
 def test_pixels_of_every_real_clip_are_opencvs(shared):
     for path in sorted(shared("clips").glob("*/*.mp4")):
         capture = cv2.VideoCapture(str(path))
