@@ -1,18 +1,18 @@
 #!/bin/sh
-# How the weights that the repository ships are trained: sh train_shipped.sh CROPS [OPTIONS OF image_based.main ...]
+# How the weights that the repository ships are trained: sh train_shipped.sh CROPS
 #
 # CROPS is the folder of faces.csv and its archives (make_crop_lists.py says what they hold). Four trainings of
 # EfficientNet-lite0 and two of lite2 follow each other, each from what the one before it learned: about six hours on two
 # cores. Stop it at any moment and run it again: it goes on. At the end both checkpoints are calibrated and written to
-# MODELS (default: inference/submit_models). PYTHON chooses the interpreter.
+# MODELS (default: inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses
+# the interpreter.
 # docs/shipped_weights.md says what each training gave.
 set -eu
-if [ $# -lt 1 ]; then
-    echo "usage: sh train_shipped.sh CROPS [OPTIONS OF image_based.main ...]" >&2
+if [ $# != 1 ]; then
+    echo "usage: sh train_shipped.sh CROPS" >&2
     exit 2
 fi
 crops=$(realpath "$1")
-shift
 cd "$(dirname "$0")"
 if [ -x .venv/bin/python ]; then python=${PYTHON:-.venv/bin/python}; else python=${PYTHON:-python}; fi
 runs=image_based/experiments
@@ -20,11 +20,11 @@ runs=image_based/experiments
 # Train config $1 of network $2, unless that is done, and keep its newest checkpoint where the next config looks for it.
 train() {
     network=$1 config=$2
-    shift 2
     run=$runs/${network}_$config/shipped
     if [ ! -e "$run/finished" ]; then
+        # shellcheck disable=SC2086  # TRAIN_ARGS is several words or none
         "$python" -m image_based.main --config "image_based/configs/$network/config_$config.yaml" --datetime shipped \
-            --recover --compile "$@"
+            --recover ${TRAIN_ARGS---compile}
     fi
     newest=$(ls -v "$run"/ckpt_iter_*.pth.tar | tail -n 1)
     cp "$newest" "pretrain/${network}_$config.pth.tar"
@@ -32,7 +32,7 @@ train() {
 
 "$python" make_crop_lists.py --crops "$crops"
 "$python" -m pretrain.download efficientnet-lite0 efficientnet-lite2
-for config in faces160 pairs160 pairs192 mixed192; do train lite0 $config "$@"; done
-for config in pairs160 pairs192; do train lite2 $config "$@"; done
+for config in faces160 pairs160 pairs192 mixed192; do train lite0 $config; done
+for config in pairs160 pairs192; do train lite2 $config; done
 "$python" -m quality.ship "$runs/lite0_mixed192/shipped/ckpt_best.pth.tar" pretrain/lite2_pairs192.pth.tar \
     --models "${MODELS:-inference/submit_models}"

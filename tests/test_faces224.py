@@ -5,7 +5,11 @@ stronger augmentation.
 import csv
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -23,7 +27,7 @@ from inference.members import SHIPPED
 from make_crop_lists import half
 from quality.measures import Calibration, fit_calibration, fit_mean
 from tests.conftest import ROOT
-from tests.tiny import gamma, write_checkpoints
+from tests.tiny import checkout, gamma, write_checkpoints
 from training.config import LRScheduler, load_config
 from training.layouts import load_pretrained
 from training.schedule import lr_at
@@ -37,13 +41,19 @@ def crops(tmp_path, frames):
     rows = [("train", 3, "ra", "REAL", ""), ("train", 3, "fa", "FAKE", "ra"), ("train", 4, "rb", "REAL", "")]
     for name in "ghijkl":
         rows += [("val", 30, f"r{name}", "REAL", ""), ("val", 31, f"f{name}", "FAKE", f"r{name}")]
-    folder = tmp_path / "crops"
+    return write_archives(tmp_path / "crops", rows, frames)
+
+
+def write_archives(folder, rows, frames, odd=()):
+    """Archives and faces.csv of these rows; a fake has no blue, but for odd ones, which look like the other class."""
     folder.mkdir()
-    picture = cv2.imencode(".jpg", frames[0][60:284, 200:424])[1].tobytes()
     for split in ("train", "val"):
         with tarfile.open(folder / f"{split}.tar", "w") as archive:
-            for row in rows:
+            for number, row in enumerate(rows):
                 if row[0] == split:
+                    blue = (row[3] == "REAL") != (row[2] in odd)
+                    image = frames[number % 12][60:284, 200:424] * np.array([blue, 1, 1], np.uint8)
+                    picture = cv2.imencode(".jpg", image)[1].tobytes()
                     member = tarfile.TarInfo(f"dfdc_train_part_{row[1]}/{row[2]}/frame1_face1.jpg")
                     member.size = len(picture)
                     archive.addfile(member, io.BytesIO(picture))
@@ -280,6 +290,37 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
         "-m", "quality.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False
     )
     assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
+    """train_shipped.sh in a copy of the repository, every training thirty steps of four crops; again, it skips them."""
+    root = checkout(tmp_path / "copy", "faces", "inference", "quality")
+    for name in ("make_crop_lists.py", "train_shipped.sh"):
+        shutil.copy(ROOT / name, root / name)
+    (root / ".cache").symlink_to(ROOT / ".cache")
+    rows = [("train", 0, f"t{n}", "REAL", "") for n in range(4)]
+    rows += [("train", 0, f"tf{n}", "FAKE", f"t{n}") for n in range(4)]
+    rows += [("val", 30, f"v{n}", "REAL", "") for n in range(16)]
+    rows += [("val", 30, f"vf{n}", "FAKE", f"v{n}") for n in range(16)]
+    odd = [f"{kind}{n}" for kind in ("v", "vf") for n in (0, 6)]  # a fit of what no error disturbs has no end
+    crops = write_archives(tmp_path / "crops", rows, frames, odd)
+    schedule = {"lr_scheduler.max_iter": 30, "lr_scheduler.warmup_steps": 0, "val_freq": 30}
+    small = schedule | {"batch_size": 4, "input_size": 64, "workers": 0}
+    words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    environment = os.environ | {"TRAIN_ARGS": " ".join(words), "MODELS": str(root / "made"), "PYTHON": sys.executable}
+
+    def recipe():
+        words = ["sh", "train_shipped.sh", crops]
+        return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    done = recipe()
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.stdout.count("done: 30 steps") == 6
+    assert done.stdout.count("ship: lite") == 2
+    assert {path.name for path in (root / "made").iterdir()} == {member.file for member in SHIPPED.values()}
+    again = recipe()
+    assert (again.returncode, again.stdout.count("steps")) == (0, 0)
 
 
 @pytest.mark.slow

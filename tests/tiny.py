@@ -50,9 +50,9 @@ def command(crops, experiments, *more, **values):
     return [str(word) for word in (*words, *settings(crops, **values), *more)]
 
 
-def checkout(root):
-    """A copy of what trains, with `experiments` folders of its own."""
-    for folder in ("common", "training", "image_based", "video_based", "pretrain"):
+def checkout(root, *more):
+    """A copy of what trains, and of more folders, with `experiments` folders of its own."""
+    for folder in ("common", "training", "image_based", "video_based", "pretrain", *more):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("experiments", "__pycache__"))
     for script in ("train.sh", "train.sbatch"):
         shutil.copy(ROOT / script, root / script)
