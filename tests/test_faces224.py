@@ -306,7 +306,7 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     odd = [f"{kind}{n}" for kind in ("v", "vf") for n in (0, 6)]  # a fit of what no error disturbs has no end
     crops = write_archives(tmp_path / "crops", rows, frames, odd)
     schedule = {"lr_scheduler.max_iter": 30, "lr_scheduler.warmup_steps": 0, "val_freq": 30}
-    small = schedule | {"batch_size": 4, "input_size": 64, "workers": 0}
+    small = schedule | {"batch_size": 4, "input_size": 160, "workers": 0}
     words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
     environment = os.environ | {"TRAIN_ARGS": " ".join(words), "MODELS": str(root / "made"), "PYTHON": sys.executable}
 
