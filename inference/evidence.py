@@ -5,188 +5,39 @@ DIR/<filename>.json   the input and its sha256; which frames were sampled; each 
                       provenance
 DIR/<filename>.html   the same as one self-contained page (inference.pages)
 DIR/index.html        all videos of a run
-
-Times are in seconds from the first frame, sizes in pixels, scores probabilities of FAKE in [0, 1].
 """
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from common.digests import sha256
-from common.status import Status
+from inference.facts import (
+    Analysis,
+    BranchFacts,
+    DetectorFile,
+    Evidence,
+    FaceCount,
+    FaceScore,
+    GroupFacts,
+    Input,
+    MemberFacts,
+    MemberFiles,
+    Provenance,
+    Sampling,
+    Seen,
+    TrackFacts,
+    VideoFacts,
+)
 from inference.ledger import state_of
-from inference.members import Branch, Member, final_weights
+from inference.members import Member, final_weights
 from inference.rows import Row
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP, Ensemble, Score
 
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headless", "numpy", "av")
-
-
-@dataclass(frozen=True)
-class Input:
-    """The file that was scored; its size and sha256 are None if it cannot be read."""
-
-    path: str
-    bytes: int | None
-    sha256: str | None
-
-
-@dataclass(frozen=True)
-class VideoFacts:
-    """The facts that the file itself gives."""
-
-    duration: float
-    fps: float
-    frames: int
-    width: int
-    height: int
-    rotation: int  # by how many degrees, counterclockwise, its frames were turned
-    damaged_packets: int
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """Which frames were sampled: one in `every`, at `times`; these come from "timestamps" or from the frame "rate"."""
-
-    every: int
-    times_from: str
-    frames: int
-    times: list[float]
-
-
-@dataclass(frozen=True)
-class FaceCount:
-    """How many faces most sampled frames show, in how many frames, and how many boxes belong to no scored face."""
-
-    voted: int
-    voted_in_frames: int
-    other_detections: int
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A detection of a face: sampled frame, time, box (x1, y1, x2, y2), the detector's score."""
-
-    frame: int
-    time: float
-    box: tuple[int, int, int, int]
-    score: float
-
-
-@dataclass(frozen=True)
-class TrackFacts:
-    """A face's track through the video."""
-
-    crop_side: int
-    detections: list[Seen]
-
-
-@dataclass(frozen=True)
-class BranchFacts:
-    """A branch's score and the rule that made it."""
-
-    score: float | None
-    rule: str
-
-
-@dataclass(frozen=True)
-class GroupFacts:
-    """An image member's score of a group of five frames of a face, and the times of these frames."""
-
-    score: float
-    times: list[float]
-
-
-@dataclass(frozen=True)
-class FaceScore:
-    """A member's score of a face, the rule that made it, and for an image member the groups."""
-
-    score: float | None
-    rule: str
-    groups: list[GroupFacts]
-
-
-@dataclass(frozen=True)
-class MemberFacts:
-    """A member's score, the rule that made it, and its scores of each face."""
-
-    score: float | None
-    rule: str
-    branch: Branch
-    arch: str
-    weight: float  # within its branch
-    final_weight: float  # in the final score, if no policy leaves a member out
-    faces: list[FaceScore]
-
-
-@dataclass(frozen=True)
-class DetectorFile:
-    """The detector's weights."""
-
-    weights: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class MemberFiles:
-    """A member's checkpoint and config, and the crops that it sees."""
-
-    checkpoint: str
-    sha256: str
-    config: str
-    config_sha256: str
-    pixels: int
-    crop_fraction: float
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What made the score: versions, machine, device, precision, and every file that the score depends on."""
-
-    versions: dict[str, str]
-    machine: str
-    device: str
-    precision: str
-    detector: DetectorFile
-    members: dict[str, MemberFiles]
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What is known of a video that could be read."""
-
-    video: VideoFacts
-    sampling: Sampling
-    faces: FaceCount
-    tracks: list[TrackFacts]
-    rule: str
-    branches: dict[Branch, BranchFacts]
-    members: dict[str, MemberFacts]
-    not_analysed: list[str]
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A video's evidence; `analysis` is None for one that could not be read."""
-
-    filename: str
-    status: Status
-    reason: str
-    label: float
-    input: Input
-    provenance: Provenance
-    analysis: Analysis | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of `<filename>.json`; the keys of `analysis` are on the same level as the others."""
-        whole = asdict(self)
-        return whole | (whole.pop("analysis") or {})
 
 
 @lru_cache

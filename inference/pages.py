@@ -22,7 +22,7 @@ from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
 from common.status import Status
-from inference.evidence import Analysis, Evidence
+from inference.facts import Analysis, Evidence
 from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP

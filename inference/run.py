@@ -18,7 +18,8 @@ from common.errors import BadInputError
 from common.stage import Workers, cores, patience
 from faces.detector import default_weights, load_detector
 from faces.video import in_batches
-from inference.evidence import Provenance, analyse, evidence_of, provenance
+from inference.evidence import analyse, evidence_of, provenance
+from inference.facts import Provenance
 from inference.ledger import FileState, Ledger, state_of
 from inference.members import MODELS, Member, choose_members, crop_kinds
 from inference.networks import VIDEOS_TOGETHER, Networks, load_networks
