@@ -238,7 +238,10 @@ def status_of(main: Callable[[], int]) -> int:
         print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
         return 130
     except SystemExit as stop:  # from argparse or from SIGTERM
-        return stop.code if isinstance(stop.code, int) else 0
+        if isinstance(stop.code, str):  # a message, as sys.exit takes it
+            print(stop.code, file=sys.stderr)
+            return 1
+        return stop.code or 0
 
 
 def end(status: int) -> NoReturn:
