@@ -138,19 +138,20 @@ def test_calls_that_make_no_sense(lab, words, complaint):
 
 @pytest.mark.slurm
 def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
-    """The real launcher, srun and trainer, with gloo; left-overs of other jobs are removed."""
+    """The real launcher, srun and trainer, with gloo; left-overs of other jobs go. Any name of a folder will do."""
     crops = write_crops(tmp_path, frames)
-    (tmp_path / "dist").mkdir()
-    (tmp_path / "dist/group-999999-0-0-0").touch()  # of a job that Slurm does not know
+    dist = tmp_path / "x user@uni+é #%41"
+    dist.mkdir()
+    (dist / "group-999999-0-0-0").touch()  # of a job that Slurm does not know
     sets = settings(crops, **{"lr_scheduler.max_iter": 3})
     environment = small_slurm(slurm, 2, *sets, "--experiments", tmp_path / "runs")
-    words = ["sh", "image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", str(tmp_path / "dist")]
+    words = ["sh", "image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", str(dist)]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 processes for the reference's 2" in done.stdout
     assert "done: 3 steps" in done.stdout
     assert list(tmp_path.glob("runs/b0_aug_rgb_299/*/finished"))
-    assert list((tmp_path / "dist").iterdir()) == []
+    assert list(dist.iterdir()) == []
 
 
 @pytest.mark.slurm

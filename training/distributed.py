@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.distributed import FileStore  # type: ignore[attr-defined]  # torch exports it without saying so
 
 from common.errors import BadInputError
 
@@ -136,11 +137,13 @@ def process_group(
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
         meeting = meeting_file(here, folder, Path(alone))
         timeout = timedelta(seconds=patience + PATIENCE)
+        # A path, not a URL: torch does not decode what a URL encodes, such as a space.
+        store: Any = FileStore(str(meeting), here.size) if meeting else None
         if device == "cuda":
             torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
         distributed.init_process_group(
             backend="nccl" if device == "cuda" else "gloo",
-            init_method=meeting.as_uri() if meeting else "env://",
+            store=store,
             rank=here.rank,
             world_size=here.size,
             timeout=timeout,
