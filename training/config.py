@@ -6,7 +6,8 @@ unknown key and the nearest known one. pydantic checks the types and values. Eve
 
 import difflib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,11 +16,39 @@ import yaml
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
+from yaml.constructor import ConstructorError
 
 from common.errors import BadInputError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class ConfigLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, to which `1e-4` is a number, as to everybody else, and a key given twice an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Raises ConstructorError for a key given twice."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+FLOAT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+ConfigLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+def read_yaml(text: str) -> Any:  # noqa: ANN401  # whatever the text holds
+    """The value of a YAML text. Raises YAMLError."""
+    loader = ConfigLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 class ConfigError(BadInputError):
@@ -100,7 +129,7 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     Raises ConfigError.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ConfigError(f"{path} is not a map of keys to values")
         for override in overrides:
@@ -128,7 +157,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {key}: {parent} has no keys")
         values = inner
-    values[last] = yaml.safe_load(text)
+    values[last] = read_yaml(text)
 
 
 def _complaint(error: ErrorDetails, kind: type[TrainingConfig]) -> str:
