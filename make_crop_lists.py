@@ -94,14 +94,15 @@ def unpack(archive: Path, wanted: set[str], faces: Path) -> Iterator[str]:
     """Write an archive's wanted crops that are not on disk yet; yield the name of each wanted crop that it holds."""
     with tarfile.open(archive) as file:
         for member in file:
+            name = member.name.removeprefix("./")  # as `tar cf x.tar .` writes them
             content = file.extractfile(member) if member.isfile() else None
-            if member.name not in wanted or content is None:
+            if name not in wanted or content is None:
                 continue
-            path = faces / member.name
+            path = faces / name
             if not path.is_file():
                 with atomic_file(path) as temporary:
                     temporary.write_bytes(content.read())
-            yield member.name
+            yield name
 
 
 def pairs_of(crops: list[Crop]) -> Iterator[tuple[Crop, Crop]]:

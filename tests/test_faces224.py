@@ -68,6 +68,15 @@ def write_rows(folder, rows):
         csv.writer(file).writerows([("split", "part", "video", "label", "original"), *rows])
 
 
+def test_an_archive_of_a_folder_is_read_too(run, crops, tmp_path):
+    """`tar cf x.tar .` writes names that begin with `./`."""
+    for archive in crops.glob("*.tar"):
+        with tarfile.open(archive) as file:
+            file.extractall(tmp_path / archive.stem, filter="tar", members=[m for m in file if ".." not in m.name])
+        subprocess.run(["tar", "cf", archive, "."], cwd=tmp_path / archive.stem, check=True)
+    assert "make_crop_lists: 15 crops done" in make(run, crops).stdout
+
+
 def make(run, crops, check=True):
     folders = ("--faces", crops.parent / "faces", "--lists", crops.parent / "lists")
     return run("make_crop_lists.py", "--crops", crops, *folders, check=check)

@@ -139,6 +139,17 @@ def test_bad_list_lines_are_named(tmp_path, line):
         read_list(path)
 
 
+def test_odd_names_and_a_byte_order_mark_do_not_break_a_list(tmp_path):
+    """Names as stage 4 writes them: U+2028, U+0085 and form feed end no line."""
+    name = "a\u2028b\x85c\x0cd"
+    (tmp_path / "l.txt").write_text(f"\ufeffp/{name}/frame%d_face1.png 1 1 2 1\np/v/frame%d_face1.png 1 1 1 0\n")
+    first, second = read_list(tmp_path / "l.txt")
+    assert (first.video, first.count, second.video) == (f"p/{name}", 2, "p/v")
+    (tmp_path / "l.txt").write_bytes("p/é/frame%d_face1.png 1 1 2 1\n".encode("latin-1"))
+    with pytest.raises(BadInputError, match=r"l\.txt is not UTF-8"):
+        read_list(tmp_path / "l.txt")
+
+
 def test_b0_config_is_the_contracts():
     config = load_config(CONFIG, ImageConfig)
     assert (config.arch, config.batch_size, config.reference_world_size) == ("efficientnet-b0", 16, 8)
@@ -171,6 +182,20 @@ def test_b0_config_is_the_contracts():
 def test_a_wrong_override_names_the_nearest_key(override, complaint):
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         load_config(CONFIG, ImageConfig, [override])
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "+1.e-4", ".1e-3", "0.0001"])
+def test_numbers_are_numbers_however_they_are_written(tmp_path, text):
+    assert load_config(CONFIG, ImageConfig, [f"weight_decay={text}"]).weight_decay == 1e-4
+    values = CONFIG.read_text().replace("weight_decay: 0.0001", f"weight_decay: {text}")
+    (tmp_path / "c.yaml").write_text(values)
+    assert load_config(tmp_path / "c.yaml", ImageConfig).weight_decay == 1e-4
+
+
+def test_a_key_given_twice_is_an_error(tmp_path):
+    (tmp_path / "c.yaml").write_text(CONFIG.read_text() + "seed: 1\n")
+    with pytest.raises(ConfigError, match="the key 'seed' is given twice"):
+        load_config(tmp_path / "c.yaml", ImageConfig)
 
 
 def test_unknown_and_missing_keys_of_a_file(tmp_path):

@@ -30,8 +30,13 @@ class FaceTrack:
 
 def read_list(path: Path) -> list[FaceTrack]:
     """All tracks of a list, in order. Raises BadInputError naming the line that is malformed, or an empty list."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path} is not UTF-8: {error}") from error
     tracks = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Only a newline ends a line: a name may hold what str.splitlines also splits at.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             tracks.append(parse_line(line))
         except (BadInputError, ValueError) as error:
