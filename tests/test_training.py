@@ -192,6 +192,24 @@ def test_numbers_are_numbers_however_they_are_written(tmp_path, text):
     assert load_config(tmp_path / "c.yaml", ImageConfig).weight_decay == 1e-4
 
 
+def test_what_only_begins_like_a_number_is_a_name():
+    for name in ("1e-4_run", "12e3abc"):
+        assert load_config(CONFIG, ImageConfig, [f"save_path={name}"]).save_path == name
+
+
+def test_a_merge_may_bring_a_key_again(tmp_path):
+    again = "lr_scheduler:\n  <<: {base_lr: 0.5, warmup_lr: 0.03, warmup_steps: 1, lr_steps: [], lr_mults: []}\n"
+    start, _, rest = CONFIG.read_text().partition("lr_scheduler:")
+    end = rest[rest.index("\n\n") :]
+    (tmp_path / "c.yaml").write_text(f"{start}{again}  base_lr: 0.25\n  max_iter: 3{end}")
+    assert load_config(tmp_path / "c.yaml", ImageConfig).lr_scheduler == LRScheduler(0.25, 0.03, 1, [], [], 3)
+
+
+def test_odd_keys_are_a_line_and_no_traceback():
+    with pytest.raises(ConfigError, match="unhashable key"):
+        load_config(CONFIG, ImageConfig, ["val_lists={[a]: b}"])
+
+
 def test_a_key_given_twice_is_an_error(tmp_path):
     (tmp_path / "c.yaml").write_text(CONFIG.read_text() + "seed: 1\n")
     with pytest.raises(ConfigError, match="the key 'seed' is given twice"):
