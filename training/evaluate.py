@@ -34,7 +34,7 @@ def evaluate(
 
     Raises BadInputError if there is no such checkpoint, or no validation list.
     """
-    chosen = world.gather([path for path in reversed(checkpoints(folder)) if step_of(path) in steps])[0]
+    chosen = world.from_rank0(lambda: [path for path in reversed(checkpoints(folder)) if step_of(path) in steps])
     if not chosen or not sets:
         raise BadInputError(
             f"{folder} has no checkpoint in that range" if sets else "the config names no validation list"

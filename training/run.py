@@ -201,8 +201,8 @@ class Run(Generic[Config]):
         """Whether the run ended between a checkpoint and the end of its validation."""
         step, last = self.start - 1, self.config.lr_scheduler.max_iter - 1
         tables = [self.folder / f"ckpt_iter_{step}_{name}.csv" for name in self.validation_sets]
-        missing = step > 0 and not all(table.is_file() for table in tables)
-        return self.world.gather(missing and (step % self.config.val_freq == 0 or step == last))[0]
+        due = step > 0 and (step % self.config.val_freq == 0 or step == last)
+        return self.world.from_rank0(lambda: due and not all(table.is_file() for table in tables))
 
     def go(self) -> bool:
         """Train to the end or until told to stop; return whether the end was reached, the same in all processes."""
