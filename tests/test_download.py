@@ -174,6 +174,8 @@ def test_slowfast_wants_a_hand_and_is_checked(run, tmp_path):
     assert done.returncode == 1
     assert "has to be fetched by hand" in done.stderr
     assert str(folder / "sf50_k400.pth") in done.stderr
+    assert not folder.exists()
+    folder.mkdir()
 
     (folder / "sf50_k400.pth").write_bytes(b"<html>please sign in</html>")
     assert "got a web page" in run("-m", "pretrain.download", "slowfast50", "--to", folder, check=False).stderr
