@@ -70,89 +70,42 @@ class Member:
 
 
 V, B = "video_based/configs", "image_based/configs"
+# Two lines a row: its file and the config that trained it, then the network and its input. ruff would take ten.
+# fmt: off
 MEMBERS = {
-    "sf1": Member("video", "sf_bc_jc_44000.pth.tar", f"{V}/config.yaml", "slowfast50", 256, "rgb", KINETICS, 10),
-    "sf2": Member("video", "sf_32000.pth.tar", f"{V}/config_noaug.yaml", "slowfast50", 256, "rgb", KINETICS, 8),
-    "sf3": Member(
-        "video", "sf_16x8_bc_jc_44000.pth.tar", f"{V}/config_16x8.yaml", "slowfast50", 256, "rgb", KINETICS, 4
-    ),
-    "sf4": Member(
-        "video", "sf_trainval_52000.pth.tar", f"{V}/config_alldata.yaml", "slowfast50", 256, "rgb", KINETICS, 8
-    ),
-    "xcp": Member(
-        "image", "xcep_bgr_58000.pth.tar", f"{B}/xcep/config.yaml", "xception", 299, "bgr", HALF, 10, flip=True
-    ),
-    "b3": Member(
-        "image", "b3_rgb_50000.pth.tar", f"{B}/b3/config.yaml", "efficientnet-b3", 299, "rgb", IMAGENET, 6, squeeze=True
-    ),
-    "res34": Member(
-        "image",
-        "res34_rgb_23000.pth.tar",
-        f"{B}/r34/config.yaml",
-        "resnet34",
-        256,
-        "rgb",
-        IMAGENET,
-        4,
-        flip=True,
-        squeeze=True,
-    ),
-    "b1": Member(
-        "image", "b1_rgb_58000.pth.tar", f"{B}/b1/config.yaml", "efficientnet-b1", 299, "rgb", IMAGENET, 10, flip=True
-    ),
-    "b1long": Member(
-        "image",
-        "b1_rgb_long_alldata_66000.pth.tar",
-        f"{B}/b1/config_long_alldata.yaml",
-        "efficientnet-b1",
-        299,
-        "rgb",
-        IMAGENET,
-        8,
-    ),
-    "b1short": Member(
-        "image",
-        "b1_rgb_alldata_58000.pth.tar",
-        f"{B}/b1/config_alldata.yaml",
-        "efficientnet-b1",
-        299,
-        "rgb",
-        IMAGENET,
-        8,
-    ),
-    "b0": Member(
-        "image", "b0_rgb_58000.pth.tar", f"{B}/b0/config.yaml", "efficientnet-b0", 299, "rgb", IMAGENET, 7, flip=True
-    ),
+    "sf1": Member("video", "sf_bc_jc_44000.pth.tar", f"{V}/config.yaml",
+        "slowfast50", 256, "rgb", KINETICS, 10),
+    "sf2": Member("video", "sf_32000.pth.tar", f"{V}/config_noaug.yaml",
+        "slowfast50", 256, "rgb", KINETICS, 8),
+    "sf3": Member("video", "sf_16x8_bc_jc_44000.pth.tar", f"{V}/config_16x8.yaml",
+        "slowfast50", 256, "rgb", KINETICS, 4),
+    "sf4": Member("video", "sf_trainval_52000.pth.tar", f"{V}/config_alldata.yaml",
+        "slowfast50", 256, "rgb", KINETICS, 8),
+    "xcp": Member("image", "xcep_bgr_58000.pth.tar", f"{B}/xcep/config.yaml",
+        "xception", 299, "bgr", HALF, 10, flip=True),
+    "b3": Member("image", "b3_rgb_50000.pth.tar", f"{B}/b3/config.yaml",
+        "efficientnet-b3", 299, "rgb", IMAGENET, 6, squeeze=True),
+    "res34": Member("image", "res34_rgb_23000.pth.tar", f"{B}/r34/config.yaml",
+        "resnet34", 256, "rgb", IMAGENET, 4, flip=True, squeeze=True),
+    "b1": Member("image", "b1_rgb_58000.pth.tar", f"{B}/b1/config.yaml",
+        "efficientnet-b1", 299, "rgb", IMAGENET, 10, flip=True),
+    "b1long": Member("image", "b1_rgb_long_alldata_66000.pth.tar", f"{B}/b1/config_long_alldata.yaml",
+        "efficientnet-b1", 299, "rgb", IMAGENET, 8),
+    "b1short": Member("image", "b1_rgb_alldata_58000.pth.tar", f"{B}/b1/config_alldata.yaml",
+        "efficientnet-b1", 299, "rgb", IMAGENET, 8),
+    "b0": Member("image", "b0_rgb_58000.pth.tar", f"{B}/b0/config.yaml",
+        "efficientnet-b0", 299, "rgb", IMAGENET, 7, flip=True),
 }
 
 # The members that the repository ships, for users who have none of the eleven: inference/submit_models/README.md.
 L0, L2 = f"{B}/lite0/config_mixed192.yaml", f"{B}/lite2/config_pairs192.yaml"
 SHIPPED = {
-    "lite0": Member(
-        "image",
-        "lite0_faces224.pth.tar",
-        L0,
-        "efficientnet-lite0",
-        224,
-        "rgb",
-        IMAGENET,
-        1,
-        flip=True,
-        crop_fraction=0.65,
-    ),
-    "lite2": Member(
-        "image",
-        "lite2_faces192.pth.tar",
-        L2,
-        "efficientnet-lite2",
-        192,
-        "rgb",
-        IMAGENET,
-        1,
-        flip=True,
-        crop_fraction=0.65,
-    ),
+    "lite0": Member("image", "lite0_faces224.pth.tar", L0,
+        "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
+    "lite2": Member("image", "lite2_faces192.pth.tar", L2,
+        "efficientnet-lite2", 192, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
 }
+# fmt: on
 KNOWN = MEMBERS | SHIPPED
 
 
