@@ -2,10 +2,43 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
-from training.config import STRICT, TrainingConfig
+from training.blend import Ranges
+from training.config import STRICT, Shares, TrainingConfig, require, shares_of
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Interval = Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Blending:
+    """Fakes made of real faces (training/blend.py), each in a pair with its real face.
+
+    `share`: the fraction of all pairs that these are. `lists`: lists of real crops, and how much each counts.
+    `landmarks`: the table of their landmarks. The others are the ranges of `training.blend.Ranges`.
+    """
+
+    share: Annotated[float, Field(ge=0, lt=1)]
+    lists: Shares
+    landmarks: str
+    shift: Fraction = Ranges().shift
+    scale: Fraction = Ranges().scale
+    elastic: Interval = Field(default_factory=lambda: list(Ranges().elastic))
+    blur: Interval = Field(default_factory=lambda: list(Ranges().blur))
+    ratios: Annotated[list[Fraction], Field(min_length=1)] = Field(default_factory=lambda: list(Ranges().ratios))
+    poisson: Fraction = Ranges().poisson
+
+    def __post_init__(self) -> None:
+        require(self.elastic == sorted(self.elastic), "blend.elastic is not least, most")
+        require(self.blur == sorted(self.blur), "blend.blur is not least, most")
+
+    @property
+    def ranges(self) -> Ranges:
+        """The ranges that blends are drawn from."""
+        elastic, blur = (self.elastic[0], self.elastic[1]), (self.blur[0], self.blur[1])
+        return Ranges(self.shift, self.scale, elastic, blur, tuple(self.ratios), self.poisson)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -13,8 +46,27 @@ class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a fraction of the face crop's side.
 
     `augmentation`: `contract`; or `strong`, which adds what compressed crops of unknown origin need; or `sharp`, which
-    is `strong` without what blurs or covers fine traces.
+    is `strong` without what blurs or covers fine traces; or `varied`, for crops of several sets. `blend`: self-blended
+    pairs beside those of `train_list`.
     """
 
     min_scale: Annotated[float, Field(gt=0, le=1)]
-    augmentation: Literal["contract", "strong", "sharp"] = "contract"
+    augmentation: Literal["contract", "strong", "sharp", "varied"] = "contract"
+    blend: Blending | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.blend is None or self.together == 2, "blend needs together: 2")
+
+    @property
+    def blend_lists(self) -> dict[str, float]:
+        """The lists of crops to blend, and the share of the samples that comes from each."""
+        if self.blend is None or not self.blend.share:
+            return {}
+        return {name: share * self.blend.share for name, share in shares_of(self.blend.lists).items()}
+
+    @property
+    def train_lists(self) -> dict[str, float]:
+        """As in every training, but less what is blended."""
+        left = 1 - sum(self.blend_lists.values())
+        return {name: share * left for name, share in super().train_lists.items()}

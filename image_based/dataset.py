@@ -12,20 +12,26 @@ from common.images import resize
 from image_based.config import ImageConfig
 from image_based.transforms import augment
 from training.augment import randomness_of
+from training.blend import self_blend
 from training.face_tracks import FaceTracks
+from training.landmarks import read_landmarks
 from training.loading import TrainingSet, ValidationSet
+from training.sampler import Part
 
 log = logging.getLogger(__name__)
+BLENDING = 1  # the random numbers of blends, apart from those of augmentation
 
 
 class FaceCrops:
-    """The crops that a list names, one after another: sample i is one frame of one track."""
+    """The crops that lists name, one after another: sample i is one frame of one track."""
 
-    def __init__(self, root: Path, list_file: Path) -> None:
-        self.tracks = FaceTracks(root, list_file)
+    def __init__(self, root: Path, *list_files: Path) -> None:
+        self.tracks = FaceTracks(root, *list_files)
         counts = [track.count for track in self.tracks.tracks]
         self.track_of = np.repeat(np.arange(len(counts)), counts)
         self.first_of = np.cumsum([0, *counts])
+        ends = self.first_of[np.cumsum([0, *self.tracks.sizes])]
+        self.sizes: list[int] = np.diff(ends).tolist()  # crops of each list
 
     def __len__(self) -> int:
         return len(self.track_of)
@@ -41,26 +47,78 @@ class TrainingCrops(TrainingSet):
 
     Augmentation depends only on the config's seed and the position. The nearest readable crop of its track replaces an
     unreadable one. If there is none, BadInputError ends the training.
+
+    After the crops of `train_list` come those of `blend`: two samples each, the self-blended fake and its real face.
     """
 
     def __init__(self, config: ImageConfig) -> None:
-        self.crops = FaceCrops(Path(config.train_root), Path(config.train_list))
+        """Raises BadInputError for a list that is malformed, or a crop to blend without landmarks or not REAL."""
         self.config = config
+        self.crops = FaceCrops(Path(config.train_root), *map(Path, config.train_lists))
+        self.blended = BlendedPairs(config) if config.blend_lists else None
 
-    def __len__(self) -> int:
-        return len(self.crops)
+    @property
+    def parts(self) -> list[Part]:
+        """The samples of each list, and its share of what is drawn."""
+        sizes = self.crops.sizes + [2 * size for size in (self.blended.crops.sizes if self.blended else ())]
+        shares = [*self.config.train_lists.values(), *self.config.blend_lists.values()]
+        return list(zip(sizes, shares, strict=True))
 
     def sample_name(self, index: int) -> str:
         """The path of a sample's crop, for messages."""
+        if self.blended and index >= len(self.crops):
+            return self.blended.name((index - len(self.crops)) // 2)
         number, frame = self.crops.locate(index)
         return self.crops.tracks[number].frame(frame)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
         position, index = key
-        number, frame = self.crops.locate(index)
-        crop, bad = self.crops.tracks.read_near(number, frame)
+        bad: list[str] = []
+        if self.blended and index >= len(self.crops):
+            number, real = divmod(index - len(self.crops), 2)
+            crop, label = self.blended.sample(number, position, bool(real)), 1 - real
+        else:
+            number, frame = self.crops.locate(index)
+            crop, bad = self.crops.tracks.read_near(number, frame)
+            label = self.crops.tracks[number].label
         image = augment(crop, self.config, randomness_of(self.config.seed, position))
-        return torch.from_numpy(image), self.crops.tracks[number].label, bad
+        return torch.from_numpy(image), label, bad
+
+
+class BlendedPairs:
+    """Real crops, each as a self-blended fake and the real face that goes with it."""
+
+    def __init__(self, config: ImageConfig) -> None:
+        """Raises BadInputError for a crop without landmarks, or one that is not REAL."""
+        assert config.blend is not None
+        self.seed, self.ranges = config.seed, config.blend.ranges
+        self.crops = FaceCrops(Path(config.train_root), *map(Path, config.blend_lists))
+        landmarks = read_landmarks(Path(config.blend.landmarks))
+        for place, track in zip(self.crops.tracks.places, self.crops.tracks, strict=True):
+            if track.label:
+                raise BadInputError(f"{place} is FAKE; only real faces are blended")
+            absent = [name for name in map(track.frame, range(track.count)) if landmarks.get(name) is None]
+            if absent:
+                raise BadInputError(f"{place}: {config.blend.landmarks} has no landmarks of {absent[0]}")
+        self.landmarks = landmarks
+
+    def name(self, number: int) -> str:
+        """The path of crop `number`."""
+        track, frame = self.crops.locate(number)
+        return self.crops.tracks[track].frame(frame)
+
+    def sample(self, number: int, position: int, real: bool) -> np.ndarray:
+        """The fake of crop `number`, or its real face, BGR uint8 [h, w, 3]; a pair has the same position.
+
+        Raises BadInputError if the crop cannot be read or blended.
+        """
+        crop, points = self.crops.tracks.read(*self.crops.locate(number)), self.landmarks[self.name(number)]
+        assert points is not None  # the constructor saw to that
+        try:
+            blend = self_blend(crop, points, self.ranges, randomness_of(self.seed, position, BLENDING))
+        except ValueError as error:
+            raise BadInputError(f"{self.name(number)}: {error}") from error
+        return blend.real if real else blend.fake
 
 
 class ValidationCrops(ValidationSet):

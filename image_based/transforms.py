@@ -1,7 +1,9 @@
 """Image augmentation (contract, section 5): square crop, flip, brightness and contrast, JPEG, motion blur, in order.
 
 `augmentation: strong` then adds steps that the contract lacks, in order: turn and stretch, colour, lower resolution,
-blur, noise, JPEG, a rectangle cut out. `sharp` leaves out motion blur, lower resolution, blur and noise.
+blur, noise, JPEG, a rectangle cut out. `sharp` leaves out motion blur, lower resolution, blur and noise. `varied`
+is milder, for traces finer than DFDC's: it flips, then has a lighter change of light and these steps without motion
+blur, each less often but for JPEG.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import cv2
 import numpy as np
 
 from image_based.config import ImageConfig
-from training.augment import Look, random_look
+from training.augment import Look, compress, random_look
 
 
 def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
@@ -18,9 +20,8 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     height, width = crop.shape[:2]
     x, y, side = random_square(height, width, config.min_scale, random)
     size = (config.input_size, config.input_size)
-    image = random_look(random).apply(
-        cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR)
-    )
+    look = random_look(random, color_and_jpeg=config.augmentation != "varied")
+    image = look.apply(cv2.resize(crop[y : y + side, x : x + side], size, interpolation=cv2.INTER_LINEAR))
     for chance, change in AFTER_LOOK[config.augmentation]:
         if random.random() < chance:
             image = change(image, random)
@@ -72,6 +73,11 @@ def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return cv2.add(image, shift)  # type: ignore[call-overload]  # OpenCV takes four numbers for a colour
 
 
+def relight(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Multiply all levels by .85 to 1.15, then add up to +-25."""
+    return Look(flip=False, levels=(random.uniform(0.85, 1.15), random.uniform(-25, 25))).apply(image)
+
+
 def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Shrink to .5 to .95 of the size, then enlarge to the old size."""
     height, width = image.shape[:2]
@@ -91,11 +97,6 @@ def noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     channels = 1 if random.random() < 0.5 else 3
     values = random.standard_normal((*image.shape[:2], channels), np.float32) * random.uniform(2, 8)
     return np.clip(image + values, 0, 255).astype(np.uint8)
-
-
-def compress(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Compress as JPEG of quality 40 to 95."""
-    return Look(flip=False, quality=int(random.integers(40, 96))).apply(image)
 
 
 def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -118,5 +119,15 @@ STRONG: tuple[tuple[float, Change], ...] = (
     (0.3, cut_out),
 )
 SHARP = tuple((chance, change) for chance, change in STRONG if change not in (lower_resolution, blur, noise))
+VARIED: tuple[tuple[float, Change], ...] = (
+    (0.4, relight),
+    (0.3, turn),
+    (0.3, tint),
+    (0.2, lower_resolution),
+    (0.1, blur),
+    (0.1, noise),
+    (0.45, compress),
+    (0.15, cut_out),
+)
 CONTRACT: tuple[tuple[float, Change], ...] = ((0.5, motion_blur),)
-AFTER_LOOK = {"contract": CONTRACT, "strong": CONTRACT + STRONG, "sharp": SHARP}
+AFTER_LOOK = {"contract": CONTRACT, "strong": CONTRACT + STRONG, "sharp": SHARP, "varied": VARIED}

@@ -276,7 +276,7 @@ def test_the_first_batch_is_drawn_as_the_network_sees_it(run, crops):
     picture = cv2.imread(str(output))
     settings = config(crops)
     data = TrainingCrops(settings)
-    (position, index), *_ = TrainingSampler(data, 6, 4, range(1), 1).of_step(0)
+    (position, index), *_ = TrainingSampler(data.parts, 6, 4, range(1), 1).of_step(0)
     np.testing.assert_array_equal(picture[8:72, 8:72, ::-1], data[position, index][0].numpy())
     wrong = train_b0(run, crops, "--show-batch", crops / "batch.gif", check=False)
     assert (wrong.returncode, "the suffix must be one of .png, .jpg" in wrong.stderr) == (2, True)

@@ -28,7 +28,7 @@ CONFIG = ROOT / "image_based/configs/b0/config.yaml"
 
 def test_training_order(values):
     for case in values["given_iteration_sampler"]:
-        orders = training_order(case["n"], case["total_iter"], case["batch"], case["world"])
+        orders = training_order([(case["n"], 1.0)], case["total_iter"], case["batch"], case["world"])
         assert orders[0][:24].tolist() == case["rank0_first24"]
         assert orders[-1][:24].tolist() == case["rankLast_first24"]
         joined = np.concatenate(orders).astype("<i8")
@@ -46,17 +46,17 @@ def test_validation_slices(values):
 
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():
-    whole = list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2))
+    whole = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2))
     assert (
-        list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3))
+        list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3))
         == whole[3 * 4 :]
     )
     assert [position for position, _ in whole] == list(range(28, 56))
 
 
 def test_one_process_takes_what_two_would_in_each_step():
-    both = [list(TrainingSampler(range(10), 7, 4, range(rank, rank + 1), 2)) for rank in (0, 1)]
-    alone = TrainingSampler(range(10), 7, 4, range(2), 2)
+    both = [list(TrainingSampler([(10, 1.0)], 7, 4, range(rank, rank + 1), 2)) for rank in (0, 1)]
+    alone = TrainingSampler([(10, 1.0)], 7, 4, range(2), 2)
     steps = [both[rank][step * 4 : step * 4 + 4] for step in range(7) for rank in (0, 1)]
     assert list(alone) == [pair for batch in steps for pair in batch]
     assert list(alone.of_step(3)) == steps[6] + steps[7]
@@ -64,7 +64,7 @@ def test_one_process_takes_what_two_would_in_each_step():
 
 
 def test_samples_that_stay_together_share_a_batch_and_a_position():
-    pairs = list(TrainingSampler(range(10), max_iter=7, batch=4, shares=range(2), reference=2, together=2))
+    pairs = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(2), reference=2, together=2))
     assert len(pairs) == 56
     for (first, fake), (second, real) in zip(pairs[::2], pairs[1::2], strict=True):
         assert (first, fake + 1, fake % 2) == (second, real, 0)
@@ -73,13 +73,29 @@ def test_samples_that_stay_together_share_a_batch_and_a_position():
     assert set(counts) == set(range(10))
     assert max(counts.values()) - min(counts.values()) <= 1
     with pytest.raises(BadInputError, match="9 samples do not make groups of 2"):
-        TrainingSampler(range(9), 7, 4, range(2), 2, together=2)
+        TrainingSampler([(9, 1.0)], 7, 4, range(2), 2, together=2)
     with pytest.raises(ConfigError, match="batch_size: 9 is no multiple of together, 2"):
         load_config(CONFIG, ImageConfig, ["batch_size=9", "together=2"])
     with pytest.raises(ConfigError, match=r"mixup: 1\.5: Input should be less than or equal to 1"):
         load_config(CONFIG, ImageConfig, ["together=2", "mixup=1.5"])
     with pytest.raises(ConfigError, match="mixup needs together: 2"):
         load_config(CONFIG, ImageConfig, ["mixup=.5"])
+
+
+def test_each_list_fills_its_share():
+    """Three lists of 10, 40 and 6 samples in pairs; a list's samples are drawn equally often, or once more."""
+    parts = [(10, 0.5), (40, 0.3), (6, 0.2)]
+    order = training_order(parts, max_iter=25, batch=8, world=2, together=2)
+    assert order.shape == (2, 200)
+    assert np.array_equal(order.ravel()[1::2], order.ravel()[::2] + 1)
+    counts = Counter(order.ravel().tolist())
+    assert set(counts) == set(range(56))
+    for first, last, drawn in ((0, 10, 200), (10, 50, 120), (50, 56, 80)):
+        mine = [counts[sample] for sample in range(first, last)]
+        assert sum(mine) == drawn
+        assert max(mine) - min(mine) <= 1
+    halves = [np.mean(half < 10) for half in np.split(order.ravel(), 2)]
+    assert halves == pytest.approx([0.5, 0.5], abs=0.1)  # mixed, not one list after another
 
 
 def test_learning_rate(values):

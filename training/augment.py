@@ -33,12 +33,18 @@ class Look(NamedTuple):
         return image
 
 
-def randomness_of(seed: int, position: int) -> np.random.Generator:
+def compress(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Compress BGR uint8 [H, W, 3] as JPEG of quality 40 to 95."""
+    return Look(flip=False, quality=int(random.integers(40, 96))).apply(image)
+
+
+def randomness_of(seed: int, position: int, *purpose: int) -> np.random.Generator:
     """A sample's random numbers, which depend only on the config's seed and its position in the training order.
 
-    So a resumed run, or one with another number of processes, sees the same samples as an uninterrupted one.
+    So a resumed run, or one with another number of processes, sees the same samples as an uninterrupted one. Each
+    `purpose` has numbers of its own.
     """
-    return np.random.default_rng([seed, position])
+    return np.random.default_rng([seed, position, *purpose])
 
 
 def random_look(random: np.random.Generator, color_and_jpeg: bool = True) -> Look:

@@ -8,9 +8,9 @@ import difflib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
@@ -22,6 +22,7 @@ from common.errors import BadInputError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
+Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]  # lists: how much each counts
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -89,7 +90,7 @@ class TrainingConfig:
     arch: str
     pretrained: str | None  # weights to start from; null: random
     train_root: str  # folder that the lists' paths are relative to
-    train_list: str
+    train_list: str | Shares  # several lists: a batch holds so much of each, in proportion
     val_root: str
     val_lists: dict[str, str]  # name of a validation set: its list
     save_path: str  # folder of this config's runs below the experiments
@@ -111,13 +112,29 @@ class TrainingConfig:
     max_bad_fraction: float  # training stops when more of its crops than this are unreadable
     # The reference does not have these. `together`: so many consecutive samples are in one batch and get the same draw
     # of augmentation. `mixup`: the fraction of pairs (together: 2) whose two samples are mixed with each other.
+    # `optimizer`: adamw takes `momentum` as its first beta. `average`: validation and checkpoints take the moving
+    # average of the weights with this decay a step; 0: the weights themselves.
     together: PositiveInt = Field(default=1, kw_only=True)
     mixup: float = Field(default=0.0, kw_only=True, ge=0, le=1)
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", kw_only=True)
+    label_smoothing: float = Field(default=0.0, kw_only=True, ge=0, lt=1)
+    average: float = Field(default=0.0, kw_only=True, ge=0, lt=1)
 
     def __post_init__(self) -> None:
         divides = self.batch_size % self.together == 0
         require(divides, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
         require(not self.mixup or self.together == 2, "mixup needs together: 2")
+
+    @property
+    def train_lists(self) -> dict[str, float]:
+        """The lists of training samples and the share of the samples that comes from each; the sum is 1."""
+        return shares_of(self.train_list)
+
+
+def shares_of(lists: str | dict[str, float]) -> dict[str, float]:
+    """A list, or several and how much each counts, as lists and their shares; the sum is 1."""
+    weights = {lists: 1.0} if isinstance(lists, str) else lists
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
 T = TypeVar("T", bound=TrainingConfig)
@@ -160,12 +177,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[last] = read_yaml(text)
 
 
+def _holder(kind: type[Any], keys: Sequence[int | str]) -> type[Any]:
+    """The class that holds the values below these keys of a config."""
+    for key in keys:
+        hint = get_type_hints(kind)[str(key)]
+        kind = next(part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part))
+    return kind
+
+
 def _complaint(error: ErrorDetails, kind: type[TrainingConfig]) -> str:
     """The first problem that pydantic found, with the name of its key."""
     *_, last = error["loc"] or ("",)
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
-        known = [field.name for field in fields(LRScheduler if len(error["loc"]) > 1 else kind)]
+        known = [field.name for field in fields(_holder(kind, error["loc"][:-1]))]
         (nearest,) = difflib.get_close_matches(str(last), known, n=1, cutoff=0)
         return f"unknown key {key!r}, the nearest known one is {nearest!r}"
     if error["type"] == "missing":

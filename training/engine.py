@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from common.errors import BadInputError
+from training.average import Average
 from training.config import TrainingConfig
 from training.distributed import World
 from training.inputs import memory_format, normalise
@@ -112,11 +113,15 @@ class CropCount:
 def make_criterion(config: TrainingConfig, device: torch.device) -> nn.CrossEntropyLoss:
     """Cross entropy with class weights [REAL, FAKE]: [1.8, .2] for the contract's positive_weight of .1."""
     positive = 2 * config.positive_weight
-    return nn.CrossEntropyLoss(weight=torch.tensor([2 - positive, positive], device=device))
+    weight = torch.tensor([2 - positive, positive], device=device)
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=config.label_smoothing)
 
 
 def make_optimizer(config: TrainingConfig, model: nn.Module) -> Optimizer:
-    """SGD as the config says; the learning rate is set at each step."""
+    """The config's optimizer; the learning rate is set at each step."""
+    if config.optimizer == "adamw":
+        betas = (config.momentum, 0.999)
+        return torch.optim.AdamW(model.parameters(), lr=0.0, betas=betas, weight_decay=config.weight_decay, fused=True)
     return torch.optim.SGD(
         model.parameters(),
         lr=0.0,
@@ -135,8 +140,11 @@ def train(
     world: World,
     start: int,
     observer: Observer,
+    average: Average | None = None,
 ) -> int:
     """Train from step `start` to the schedule's end, or until any process is asked to stop; return the next step.
+
+    `average` takes in the weights of every step.
 
     A batch is RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3], labels [B], and the names of the unreadable crops
     that were replaced. Each step takes one batch for each of the reference's processes that this one stands in for.
@@ -168,6 +176,8 @@ def train(
                 (loss / config.reference_world_size / len(shares)).backward()
             meter.add(step, lr, loss, (logits.argmax(dim=1) == labels).float().mean(), len(bad), waited)
         optimizer.step()
+        if average is not None:
+            average.update(model.module if isinstance(model, DistributedDataParallel) else model)
         if step % config.print_freq == 0 or step == last:
             means = meter.means()
             observer.report(step, means | {"lr": lr, "seconds": means["seconds"] * len(shares)})

@@ -15,12 +15,15 @@ REPLACEMENTS = 10  # frames of a track that are tried in place of an unreadable 
 
 
 class FaceTracks:
-    """The tracks that a list names, by the order of its lines."""
+    """The tracks that lists name, by the order of their lines, one list after another."""
 
-    def __init__(self, root: Path, list_file: Path) -> None:
+    def __init__(self, root: Path, *list_files: Path) -> None:
         """Raises BadInputError for a malformed line or an empty list, FileNotFoundError if there is no list."""
-        self.root, self.list_file = root, list_file
-        self.tracks = read_list(list_file)
+        lists = {file: read_list(file) for file in list_files}
+        self.root = root
+        self.sizes = [len(tracks) for tracks in lists.values()]
+        self.tracks = [track for tracks in lists.values() for track in tracks]
+        self.places = [f"{file}:{line}" for file, tracks in lists.items() for line in range(1, len(tracks) + 1)]
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -46,10 +49,10 @@ class FaceTracks:
             try:
                 return self.read(number, candidate), bad
             except BadInputError as error:
-                log.warning("%s:%d: %s; another frame of its track takes its place", self.list_file, number + 1, error)
+                log.warning("%s: %s; another frame of its track takes its place", self.places[number], error)
                 bad.append(self.tracks[number].frame(candidate))
         raise BadInputError(
-            f"{self.list_file}:{number + 1}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
+            f"{self.places[number]}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
         )
 
     def nearest(self, number: int, frame: int) -> Iterator[int]:

@@ -22,15 +22,20 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from common.stage import cores
 from training.config import TrainingConfig
-from training.sampler import TrainingSampler
+from training.sampler import Part, TrainingSampler
 from training.watch import TO_STOP, ignoring_requests_to_stop
 
 
 class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
     """A data set indexed by (position, index), of (image or clip, label, names of unreadable crops)."""
 
+    @property
     @abstractmethod
-    def __len__(self) -> int: ...
+    def parts(self) -> list[Part]:
+        """The number of samples of each list, in order, and its share of what is drawn."""
+
+    def __len__(self) -> int:
+        return sum(samples for samples, _ in self.parts)
 
     @abstractmethod
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]: ...

@@ -32,6 +32,7 @@ from torch.utils.tensorboard import SummaryWriter
 from common.atomic import write_text
 from common.device import keep_freed_memory, pick_device
 from common.weights import CheckpointError
+from training.average import Average
 from training.checkpoint import (
     checkpoint_path,
     checkpoints,
@@ -159,6 +160,7 @@ class Run(Generic[Config]):
             find_unused_parameters=world.size > 2,
         )
         self.optimizer = make_optimizer(config, self.model)
+        self.average = Average(network, config.average) if config.average else None
         self.best = math.inf
         if world.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
@@ -186,16 +188,26 @@ class Run(Generic[Config]):
         """Take weights, momentum and best loss from a checkpoint; return what is wrong with it."""
         try:
             content = read_checkpoint(path)
-            load_weights(self.model.module, content["state_dict"], str(path))
+            if self.average is not None:
+                self.average.load(content, str(path))
+            trained = "state_dict" if self.average is None else "trained"
+            load_weights(self.model.module, content[trained], str(path))
             self.optimizer.load_state_dict(content["optimizer"])
             self.best = content["best_loss"]
         except (CheckpointError, KeyError, ValueError) as error:
             return error
-        # A loaded momentum may have another memory layout than its parameter, and fused SGD does not check that.
+        # A loaded momentum may have another memory layout than its parameter, and fused optimizers do not check that.
         for parameter, state in self.optimizer.state.items():
-            if state.get("momentum_buffer") is not None:
-                state["momentum_buffer"] = torch.empty_like(parameter).copy_(state["momentum_buffer"])
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter).copy_(value)
         return None
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and saved as `state_dict`: the average, if the config asks for one."""
+        network: nn.Module = self.model.module if self.average is None else self.average.network
+        return network
 
     def validation_is_due(self) -> bool:
         """Whether the run ended between a checkpoint and the end of its validation."""
@@ -216,7 +228,7 @@ class Run(Generic[Config]):
         if self.validation_is_due():
             self.checkpoint(self.start - 1)
         sampler = TrainingSampler(
-            self.train_set,
+            self.train_set.parts,
             scheduler.max_iter,
             config.batch_size,
             self.shares,
@@ -226,7 +238,7 @@ class Run(Generic[Config]):
         )
         batches = loader(self.train_set, sampler, config, world.device)
         try:
-            next_step = train(config, self.model, self.optimizer, batches, world, self.start, self)
+            next_step = train(config, self.model, self.optimizer, batches, world, self.start, self, self.average)
         except NonFiniteLossError as error:
             if error.step is not None:
                 names = ", ".join(self.train_set.sample_name(sample) for _, sample in sampler.of_step(error.step))
@@ -270,6 +282,7 @@ class Run(Generic[Config]):
         Raises NonFiniteLossError, and removes the checkpoint, if a validation score is not finite.
         """
         self.world.broadcast_buffers(self.model)
+        self.world.broadcast_buffers(self.judged)
         if self.world.rank == 0:
             self.save(step, best=False)
         try:
@@ -290,7 +303,7 @@ class Run(Generic[Config]):
 
     def validate(self, name: str, data: ValidationSet, step: int) -> float:
         """Score a validation set; record log losses and CSV on rank 0; return the balanced log loss."""
-        validation = validate(self.model.module, data, self.config, self.world, self.watchdog.beat)
+        validation = validate(self.judged, data, self.config, self.world, self.watchdog.beat)
         if self.writer is not None:
             for metric, value in validation.losses.items():
                 self.writer.add_scalar(f"{name}/{metric}", value, step)
@@ -308,6 +321,8 @@ class Run(Generic[Config]):
             "best_loss": self.best,
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.average is not None:
+            content |= {"trained": content["state_dict"], **self.average.state()}
         path = checkpoint_path(self.folder, step)
         save_checkpoint(path, content, best)
         prune_checkpoints(self.folder, self.keep)

@@ -1,6 +1,6 @@
 """The order of samples (contract, section 5): fixed for the whole training, so a resumed run takes a slice of it."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,22 +8,29 @@ from torch.utils.data import Sampler
 
 from common.errors import BadInputError
 
+Part = tuple[int, float]  # the number of samples of a list, and its share of what is drawn
 
-def training_order(samples: int, max_iter: int, batch: int, world: int, together: int = 1) -> np.ndarray:
+
+def training_order(parts: Sequence[Part], max_iter: int, batch: int, world: int, together: int = 1) -> np.ndarray:
     """The sample of each position of each rank, int64 [world, max_iter * batch].
 
     With seed 0: shuffle 0..n-1, truncate to what all ranks need, tile, truncate, shuffle; each rank takes its
-    consecutive slice. The contract does not have `together`: so many consecutive samples are shuffled as one. It must
-    divide `samples` and `batch`.
+    consecutive slice. The contract has neither several parts, of which each fills its share of what is needed, nor
+    `together`: so many consecutive samples are shuffled as one. It must divide the parts' samples and `batch`.
     """
     needed = max_iter * batch // together * world
-    random = np.random.RandomState(0)
-    indices = np.arange(samples // together)
-    random.shuffle(indices)
-    indices = indices[:needed]
-    indices = np.tile(indices, -(-needed // len(indices)))[:needed]
-    random.shuffle(indices)
-    return (indices[:, None] * together + np.arange(together)).reshape(world, -1)
+    ends = np.cumsum([share for _, share in parts]) * needed
+    counts = np.diff(np.round(ends).astype(int), prepend=0)
+    random, first, drawn = np.random.RandomState(0), 0, []
+    for (samples, _), count in zip(parts, counts, strict=True):
+        indices = np.arange(samples // together)
+        random.shuffle(indices)
+        indices = indices[:count]
+        drawn.append(first + np.tile(indices, -(-count // max(len(indices), 1)))[:count])
+        first += samples // together
+    order = np.concatenate(drawn)
+    random.shuffle(order)
+    return (order[:, None] * together + np.arange(together)).reshape(world, -1)
 
 
 def validation_slice(samples: int, rank: int, world: int) -> list[int]:
@@ -46,12 +53,20 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(
-        self, data: Sized, max_iter: int, batch: int, shares: range, reference: int, start: int = 0, together: int = 1
+        self,
+        parts: Sequence[Part],
+        max_iter: int,
+        batch: int,
+        shares: range,
+        reference: int,
+        start: int = 0,
+        together: int = 1,
     ) -> None:
-        """Raises BadInputError if the number of samples is not a multiple of `together`."""
-        if len(data) % together:
-            raise BadInputError(f"{len(data)} samples do not make groups of {together} (together)")
-        self.order = training_order(len(data), max_iter, batch, reference, together)
+        """Raises BadInputError if a part's number of samples is not a multiple of `together`."""
+        for samples, _ in parts:
+            if samples % together:
+                raise BadInputError(f"{samples} samples do not make groups of {together} (together)")
+        self.order = training_order(parts, max_iter, batch, reference, together)
         self.batch, self.shares, self.steps, self.together = batch, shares, range(start, max_iter), together
 
     def of_step(self, step: int) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ def show_batch(data: TrainingSet, config: TrainingConfig, output: Path) -> int:
     if output.suffix not in OPTIONS:
         raise BadInputError(f"--show-batch {output}: the suffix must be one of {', '.join(OPTIONS)}")
     steps, world = config.lr_scheduler.max_iter, config.reference_world_size
-    order = TrainingSampler(data, steps, config.batch_size, range(1), world, together=config.together)
+    order = TrainingSampler(data.parts, steps, config.batch_size, range(1), world, together=config.together)
     cells = [cell(*data[position, index][:2], data.sample_name(index)) for position, index in order.of_step(0)]
     columns = COLUMNS if cells[0].shape[0] * 2 > cells[0].shape[1] else 1
     write_sheet(output, below([beside(cells[start : start + columns]) for start in range(0, len(cells), columns)]))

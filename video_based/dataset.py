@@ -13,6 +13,7 @@ from common.images import resize_antialiased
 from training.augment import randomness_of
 from training.face_tracks import FaceTracks
 from training.loading import TrainingSet, ValidationSet
+from training.sampler import Part
 from video_based.config import VideoConfig
 from video_based.transforms import augment, central_begin, clip_frames, random_begin
 
@@ -28,10 +29,12 @@ class TrainingClips(TrainingSet):
 
     def __init__(self, config: VideoConfig) -> None:
         self.config = config
-        self.tracks = FaceTracks(Path(config.train_root), Path(config.train_list))
+        self.tracks = FaceTracks(Path(config.train_root), *map(Path, config.train_lists))
 
-    def __len__(self) -> int:
-        return len(self.tracks)
+    @property
+    def parts(self) -> list[Part]:
+        """The tracks of each list, and its share of the clips."""
+        return list(zip(self.tracks.sizes, self.config.train_lists.values(), strict=True))
 
     def sample_name(self, index: int) -> str:
         """The pattern of a track's crops, for messages."""
