@@ -40,11 +40,11 @@ from common.atomic import atomic_file, write_table, write_text
 from common.errors import BadInputError
 from common.images import decode_image, encode_image, read_image
 from common.labels import parse_label
+from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.layout import safe_relative
 from common.stage import cores, folder_parser, progress, run_script
 from faces.crops import Square, aligned_square, bounding_square, cut
 from faces.detector import FaceDetector, default_weights
-from training.landmarks import LANDMARKS, read_landmarks, write_landmarks
 
 CROP, PHOTO = "frame1_face1.jpg", "photo.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")

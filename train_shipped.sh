@@ -1,9 +1,9 @@
 #!/bin/sh
 # How the weights that the repository ships are trained: sh train_shipped.sh CROPS
 #
-# CROPS is the folder of faces.csv and its archives (make_crop_lists.py says what they hold). Four trainings of
-# EfficientNet-lite0 and two of lite2 follow each other, each from what the one before it learned: about six hours on two
-# cores. Stop it at any moment and run it again: it goes on. At the end both checkpoints are calibrated and written to
+# CROPS is the folder of the tables and archives of crops (make_crop_lists.py says what they hold). Five trainings of
+# EfficientNet-lite0 and three of lite2 follow each other, each from what the one before it learned: about eight hours on
+# two cores. The last of each is on several sets and on self-blended faces, the others on DFDC alone. Stop it at any moment and run it again: it goes on. At the end both checkpoints are calibrated and written to
 # MODELS (default: inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses
 # the interpreter.
 # docs/shipped_weights.md says what each training gave.
@@ -32,7 +32,7 @@ train() {
 
 "$python" make_crop_lists.py --crops "$crops"
 "$python" -m pretrain.download efficientnet-lite0 efficientnet-lite2
-for config in faces160 pairs160 pairs192 mixed192; do train lite0 $config; done
-for config in pairs160 pairs192; do train lite2 $config; done
-"$python" -m quality.ship "$runs/lite0_mixed192/shipped/ckpt_best.pth.tar" pretrain/lite2_pairs192.pth.tar \
+for config in faces160 pairs160 pairs192 mixed192 sets160; do train lite0 $config; done
+for config in pairs160 pairs192 sets160; do train lite2 $config; done
+"$python" -m quality.ship pretrain/lite0_sets160.pth.tar pretrain/lite2_sets160.pth.tar \
     --models "${MODELS:-inference/submit_models}"

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from common.errors import BadInputError
 from common.images import resize
+from common.landmarks import read_landmarks
 from image_based.config import ImageConfig
 from image_based.transforms import augment
 from training.augment import randomness_of
 from training.blend import self_blend
 from training.face_tracks import FaceTracks
-from training.landmarks import read_landmarks
 from training.loading import TrainingSet, ValidationSet
 from training.sampler import Part
 

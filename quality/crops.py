@@ -9,6 +9,7 @@ Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE;
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from common.device import CHOICES, keep_freed_memory, pick_device
 from common.errors import BadInputError
 from common.images import resize
 from common.stage import progress, run_script
-from inference.members import MODELS, SHIPPED, choose_members
+from inference.members import MODELS, SHIPPED, Member, choose_members
 from inference.networks import Networks, load_networks
 from inference.rows import combine
 from inference.scoring import Score, fake_probability
@@ -45,6 +46,16 @@ def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, f
     return scores
 
 
+def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The score of each crop from its members' scores, by the policy for a branch."""
+    found = {}
+    for path in next(iter(scores.values())):
+        score = combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final.value
+        assert score is not None  # each member has one
+        found[path] = score
+    return found
+
+
 def main() -> int:
     """Score the crops of a list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -60,15 +71,8 @@ def main() -> int:
         raise BadInputError(f"--members {options.members}: a crop is for image members only")
     keep_freed_memory()
     networks = load_networks(members, options.models, pick_device(options.device), "fp32")
-    scores = score_crops(networks, FaceTracks(options.faces, options.list))
-    paths = next(iter(scores.values()))
-    final = {
-        path: combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final
-        for path in paths
-    }
-    write_table(
-        options.output, [("filename", "label"), *((path, f"{score.value:.8f}") for path, score in final.items())]
-    )
+    final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
+    write_table(options.output, [("filename", "label"), *((path, f"{score:.8f}") for path, score in final.items())])
     print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")
     return 0
 

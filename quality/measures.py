@@ -35,19 +35,44 @@ def logit(scores: np.ndarray) -> np.ndarray:
     return np.log(inside / (1 - inside))
 
 
-def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration:
-    """Platt's method: the temperature and shift with the least log loss.
+def fit_calibration(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Calibration:
+    """Platt's method: the temperature and shift with the least log loss, weighted if there are weights.
 
     Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
     """
-    fit = LogisticRegression(C=math.inf).fit(logit(scores)[:, None], labels)
+    fit = LogisticRegression(C=math.inf).fit(logit(scores)[:, None], labels, weights)
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:
         raise ValueError("higher scores do not go with FAKE: there is nothing to calibrate")
     return Calibration(1 / slope, -intercept / slope)
 
 
-def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray]) -> float:
+def balanced_weights(sets: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Weights with which every class of every set counts alike; a set of one class counts nothing. Their mean is 1."""
+    weights = np.zeros(len(labels))
+    for name in np.unique(sets):
+        of_set = [(sets == name) & (labels == label) for label in (0, 1)]
+        for chosen in of_set if all(mine.any() for mine in of_set) else ():
+            weights[chosen] = 1 / chosen.sum()
+    return weights * (len(labels) / weights.sum() if weights.any() else 1)
+
+
+def least_shift(sets: np.ndarray, labels: np.ndarray, scores: Sequence[np.ndarray], most: float) -> float:
+    """The least shift, of log odds, with which at most a fraction `most` of each set's reals has a mean score above .5.
+
+    It is between 0 and 10, in hundredths, and applies to each of the scores.
+    """
+    shifts = np.linspace(0, 10, 1001)
+    low, high = 0, len(shifts) - 1
+    while low < high:
+        middle = (low + high) // 2
+        above = np.mean([Calibration(1.0, shifts[middle]).apply(mine) for mine in scores], axis=0) > 0.5
+        fractions = [above[(sets == name) & (labels == 0)].mean() for name in np.unique(sets[labels == 0])]
+        low, high = (low, middle) if max(fractions, default=0.0) <= most else (middle + 1, high)
+    return float(shifts[low])
+
+
+def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarray | None = None) -> float:
     """The temperature for several scores of the same videos with which their mean has the least log loss.
 
     The temperature divides each score's log odds. It is between .2 and 2, in hundredths, and below 1 if the mean is not
@@ -56,7 +81,7 @@ def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray]) -> float:
 
     def loss(temperature: float) -> float:
         means = np.mean([Calibration(temperature, 0.0).apply(mine) for mine in scores], axis=0)
-        return float(log_loss(labels, means, labels=[0, 1]))
+        return float(log_loss(labels, means, sample_weight=weights, labels=[0, 1]))
 
     return float(min(np.linspace(0.2, 2, 181), key=loss))
 
@@ -88,6 +113,13 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
     after = int(np.argmax(gap <= 0))
     position = gap[after - 1] / (gap[after - 1] - gap[after])  # of the crossing between both thresholds
     return float(false[after - 1] + position * (false[after] - false[after - 1]))
+
+
+def found_at(labels: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
+    """The fraction of FAKE above the least score that no more than `false_positives` of REAL exceed."""
+    real = np.sort(scores[labels == 0])[::-1]
+    threshold = real[int(false_positives * len(real))]
+    return float(np.mean(scores[labels == 1] > threshold))
 
 
 def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -1,17 +1,18 @@
 """Make small, calibrated checkpoints of the shipped members from their trainings: no optimizer, half precision.
 
-For each member, fit the temperature and the shift that suit its scores of a list's crops best (quality.measures). A
-mean of calibrated scores is not sure enough, so fit one more temperature, for their mean. Fold these values into the
-last layers, so that the ensemble needs no calibration afterwards. The list must hold none of the crops that the members
-are judged by.
+For each member, fit the temperature and the shift that suit its scores of the lists' crops best (quality.measures). In
+this fit every class of every list counts alike. A mean of calibrated scores is not sure enough, so fit one more
+temperature, for their mean. Then shift all members until no list has more than --most-false of its real crops above .5;
+lists of real crops alone count here only. Fold these values into the last layers, so that the ensemble needs no
+calibration afterwards. The lists must hold none of the crops that the members are judged by.
 
-    python -m quality.ship image_based/experiments/lite0_mixed192/<datetime>/ckpt_best.pth.tar \\
-        image_based/experiments/lite2_pairs192/<datetime>/ckpt_iter_1299.pth.tar
+    python -m quality.ship image_based/experiments/lite0_sets160/<datetime>/ckpt_iter_3199.pth.tar \\
+        image_based/experiments/lite2_sets160/<datetime>/ckpt_iter_1999.pth.tar
 """
 
 import argparse
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
 from inference.networks import load_networks
 from quality.crops import score_crops
-from quality.measures import Calibration, fit_calibration, fit_mean
+from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift
+from quality.sets import CHOOSE_BY
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
+from training.frame_lists import read_list
 
 Content = dict[str, Any]  # of a checkpoint
 
@@ -53,27 +56,37 @@ def folded(content: Content, calibration: Calibration, last_layer: str) -> Conte
     return content | {"state_dict": state}
 
 
-def calibrate(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, Calibration]:
-    """The calibrations, by member, that fit the scores of these crops best: each member's alone, then their mean.
+def calibrate(
+    contents: Mapping[str, Content], faces: Path, lists: Sequence[Path], most: float
+) -> dict[str, Calibration]:
+    """The calibrations, by member, that fit the scores of the lists' crops best: each member's alone, then their mean.
 
-    The members score with the weights in `contents`, in half precision. Raises BadInputError if there is no calibration
-    (see `quality.measures.fit_calibration`).
+    The members score with the weights in `contents`, in half precision. At most a fraction `most` of each list's reals
+    is then above .5. Raises BadInputError if there is no calibration (see `quality.measures.fit_calibration`).
     """
     members = {name: SHIPPED[name] for name in contents}
     with tempfile.TemporaryDirectory() as folder:
         for name, content in contents.items():
             write_half(Path(folder) / members[name].file, content)
         networks = load_networks(members, Path(folder), "cpu", "fp32")
-        scores = score_crops(networks, tracks)
-    truth = {track.frame(at): track.label for track in tracks for at in range(track.count)}
-    labels = np.array(list(truth.values()))
-    values = {name: np.array([mine[crop] for crop in truth]) for name, mine in scores.items()}
+        scores = score_crops(networks, FaceTracks(faces, *lists))
+    truth = [
+        (track.frame(at), track.label, number)
+        for number, path in enumerate(lists)
+        for track in read_list(path)
+        for at in range(track.count)
+    ]
+    labels, sets = (np.array([row[column] for row in truth]) for column in (1, 2))
+    values = {name: np.array([mine[path] for path, *_ in truth]) for name, mine in scores.items()}
+    weights = balanced_weights(sets, labels)
     try:
-        alone = {name: fit_calibration(labels, mine) for name, mine in values.items()}
+        alone = {name: fit_calibration(labels, mine, weights) for name, mine in values.items()}
     except ValueError as error:
         raise BadInputError(str(error)) from error
-    common = fit_mean(labels, [fitted.apply(values[name]) for name, fitted in alone.items()])
-    return {name: fitted._replace(temperature=fitted.temperature * common) for name, fitted in alone.items()}
+    common = fit_mean(labels, [fitted.apply(values[name]) for name, fitted in alone.items()], weights)
+    sure = {name: fitted._replace(temperature=fitted.temperature * common) for name, fitted in alone.items()}
+    extra = least_shift(sets, labels, [fitted.apply(values[name]) for name, fitted in sure.items()], most)
+    return {name: fitted._replace(shift=fitted.shift + extra * fitted.temperature) for name, fitted in sure.items()}
 
 
 def read_trained(paths: Iterable[Path]) -> dict[str, Content]:
@@ -99,13 +112,17 @@ def main() -> int:
     parser.add_argument(
         "checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one of each shipped member's network"
     )
-    default = Path("DFDC-Kaggle_list/faces224_calibration.txt")
+    default = [Path(f"DFDC-Kaggle_list/{name}.txt") for name in CHOOSE_BY]
     parser.add_argument(
         "--calibrate-on",
         type=Path,
+        nargs="+",
         default=default,
         metavar="LIST",
-        help=f"a list of crops (default: {default})",
+        help=f"lists of crops (default: {' '.join(map(str, default))})",
+    )
+    parser.add_argument(
+        "--most-false", type=float, default=0.1, metavar="P", help="fraction of a list's reals above .5 (default: .1)"
     )
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument(
@@ -113,7 +130,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     contents = read_trained(options.checkpoints)
-    for name, calibration in calibrate(contents, FaceTracks(options.faces, options.calibrate_on)).items():
+    calibrations = calibrate(contents, options.faces, options.calibrate_on, options.most_false)
+    for name, calibration in calibrations.items():
         member, content = SHIPPED[name], contents[name]
         output = options.models / member.file
         write_half(output, folded(content, calibration, LAST_LAYERS[member.arch]))

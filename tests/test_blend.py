@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 import quality.leaks
 from common.errors import BadInputError
+from common.landmarks import read_landmarks, write_landmarks
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
 from make_crop_lists import landmarks_of
@@ -22,7 +23,6 @@ from training.augment import Look, compress
 from training.blend import MEAN_LANDMARKS, PARTS, Ranges, blend_mask, mouth, self_blend, whole_face
 from training.checkpoint import read_checkpoint
 from training.config import ConfigError, load_config
-from training.landmarks import read_landmarks, write_landmarks
 
 CONFIG = ROOT / "image_based/configs/lite0/config_sets160.yaml"
 FACES = 6

@@ -14,7 +14,7 @@ COMMANDS = (
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
     *("image_based.main", "video_based.main", "training.plot"),
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
-    *("quality.evaluate", "quality.robustness", "quality.crops", "quality.ship"),
+    *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
 )
 

@@ -2,12 +2,14 @@
 on files good and bad.
 """
 
+import csv
 import json
 import math
 
 import cv2
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from quality.measures import (
     Calibration,
@@ -17,6 +19,8 @@ from quality.measures import (
     intervals,
     measures,
 )
+from quality.sets import bands
+from tests.tiny import write_checkpoints
 
 LABELS = np.array([0, 0, 0, 1, 1])
 SCORES = np.array([0.1, 0.4, 0.8, 0.35, 0.9])
@@ -176,3 +180,67 @@ def test_files_that_make_no_sense(run, files, name, content, complaint):
     assert done.returncode == 2
     assert complaint in done.stderr
     assert not (files / "out").exists()
+
+
+# Sets of crops
+
+
+@pytest.fixture
+def sets(tmp_path, frames):
+    """Two sets: one with two manipulations, one of real faces of two groups; the lists' truth."""
+    rows = {
+        "mixed_val": [(f"m/{kind[:2]}{at}", int(kind != ""), kind) for kind in ("", "Swap", "Talk") for at in range(6)],
+        "real_val": [(f"r/v{at}", 0, ("A", "B")[at % 2]) for at in range(8)],
+    }
+    for number, (name, crops) in enumerate(rows.items()):
+        lines, truth = [], [f"filename,label,original,subset,{('method', 'race')[number]}"]
+        for at, (folder, label, kind) in enumerate(crops):
+            path = tmp_path / f"faces/{folder}/frame1_face1.jpg"
+            path.parent.mkdir(parents=True)
+            cv2.imwrite(str(path), cv2.convertScaleAbs(frames[at % 12][60:284, 200:424], alpha=0.4 + 0.07 * at))
+            lines.append(f"{folder}/frame%d_face1.jpg 1 1 1 {label}")
+            truth.append(f"{folder}/frame1_face1.jpg,{label},{folder},s,{kind}")
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        (tmp_path / f"{name}.csv").write_text("\n".join(truth) + "\n")
+    write_checkpoints(tmp_path / "models", ["lite0", "lite2"])
+    return tmp_path
+
+
+def test_one_table_by_set_manipulation_and_group(run, sets):
+    where = ("--lists", sets, "--faces", sets / "faces", "--models", sets / "models", "--output", sets / "out")
+    done = run("-m", "quality.sets", "--sets", "mixed_val,real_val", *where)
+    rows = {(row["set"], row["part"]): row for row in json.loads((sets / "out/sets.json").read_text())}
+    parts = ["", "method Swap", "method Talk"]
+    groups = ["", "race A", "race B"]
+    assert set(rows) == {("mixed_val", part) for part in parts} | {("real_val", part) for part in groups}
+    with (sets / "out/mixed_val.csv").open(newline="") as file:
+        scores = {row["filename"]: float(row["label"]) for row in csv.DictReader(file)}
+    real = np.array([score for name, score in scores.items() if name.split("/")[1][0].isdigit()])
+    assert len(real) == 6
+    for kind in ("Sw", "Ta"):
+        fake = np.array([score for name, score in scores.items() if name.startswith(f"m/{kind}")])
+        found = rows["mixed_val", f"method {'Swap' if kind == 'Sw' else 'Talk'}"]
+        assert (found["crops"], found["real"]) == (12, 6)
+        assert found["auc"] == pytest.approx(roc_auc_score([0] * 6 + [1] * 6, [*real, *fake]))
+        assert found["found"] == pytest.approx(np.mean(fake > real.max()))
+        assert found["real_above_half"] == pytest.approx(np.mean(real > 0.5))
+    assert rows["real_val", "race A"]["crops"] == rows["real_val", "race B"]["real"] == 4
+    assert rows["real_val", ""]["auc"] is None
+    order = [row["part"] for row in json.loads((sets / "out/sets.json").read_text()) if row["set"] == "mixed_val"]
+    assert rows["mixed_val", order[1]]["auc"] <= rows["mixed_val", order[2]]["auc"]  # worst first
+    assert "sets: 2; mean of 1: AUC" in done.stdout
+    assert done.stdout.count("\n| ") == 6 + 6
+    labels, values = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.3, 0.5, 0.9, 0.85, 0.95])
+    lines = bands([(labels, values), (np.zeros(2), np.array([0.1, 0.3]))]).splitlines()
+    assert lines[2:] == [
+        "| 0.8 to 1 | 80 % | 12 % |",  # all fakes, a quarter of the reals: 1 / 1.25; of two sets' reals 1/4 and 0
+        "| 0.6 to 0.8 |  | 12 % |",
+        "| 0.4 to 0.6 | 0 % | 25 % |",
+        "| 0.2 to 0.4 | 0 % | 62 % |",
+        "| 0 to 0.2 | 0 % | 100 % |",
+    ]
+    empty = run("-m", "quality.sets", "--lists", sets / "faces", check=False)
+    assert (empty.returncode, "run make_crop_lists.py first" in empty.stderr) == (2, True)
+    (sets / "real_val.csv").write_text("filename,label\nr/v0/frame1_face1.jpg,0\n")
+    short = run("-m", "quality.sets", "--sets", "real_val", *where, check=False)
+    assert (short.returncode, "lacks 7 crops of its list" in short.stderr) == (2, True)

@@ -19,13 +19,14 @@ import pytest
 import torch
 
 import pretrain.download
+from common.landmarks import read_landmarks
 from demo.tree import write_video
 from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
 from make_crop_lists import half
-from quality.measures import Calibration, fit_calibration, fit_mean
+from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.config import LRScheduler, load_config
@@ -63,9 +64,18 @@ def write_archives(folder, rows, frames, odd=()):
     return folder
 
 
-def write_rows(folder, rows):
-    with (folder / "faces.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("split", "part", "video", "label", "original"), *rows])
+def write_rows(folder, rows, name="faces.csv", *more):
+    with (folder / name).open("w", newline="") as file:
+        csv.writer(file).writerows([("split", "part", "video", "label", "original", *more), *rows])
+
+
+def write_photos(archive, photos):
+    with tarfile.open(archive, "w") as file:
+        for name, image in photos.items():
+            picture = cv2.imencode(".jpg", image)[1].tobytes()
+            member = tarfile.TarInfo(name)
+            member.size = len(picture)
+            file.addfile(member, io.BytesIO(picture))
 
 
 def test_an_archive_of_a_folder_is_read_too(run, crops, tmp_path):
@@ -106,13 +116,59 @@ def test_lists_of_ready_made_crops(run, crops):
     assert (lists / "faces224_test.txt").read_text() == before
 
 
+def test_lists_of_several_sets(run, crops, frames):
+    """Another table, of a set with two reals of one original; photos that no table names, of whole heads."""
+    face = frames[0][60:284, 200:424]
+    rows = [("train", "ff", "r1", "REAL", "o", "youtube"), ("train", "ff", "r2", "REAL", "o", "youtube")]
+    rows += [("train", "ff", "f1", "FAKE", "o", "Deepfakes"), ("val", "ff", "f2", "FAKE", "p", "FaceSwap")]
+    write_rows(crops, rows, "more.csv", "method")
+    write_photos(crops / "ff.tar", {f"./ff/{row[2]}/frame1_face1.jpg": face for row in rows})
+    heads = {f"lfw/woman_{at}/photo.jpg": frames[at] for at in range(10)}
+    write_photos(crops / "lfw.tar", heads | {"lfw/nobody/photo.jpg": np.zeros((250, 250, 3), np.uint8)})
+    done = make(run, crops)
+    lists, faces = crops.parent / "lists", crops.parent / "faces"
+    assert "left out, no face: 1, as lfw/nobody" in done.stdout
+    assert "make_crop_lists: 29 crops done" in done.stdout
+    pairs = (lists / "ff_pairs.txt").read_text().splitlines()
+    assert {tuple(pairs[at : at + 2]) for at in (0, 2)} == {
+        ("ff/f1/frame%d_face1.jpg 1 1 1 1", f"ff/{real}/frame%d_face1.jpg 1 1 1 0") for real in ("r1", "r2")
+    }
+    with (lists / "ff_val.csv").open(newline="") as file:
+        assert [(row["filename"], row["method"]) for row in csv.DictReader(file)] == [
+            ("ff/f2/frame1_face1.jpg", "FaceSwap")
+        ]
+    photos = {kind: (lists / f"lfw_{kind}.txt").read_text().splitlines() for kind in ("train", "val", "blend")}
+    assert len(photos["train"]) + len(photos["val"]) == 10
+    assert len(photos["val"]) == 2
+    assert set(photos["blend"]) <= set(photos["train"])
+    assert not (lists / "lfw_pairs.txt").exists()
+    cut = cv2.imread(str(faces / "lfw/woman_0/frame1_face1.jpg"))
+    assert 0.5 * frames[0].shape[0] < cut.shape[0] == cut.shape[1] < 0.8 * frames[0].shape[0]
+    landmarks = read_landmarks(lists / "landmarks.csv")
+    assert landmarks.keys() >= {"ff/r1/frame1_face1.jpg", "dfdc_train_part_3/ra/frame1_face1.jpg"}
+    points = landmarks["ff/r1/frame1_face1.jpg"]
+    assert 0 < points.min() < points.max() < 224
+    (lists / "landmarks.csv").write_text((lists / "landmarks.csv").read_text().replace(f"{points[0, 0]:.2f}", "1.00"))
+    make(run, crops)  # what is known is not looked for again
+    assert read_landmarks(lists / "landmarks.csv")["ff/r1/frame1_face1.jpg"][0, 0] == 1
+
+
+def test_originals_stay_on_one_side_across_sets(run, crops):
+    write_rows(crops, [("val", "other", "x", "FAKE", "rb")], "other.csv")
+    refused = make(run, crops, check=False)
+    assert (refused.returncode, "other.csv:2: the original rb is on both sides" in refused.stderr) == (2, True)
+    write_rows(crops, [("train", 3, "ra", "REAL", "")], "other.csv")
+    refused = make(run, crops, check=False)
+    assert (refused.returncode, "dfdc_train_part_3/ra stands in the tables twice" in refused.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
         ([("train", 3, "ra", "REAL", ""), ("val", 30, "fa", "FAKE", "ra")], "the original ra is on both sides"),
         ([("train", 3, "../ra", "REAL", "")], "unsafe name"),
         ([("test", 3, "ra", "REAL", "")], "faces.csv:2: split 'test' is neither train nor val"),
-        ([("train", 3, "zz", "REAL", "")], "1 crops of faces.csv are in no archive"),
+        ([("train", 3, "zz", "REAL", "")], "1 crops of the tables are in no archive"),
     ],
 )
 def test_wrong_rows_are_refused(run, crops, rows, complaint):
@@ -220,6 +276,8 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
         *reversed(trained),
         "--calibrate-on",
         root / "list.txt",
+        "--most-false",
+        "1",
         "--faces",
         root / "faces",
         "--models",
@@ -258,6 +316,38 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     (models / "b0_rgb_58000.pth.tar").touch()  # with one of the eleven there, the others are missed
     refused = run("-m", "inference.predict", "x.mp4", "--models", models, check=False)
     assert "10 of 11 members have no checkpoint" in refused.stderr
+
+
+def test_every_set_and_class_counts_alike_and_no_set_has_many_false_positives():
+    sets = np.repeat([0, 1, 2], (100, 40, 60))
+    labels = np.concatenate([np.repeat([0, 1], (20, 80)), np.repeat([0, 1], 20), np.zeros(60, int)])
+    weights = balanced_weights(sets, labels)
+    sums = [weights[(sets == name) & (labels == label)].sum() for name in (0, 1) for label in (0, 1)]
+    assert sums == pytest.approx([50] * 4)
+    assert weights[sets == 2].sum() == 0  # it has no fakes
+    scores = np.random.default_rng(0).uniform(size=200)
+    shift = least_shift(sets, labels, [scores, scores**2], 0.1)
+
+    def most(shift):
+        means = np.mean([Calibration(1.0, shift).apply(mine) for mine in (scores, scores**2)], axis=0)
+        return max((means > 0.5)[(sets == name) & (labels == 0)].mean() for name in range(3))
+
+    assert most(shift) <= 0.1 < most(shift - 0.02)
+    assert least_shift(sets, labels, [scores / 2], 0.1) == 0
+
+
+def test_ship_holds_down_the_reals_of_every_list(run, face_list, tmp_path):
+    """A list of real faces alone, all dark: they score high until the shift."""
+    root, models = face_list, tmp_path / "models"
+    dark = [line[:-1] + "0" for line in (root / "list.txt").read_text().splitlines() if line.endswith(" 1")]
+    (root / "dark.txt").write_text("\n".join(dark) + "\n")
+    trained = [root / "trained" / member.file for member in SHIPPED.values()]
+    lists = ("--calibrate-on", root / "list.txt", root / "dark.txt")
+    run("-m", "quality.ship", *trained, *lists, "--faces", root / "faces", "--models", models)
+    labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
+    scores = crop_scores(run, root, models, tmp_path / "s.csv")
+    assert (scores[labels == 1] > 0.5).mean() <= 0.1  # the same crops as of dark.txt
+    assert (scores[labels == 0] > 0.5).mean() <= 0.1
 
 
 def test_the_common_temperature_fits_the_mean():
