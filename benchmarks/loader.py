@@ -7,8 +7,12 @@ one thread, which is the floor of both.
 Functions go from files to a uint8 tensor; both sides do the same work. Loaders are a DataLoader of one process, with
 what each side gives to the training: theirs gives floats, normalised and transposed, as is usual; ours gives uint8,
 which the training normalises on its device. Decoding and OpenCV's resizing limit single crops on both sides. Clips are
-faster with ours because all frames get one draw, without a check per frame. With --step-ms it also prints how many
-samples per second a GPU takes if a training step lasts that long.
+faster with ours because all frames get one draw, without a check per frame.
+
+The last line is of self-blended faces of 224 pixels (training/blend.py), without decoding. Their floor is what no blend
+can do without: one warp of the face and one linear blend. The rest of the time goes into the mask, new colours,
+sharpness and JPEG. With --step-ms it also prints how many samples per second a GPU takes if a training step lasts that
+long.
 
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.loader [--repeat 5] [--step-ms b0=25 slowfast50=150]
@@ -35,6 +39,7 @@ from demo.clips import clip
 from faces.video import read_frames
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
+from training.blend import MEAN_LANDMARKS, Ranges, self_blend
 from training.config import load_config
 from training.loading import TrainingSet, collate_training
 from video_based.config import VideoConfig
@@ -191,6 +196,20 @@ def sides_of(kind: type[ImageConfig] | type[VideoConfig], root: Path, suffix: st
     }
 
 
+def blends(face: np.ndarray, count: int, repeat: int) -> str:
+    """A line on self-blended images a second, of a face [224, 224, 3]."""
+    landmarks = MEAN_LANDMARKS * 2
+    mask, matrix = np.full(face.shape[:2], 0.5, np.float32), np.array([[1.02, 0, -2], [0, 0.98, 2]])
+    ranges, random = Ranges(), np.random.default_rng(0)
+
+    def floor(_: int) -> np.ndarray:
+        return cv2.blendLinear(cv2.warpAffine(face, matrix, face.shape[1::-1]), face, mask, mask)
+
+    sides: dict[str, Side] = {"floor": floor, "ours": lambda _: self_blend(face, landmarks, ranges, random)}
+    rates = compare(sides, count, 1, repeat)
+    return f"self-blended faces of 224 px: {rates['ours']:.0f}/s; a warp and a blend alone {rates['floor']:.0f}/s"
+
+
 def row(name: str, rates: dict[str, float]) -> str:
     """A line of the table."""
     cells = "".join(f"{value:>14.1f}" for value in rates.values())
@@ -225,6 +244,8 @@ def main() -> None:
         for name, kind, suffix, count in ROWS:
             batch = BATCH["image" if kind is ImageConfig else "video"]
             print(row(name, compare(sides_of(kind, root, suffix, count), count, batch, options.repeat)), flush=True)
+    face = cv2.resize(next(read_frames(clip("single_face.mp4")))[60:300, 200:440], (224, 224))
+    print(blends(face, 500, options.repeat))
     print("\n".join(needs(options.step_ms)))
 
 
