@@ -39,9 +39,10 @@ from demo.clips import clip
 from faces.video import read_frames
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
-from training.blend import MEAN_LANDMARKS, Ranges, self_blend
+from training.blend import MEAN_LANDMARKS, self_blend
 from training.config import load_config
 from training.loading import TrainingSet, collate_training
+from training.ranges import Ranges
 from video_based.config import VideoConfig
 from video_based.dataset import TrainingClips
 

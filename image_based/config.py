@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
-from training.blend import Ranges
 from training.config import STRICT, Shares, TrainingConfig, require, shares_of
+from training.ranges import Ranges
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)]
@@ -17,7 +17,7 @@ class Blending:
     """Fakes made of real faces (training/blend.py), each in a pair with its real face.
 
     `share`: the fraction of all pairs that these are. `lists`: lists of real crops, and how much each counts.
-    `landmarks`: the table of their landmarks. The others are the ranges of `training.blend.Ranges`.
+    `landmarks`: the table of their landmarks. The others are the ranges of `training.ranges.Ranges`.
     """
 
     share: Annotated[float, Field(ge=0, lt=1)]

@@ -20,9 +20,10 @@ from image_based.dataset import TrainingCrops
 from make_crop_lists import landmarks_of
 from tests.conftest import ROOT
 from training.augment import Look, compress
-from training.blend import MEAN_LANDMARKS, PARTS, Ranges, blend_mask, mouth, self_blend, whole_face
+from training.blend import MEAN_LANDMARKS, PARTS, blend_mask, mouth, self_blend, whole_face
 from training.checkpoint import read_checkpoint
 from training.config import ConfigError, load_config
+from training.ranges import Ranges
 
 CONFIG = ROOT / "image_based/configs/lite0/config_sets160.yaml"
 FACES = 6

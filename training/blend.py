@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from training.augment import compress
+from training.ranges import Ranges
 
 # The mean face in a picture of 112 pixels, as face recognition aligns it (Deng et al., ArcFace, 2019): eyes, nose,
 # corners of the mouth. The outline of such a face follows, clockwise from the middle of the forehead.
@@ -25,23 +26,6 @@ OUTLINE = np.array(
 BROWS, NOSE = 36.0, 70.0  # heights in the mean face
 MASK_SCALE = 2  # masks are drawn at half the face's size: they are blurred anyway
 FINEST = 12  # the least side of a face in pixels
-
-
-class Ranges(NamedTuple):
-    """How far the copy and the mask differ; lengths are fractions of the face's side.
-
-    `shift` and `scale`: the copy is moved by up to `shift` and stretched by up to `scale`, each way. `elastic`: the
-    greatest displacement of the mask's outline. `blur`: the standard deviation of the mask's edge. `ratios`: one is
-    drawn, the copy's share where the mask is full. `poisson`: the chance of Poisson blending (Perez et al., 2003)
-    instead of linear blending.
-    """
-
-    shift: float = 0.03
-    scale: float = 0.05
-    elastic: tuple[float, float] = (0.01, 0.06)
-    blur: tuple[float, float] = (0.008, 0.05)
-    ratios: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
-    poisson: float = 0.05
 
 
 class Blend(NamedTuple):
