@@ -44,9 +44,10 @@ browser-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
+# A .venv without pip is half made: by an interrupted make, or by a Debian without python3-venv. It is made anew.
 # The lock's pip comes first, checked by its hashes too: it resumes an interrupted download.
 $(INSTALLED): requirements.lock
-	test -x $(VENV) || $(PYTHON) -m venv .venv
+	$(VENV) -m pip --version > /dev/null 2>&1 || { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	sed -n '/^pip==/,/# via/p' requirements.lock | \
 		$(VENV) -m pip install --quiet --require-hashes -r /dev/stdin
 	$(VENV) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
