@@ -13,7 +13,8 @@ from common.atomic import atomic_folder
 from common.device import CHOICES, pick_device
 from common.images import read_image, read_same_size
 from common.layout import frame_folder, part_folders
-from common.stage import run_script, run_stage, stage_parser
+from common.script import run_script
+from common.stage import run_stage, stage_parser
 from faces.boxes import format_boxes
 from faces.detector import FaceDetector, default_weights, load_detector
 

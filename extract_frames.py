@@ -14,7 +14,8 @@ from pathlib import Path
 from common.atomic import atomic_folder
 from common.images import write_image
 from common.layout import part_videos
-from common.stage import run_script, run_stage, stage_parser
+from common.script import run_script
+from common.stage import run_stage, stage_parser
 from faces.video import probe, read_frames
 
 

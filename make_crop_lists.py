@@ -42,7 +42,8 @@ from common.images import decode_image, encode_image, read_image
 from common.labels import parse_label
 from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.layout import safe_relative
-from common.stage import cores, folder_parser, progress, run_script
+from common.script import run_script
+from common.stage import cores, folder_parser, progress
 from faces.crops import Square, aligned_square, bounding_square, cut
 from faces.detector import FaceDetector, default_weights
 

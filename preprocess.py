@@ -28,8 +28,9 @@ from tqdm import tqdm
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.layout import part_videos
+from common.script import run_script
 from common.shard import parse_shard, shard_of_array
-from common.stage import Workers, patience, progress, run_script, stage_parser
+from common.stage import Workers, patience, progress, stage_parser
 from common.status import PREPROCESSED, Status
 from faces.detector import default_weights, load_detector
 from faces.failures import failure

@@ -19,7 +19,8 @@ from common.atomic import atomic_folder
 from common.errors import BadInputError
 from common.images import read_image, read_same_size
 from common.layout import frame_folder, part_folders
-from common.stage import run_script, run_stage, stage_parser
+from common.script import run_script
+from common.stage import run_stage, stage_parser
 from faces.aligned import describe, face_files
 from faces.boxes import parse_boxes
 from faces.crops import Crop, cut, plan_crops

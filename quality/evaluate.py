@@ -29,7 +29,7 @@ from sklearn.metrics import roc_curve
 from common.atomic import atomic_file, write_text
 from common.errors import BadInputError
 from common.labels import LABELS, parse_label
-from common.stage import positive, run_script
+from common.script import positive, run_script
 from quality.measures import BINS, Calibration, fit_calibration, intervals, measures
 
 

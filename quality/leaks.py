@@ -23,7 +23,8 @@ from sklearn.metrics import roc_auc_score
 
 from common.errors import BadInputError
 from common.images import decode_image
-from common.stage import progress, run_script
+from common.script import run_script
+from common.stage import progress
 from training.face_tracks import FaceTracks
 
 MEASURES = ("bytes", "coarseness", "side", "sharpness outside")

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from common.atomic import atomic_file, write_table
-from common.stage import Workers, patience, progress, run_script
+from common.script import run_script
+from common.stage import Workers, patience, progress
 from common.status import Status
 from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of

@@ -29,7 +29,7 @@ from common.atomic import write_table, write_text
 from common.device import CHOICES, keep_freed_memory, pick_device
 from common.errors import BadInputError
 from common.labels import parse_label
-from common.stage import run_script
+from common.script import run_script
 from inference.members import MODELS, SHIPPED, choose_members
 from inference.networks import load_networks
 from quality.crops import combined, score_crops

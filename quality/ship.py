@@ -21,7 +21,7 @@ import torch
 
 from common.atomic import atomic_file
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
 from inference.networks import load_networks

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from common.device import CHOICES
-from common.stage import positive
+from common.script import positive
 
 
 def training_parser(description: str | None, experiments: str) -> argparse.ArgumentParser:
@@ -19,7 +19,16 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
     )
     parser.add_argument("--datetime", metavar="NOW", help="name of the run's folder (default: the time)")
     parser.add_argument(
-        "--recover", action="store_true", help="go on in this config's newest run (or the one of --datetime)"
+        "--recover",
+        action="store_true",
+        help="go on in this config's newest run (or the one of --datetime), with the run's own config.yaml; "
+        "an override (--set) that differs from it is refused",
+    )
+    parser.add_argument(
+        "--extend",
+        action="store_true",
+        help="with --recover: allow overrides of what does not touch what was trained (the schedule after the last "
+        "step, frequencies, workers, paths)",
     )
     parser.add_argument(
         "--distributed-path", type=Path, metavar="DIR", help="absolute, shared by the nodes; Slurm's tasks need it"

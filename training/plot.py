@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from common.atomic import atomic_file
 from common.errors import BadInputError
-from common.stage import run_script
+from common.script import run_script
 
 Curve = tuple[list[int], list[float]]  # steps, values
 CLASSES = {"REAL": "-", "FAKE": "--"}  # line styles
