@@ -2,8 +2,9 @@
 # The eleven trainings in order: sh train.sh PARTITION DIST_DIR [TASK]
 #
 # It stops at the first training that fails or is told to stop. Run it again to go on: it skips finished trainings and
-# recovers the one that was begun. For the numbers of tasks, GPUs and so on see training/launch.sh. The runs are in
-# image_based/experiments and video_based/experiments.
+# recovers the one that was begun. A run counts only if its config.yaml is that of the training (training/state.py), so
+# smoke runs with other settings do not. For the numbers of tasks, GPUs and so on see training/launch.sh. The runs are in
+# image_based/experiments and video_based/experiments, or where --experiments in TRAIN_ARGS says.
 set -eu
 cd "$(dirname "$0")"
 if [ $# -lt 2 ]; then
@@ -14,14 +15,14 @@ partition=$1 directory=$2 task=${3:-train}
 
 train() {
     config=$1/configs/$2.yaml
-    runs=$1/experiments/$(sed -n 's/^save_path: *//p' "$config")
-    if ls "$runs"/*/finished > /dev/null 2>&1; then
-        echo "train.sh: $config is finished"
-    elif ls "$runs"/*/ckpt_iter_* > /dev/null 2>&1; then
-        sh "$1/recover.sh" "$config" "$partition" "$directory" "$task"
-    else
-        sh "$1/train.sh" "$config" "$partition" "$directory" "$task"
-    fi
+    state=$(sh training/state.sh "$config") || exit 2
+    run=$(basename "${state#* }")
+    case $state in
+        "finished "*) echo "train.sh: $config is finished: ${state#* }" ;;
+        "recover "*) sh "$1/recover.sh" "$config" "$partition" "$directory" "$task" --datetime "$run" ;;
+        start) sh "$1/train.sh" "$config" "$partition" "$directory" "$task" ;;
+        *) echo "train.sh: training/state.sh says of $config: $state" >&2; exit 2 ;;
+    esac
 }
 
 for name in b0/config b1/config b1/config_alldata b1/config_long_alldata b3/config r34/config xcep/config; do

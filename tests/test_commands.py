@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 COMMANDS = (
     *("extract_frames.py", "detect_faces.py", "save_aligned_faces.py", "preprocess.py"),
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
-    *("image_based.main", "video_based.main", "training.plot"),
+    *("image_based.main", "video_based.main", "training.plot", "training.state"),
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),

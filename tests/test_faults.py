@@ -15,7 +15,8 @@ import yaml
 
 from tests.conftest import ROOT, wait_for
 from tests.tiny import CONFIG, checkout, settings, small_slurm, write_crops
-from training.checkpoint import checkpoints, read_checkpoint
+from training.checkpoint import read_checkpoint
+from training.runs import checkpoints
 
 pytestmark = pytest.mark.slurm
 STEPS = 60

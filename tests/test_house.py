@@ -26,7 +26,7 @@ MAY_IMPORT = {
 }
 WITHOUT_TORCH = (
     *("inference.rows", "inference.evidence", "inference.pages", "inference.merge", "inference.members"),
-    *("inference.sampled", "preprocessing.one_video", "preprocess", "make_lists", "training.config"),
+    *("inference.sampled", "preprocessing.one_video", "preprocess", "make_lists", "training.config", "training.state"),
 )
 
 

@@ -244,7 +244,7 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
     assert "holds a run; go on with --recover" in refused.stderr
 
     shutil.copy(folder / "ckpt_iter_3.pth.tar", crops / "third.pth.tar")
-    resumed = train_b0(run, crops, "--recover", max_bad_fraction=1.0)
+    resumed = train_b0(run, crops, "--recover", "--extend", max_bad_fraction=1.0)
     assert "going on after" in resumed.stdout
     assert "steps 4 to 5" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").read_bytes() == (crops / "third.pth.tar").read_bytes()

@@ -3,35 +3,28 @@ the launchers and configs.
 """
 
 import os
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from image_based.config import ImageConfig
 from tests.conftest import ROOT
 from tests.tiny import checkout, settings, small_slurm, write_crops
+from training.config import dump_config, load_config
 from training.watch import STOPPED
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
-SCRIPTS = [
-    "train.sh",
-    "training/launch.sh",
-    *(f"{kind}_based/{name}.sh" for kind in KINDS for name in ("train", "recover")),
-]
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """The launchers and the configs, a distributed directory, and an srun that notes its arguments
-    and does what SRUN_DOES says.
+    """A copy of what trains, a distributed directory, and an srun that notes its arguments and does
+    what SRUN_DOES says.
     """
-    for name in SCRIPTS:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
-    for kind in ("image", "video"):
-        shutil.copytree(ROOT / f"{kind}_based/configs", tmp_path / f"{kind}_based/configs")
+    checkout(tmp_path)
     (tmp_path / "dist").mkdir()
     srun = tmp_path / "bin/srun"
     srun.parent.mkdir()
@@ -46,25 +39,29 @@ def launch(lab, *words, **environment):
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "NTASKS", "GPUS_", "CPUS_"))
     }
-    kept |= {"PATH": f"{lab / 'bin'}:{os.environ['PATH']}", "PYTHON": "python"} | environment
+    kept |= {"PATH": f"{lab / 'bin'}:{os.environ['PATH']}", "PYTHON": sys.executable} | environment
     words = [str(word) for word in words]
     return subprocess.run(["sh", *words], cwd=lab, env=kept, capture_output=True, text=True, check=False)
 
 
 def launches(lab):
     return (
-        (lab / "launches").read_text().replace(str(lab / "dist"), "DIST").splitlines()
+        (lab / "launches").read_text().replace(str(lab / "dist"), "DIST").replace(sys.executable, "python").splitlines()
         if (lab / "launches").exists()
         else []
     )
 
 
-def begin(lab, save_path, *marks):
-    """A run's folder, as a training leaves it."""
-    folder = lab / f"image_based/experiments/{save_path}/now"
+def begin(lab, config, step, *overrides, run="now", experiments="image_based/experiments"):
+    """A run's folder, as a training with these overrides leaves it after a step."""
+    values = load_config(ROOT / f"image_based/configs/{config}.yaml", ImageConfig, overrides)
+    folder = lab / experiments / values.save_path / run
     folder.mkdir(parents=True)
-    for mark in marks:
-        (folder / mark).touch()
+    (folder / "config.yaml").write_text(dump_config(values))
+    (folder / f"ckpt_iter_{step}.pth.tar").touch()
+    if step == values.lr_scheduler.max_iter - 1:
+        (folder / "finished").write_text(f"{step + 1}\n")
+    return folder
 
 
 def test_the_eleven_launches(lab):
@@ -106,12 +103,65 @@ def test_train_stops_at_the_first_failure_and_keeps_its_status(lab):
 
 
 def test_train_skips_what_is_finished_and_recovers_what_was_begun(lab):
-    begin(lab, "b0_aug_rgb_299", "ckpt_iter_60001.pth.tar", "finished")
-    begin(lab, "b1_aug_rgb_299", "ckpt_iter_2000.pth.tar")
+    begin(lab, "b0/config", 60001)
+    begin(lab, "b1/config", 2000)
     done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="exit 3")
     assert "image_based/configs/b0/config.yaml is finished" in done.stdout
     (line,) = launches(lab)
-    assert line.endswith("--config image_based/configs/b1/config.yaml --distributed_path DIST --recover")
+    words = (
+        "--config image_based/configs/b1/config.yaml --distributed_path DIST --datetime now --recover --datetime now"
+    )
+    assert line.endswith(words)
+
+
+SMOKE = ("lr_scheduler.max_iter=2", "batch_size=2", "input_size=64")
+
+
+def test_a_smoke_run_is_not_taken_for_the_training(lab):
+    """Neither one that is finished nor one that was stopped; the training starts anew beside it."""
+    begin(lab, "b0/config", 1, *SMOKE)
+    begin(lab, "b0/config", 0, *SMOKE, run="smoke")
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="exit 3")
+    assert "is finished" not in done.stdout
+    assert launches(lab)[0].endswith(
+        "--config image_based/configs/b0/config.yaml --distributed_path DIST --datetime NOW"
+    )
+    assert "smoke is another training" in done.stderr
+    assert "lr_scheduler.max_iter: 2 then, 60002 now" in done.stderr
+
+
+def test_runs_are_looked_for_where_train_args_say(lab):
+    """A folder of experiments elsewhere: what is finished there is skipped, what was begun there goes on."""
+    arguments = f"--experiments {lab / 'scratch'} --set workers=0"
+    begin(lab, "b0/config", 60001, experiments="scratch")
+    begin(lab, "b1/config", 4000, "workers=0", experiments="scratch")
+    begin(lab, "b1/config", 60001, "seed=1")
+    done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="exit 3", TRAIN_ARGS=arguments)
+    assert f"b0/config.yaml is finished: {lab / 'scratch'}/b0_aug_rgb_299/now" in done.stdout
+    (line,) = launches(lab)
+    assert "b1/config.yaml --distributed_path DIST --datetime now --recover --datetime now --experiments" in line
+
+
+def test_recover_goes_on_with_the_newest_run_whatever_its_settings(lab):
+    """The newest by its checkpoint, not by name; a finished one is left alone; without a run there is nothing to do."""
+    words = ("image_based/recover.sh", "image_based/configs/b0/config.yaml", "debug", lab / "dist")
+    nothing = launch(lab, *words)
+    assert (nothing.returncode, launches(lab)) == (2, [])
+    assert "image_based/experiments/b0_aug_rgb_299 holds no run to recover" in nothing.stderr
+    begin(lab, "b0/config", 500, *SMOKE[1:], run="20261125_999999")
+    os.utime(begin(lab, "b0/config", 300, "seed=3", run="smoke") / "ckpt_iter_300.pth.tar", (2e9, 2e9))
+    assert launch(lab, *words).returncode == 0
+    assert launches(lab)[-1].endswith("DIST --recover --datetime smoke")
+    refused = launch(lab, *words, "train", "--set", "seed=4", "--set", "momentum=.5")
+    assert (refused.returncode, len(launches(lab))) == (2, 1)
+    assert "seed: 3 then, 4 now" in refused.stderr
+    assert "momentum: 0.9 then, 0.5 now" in refused.stderr
+    os.utime(begin(lab, "b0/config", 1, *SMOKE, run="short") / "ckpt_iter_1.pth.tar", (2.1e9, 2.1e9))
+    done = launch(lab, *words)
+    assert (done.returncode, len(launches(lab))) == (0, 1)
+    assert "is finished: image_based/experiments/b0_aug_rgb_299/short" in done.stdout
+    launch(lab, *words, "train", "--extend", "--set", "lr_scheduler.max_iter=4")
+    assert launches(lab)[-1].endswith("--extend --set lr_scheduler.max_iter=4 --recover --datetime short")
 
 
 def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):

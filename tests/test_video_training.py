@@ -159,7 +159,7 @@ def test_slowfast_trains_validates_writes_and_recovers(run, tracks):
     assert (content["arch"], content["step"]) == ("slowfast50", 2)
     assert MEMBERS["sf1"].arch == content["arch"]
     load_weights(build_model("slowfast50"), content["state_dict"], "the checkpoint")
-    resumed = run(*command, *sets, "--set", "lr_scheduler.max_iter=4", "--recover")
+    resumed = run(*command, *sets, "--set", "lr_scheduler.max_iter=4", "--recover", "--extend")
     assert "steps 3 to 3" in resumed.stdout
     assert (folder / "ckpt_iter_3.pth.tar").is_file()
 

@@ -4,7 +4,8 @@ A checkpoint is one dict with step, arch, state_dict, best_loss, optimizer. It i
 `weights_only=True`, and loaded strictly.
 """
 
-import re
+import errno
+import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,26 +16,7 @@ from torch import Tensor, nn
 
 from common.atomic import atomic_file
 from common.weights import CheckpointError, load_dict
-
-
-def checkpoint_path(folder: Path, step: int) -> Path:
-    """`ckpt_iter_N.pth.tar` in a run's folder."""
-    return folder / f"ckpt_iter_{step}.pth.tar"
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a run's folder, newest first."""
-    return sorted(folder.glob("ckpt_iter_*.pth.tar"), key=step_of, reverse=True)
-
-
-def step_of(path: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(re.findall(r"\d+", path.name)[0])
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the highest step in a run's folder; None if it has none."""
-    return next(iter(checkpoints(folder)), None)
+from training.runs import checkpoints
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
@@ -44,12 +26,31 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
 
 
 def save_checkpoint(path: Path, content: dict[str, Any], best: bool) -> None:
-    """Write the dict, and a copy as `ckpt_best.pth.tar` beside it if it is the best so far."""
-    with atomic_file(path) as temporary:
-        torch.save(content, temporary)
+    """Write the dict, and a copy as `ckpt_best.pth.tar` beside it if it is the best so far.
+
+    Older checkpoints are not touched. Raises OSError naming the file and its size if the disk has no room for it.
+    """
+    memory = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(content, memory)
+    write_whole(path, memory.getbuffer())
     if best:
-        with atomic_file(path.with_name("ckpt_best.pth.tar")) as temporary:
-            shutil.copyfile(path, temporary)
+        write_whole(path.with_name("ckpt_best.pth.tar"), memory.getbuffer())
+
+
+def write_whole(path: Path, content: memoryview) -> None:
+    """Write a file atomically. Raises OSError naming the file and its size if the disk has no room for it."""
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(
+            error.errno,
+            f"disk full: {path} needs {len(content) / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; the checkpoints "
+            "before it stay. Make room or keep fewer (--keep), then recover",
+        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

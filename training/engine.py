@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -92,6 +92,11 @@ class Meter:
         return means
 
 
+def too_many(bad: int, seen: int, max_bad_fraction: float) -> bool:
+    """Whether more crops than that fraction are unreadable; of fewer than ENOUGH_TO_JUDGE, more than of so many."""
+    return bad > max_bad_fraction * max(seen, ENOUGH_TO_JUDGE)
+
+
 class CropCount:
     """Counts how many crops were asked for, and remembers which of them were unreadable."""
 
@@ -105,7 +110,7 @@ class CropCount:
         self.seen += seen
         self.replaced += len(bad)
         self.bad |= dict.fromkeys(bad)
-        if bad and self.replaced > self.max_bad_fraction * max(self.seen, ENOUGH_TO_JUDGE):
+        if bad and too_many(self.replaced, self.seen, self.max_bad_fraction):
             names = "\n  ".join(self.bad)
             raise BadInputError(f"{self.replaced} of {self.seen} crops were unreadable, too many to go on:\n  {names}")
 
@@ -130,6 +135,17 @@ def make_optimizer(config: TrainingConfig, model: nn.Module) -> Optimizer:
         weight_decay=config.weight_decay,
         fused=True,
     )
+
+
+def with_settings_of(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
+    """A saved optimizer state with this optimizer's settings (momentum and so on), which are the config's.
+
+    Raises ValueError if it is of other parameters.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in groups]:
+        raise ValueError("the optimizer's state is of other parameters")
+    return saved | {"param_groups": groups}
 
 
 def train(

@@ -12,10 +12,11 @@ from torch import nn
 from common.atomic import write_table
 from common.errors import BadInputError
 from common.weights import CheckpointError
-from training.checkpoint import checkpoints, load_weights, read_checkpoint, step_of
+from training.checkpoint import load_weights, read_checkpoint
 from training.config import TrainingConfig
 from training.distributed import World
 from training.loading import ValidationSet
+from training.runs import checkpoints, step_of
 from training.validation import validate
 
 METRICS = ("video_logloss", "video_logloss_REAL", "video_logloss_FAKE", "video_logloss_balanced")

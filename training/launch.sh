@@ -31,7 +31,17 @@ gres=--gres=gpu:${GPUS_PER_NODE:-8}
 per_node=${NTASKS_PER_NODE:-8} nodes=
 # In an allocation of more nodes srun would spread the tasks over all of them.
 [ -z "${SLURM_JOB_ID:-}" ] || nodes=--nodes=$(((ntasks + per_node - 1) / per_node))
-case " $* " in *" --recover "*) name= ;; *) name="--datetime $now" ;; esac
+case " $* ${TRAIN_ARGS:-} " in
+    *" --recover "*)
+        state=$(sh training/state.sh "$config" "$@") || exit 2
+        case $state in
+            "finished "*) echo "launch.sh: $config is finished: ${state#* }"; exit 0 ;;
+            "recover "*) set -- "$@" --datetime "$(basename "${state#* }")" ;;
+            *) echo "launch.sh: training/state.sh says of $config: $state" >&2; exit 2 ;;
+        esac
+        name= ;;
+    *) name="--datetime $now" ;;
+esac
 mkdir -p logs
 # Otherwise every rank warns that no parameter is unused, which is intended.
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"

@@ -7,8 +7,10 @@
     ckpt_iter_N.pth.tar    every val_freq steps and after the last, the newest --keep; ckpt_best.pth.tar the best
                            balanced log loss
     ckpt_iter_N_<set>.csv  per video: video,label,probability
+    config-N.yaml          the config until step N, if it was extended then
     finished               a mark: the run reached the end of the schedule
     requeue                a mark: the run was told to stop and saved; start it again
+    lock                   who trains here, or did last (training/lock.py)
 
 SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its current step, with a checkpoint and the
 mark `requeue`. A watchdog ends a run that stalls. Everything random depends only on the seed and the step, so a run
@@ -18,9 +20,9 @@ that was stopped and goes on gives the same results as one that never stopped.
 import argparse
 import math
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -31,24 +33,35 @@ from torch.utils.tensorboard import SummaryWriter
 
 from common.atomic import write_text
 from common.device import keep_freed_memory, pick_device
+from common.errors import BadInputError
+from common.labels import LABELS
 from common.weights import CheckpointError
 from training.average import Average
 from training.checkpoint import (
-    checkpoint_path,
-    checkpoints,
     load_weights,
-    newest_checkpoint,
     prune_checkpoints,
     read_checkpoint,
     save_checkpoint,
-    step_of,
 )
 from training.config import TrainingConfig, dump_config, load_config
 from training.distributed import World, place, process_group
-from training.engine import NonFiniteLossError, make_optimizer, train
+from training.engine import NonFiniteLossError, make_optimizer, train, with_settings_of
 from training.evaluate import evaluate
 from training.inputs import memory_format
 from training.loading import TrainingSet, ValidationSet, loader, start_loader_server
+from training.lock import locked
+from training.runs import (
+    CONFIG,
+    FINISHED,
+    REQUEUE,
+    Plan,
+    Request,
+    checkpoint_path,
+    checkpoints,
+    differences,
+    newest_checkpoint,
+    step_of,
+)
 from training.sampler import TrainingSampler
 from training.show import show_batch
 from training.validation import validate
@@ -66,8 +79,12 @@ class Parts(NamedTuple, Generic[Config]):
     validation_set: Callable[[Config, Path], ValidationSet]
 
     def validation_sets(self, config: Config) -> dict[str, ValidationSet]:
-        """The validation sets by name, one for each list."""
-        return {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
+        """The validation sets by name, one for each list. Raises BadInputError if no crop of a list is readable."""
+        sets = {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
+        for name, data in sets.items():
+            if not data.tracks.any_readable():
+                raise BadInputError(f"no crop of {config.val_lists[name]} is readable in {config.val_root} (val_root)")
+        return sets
 
 
 def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
@@ -85,9 +102,8 @@ def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
         bf16 = options.precision == "bf16"
         group = process_group(pick_device(options.device), options.distributed_path, options.stall_timeout, bf16)
         world = stack.enter_context(group)
-        config = world.all_or_none(lambda: load_config(options.config, parts.config, options.set))
-        runs = options.experiments / config.save_path
-        folder = world.from_rank0(lambda: run_folder(runs, options))  # the clocks of other nodes may differ
+        plan = world.from_rank0(lambda: planned(options, parts.config))  # the clocks of other nodes may differ
+        folder, config = plan.folder, plan.config
         watchdog.beat()
         if config.workers:
             package = parts.train_set.__module__.partition(".")[0]
@@ -96,22 +112,24 @@ def run_training(options: argparse.Namespace, parts: Parts[Config]) -> int:
             network, sets = world.all_or_none(lambda: (parts.network(config), parts.validation_sets(config)))
             network = prepared(network, world, options.compile)
             return evaluate(folder, options.evaluate, network, sets, config, world, watchdog.beat)
-        finished = Run(config, folder, world, parts, options, stop, watchdog).go()
+        run = Run(plan, world, parts, options, stop, watchdog)
+        with run.begun():
+            finished = run.go()
     return 0 if finished else STOPPED
 
 
-def run_folder(runs: Path, options: argparse.Namespace) -> Path:
-    """The folder of a new run, or of the run to go on with.
-
-    Raises FileExistsError if the folder of a new run already holds one.
-    """
-    old, name = options.recover or options.evaluate is not None, options.datetime
-    if old and name is None and runs.is_dir():
-        name = max((run.name for run in runs.iterdir() if run.is_dir() and newest_checkpoint(run)), default=None)
-    folder: Path = runs / (name or datetime.now().strftime("%Y%m%d_%H%M%S"))
-    if not old and newest_checkpoint(folder):
-        raise FileExistsError(f"{folder} holds a run; go on with --recover or choose another --datetime")
-    return folder
+def planned(options: argparse.Namespace, kind: type[Config]) -> Plan[Config]:
+    """The run that the options ask for. Raises as the methods of `training.runs.Request` do."""
+    request = Request(options.config, options.set, options.experiments, options.datetime, kind)
+    if options.evaluate is not None:
+        return request.old()
+    if not options.recover:
+        return request.new()
+    plan = request.recovered(options.extend)
+    if plan.before is not None and not options.set and (others := differences(request.wanted(), plan.config)):
+        keys = ", ".join(difference.key for difference in others)
+        print(f"{plan.folder / CONFIG} counts, not {options.config}, which differs from it in {keys}", flush=True)
+    return plan
 
 
 def prepared(network: nn.Module, world: World, compiled: bool) -> nn.Module:
@@ -131,16 +149,18 @@ class Run(Generic[Config]):
 
     def __init__(
         self,
-        config: Config,
-        folder: Path,
+        plan: Plan[Config],
         world: World,
         parts: Parts[Config],
         options: argparse.Namespace,
         stop: StopRequest,
         watchdog: Watchdog,
     ) -> None:
-        self.config, self.folder, self.world, self.keep = config, folder, world, options.keep
-        self.stop, self.watchdog = stop, watchdog
+        self.config, self.folder, self.before = plan.config, plan.folder, plan.before
+        self.world, self.keep, self.stop, self.watchdog = world, options.keep, stop, watchdog
+        self.writer: SummaryWriter | None = None
+        self.start = 0
+        config = plan.config
         torch.manual_seed(config.seed)
         # All that may fail comes before anything is written.
         self.shares, self.train_set, self.validation_sets, network = world.all_or_none(
@@ -162,12 +182,33 @@ class Run(Generic[Config]):
         self.optimizer = make_optimizer(config, self.model)
         self.average = Average(network, config.average) if config.average else None
         self.best = math.inf
-        if world.rank == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / "config.yaml", dump_config(config))
-            (folder / "requeue").unlink(missing_ok=True)
-        self.start = self.recover()
-        self.writer = SummaryWriter(folder, purge_step=self.start) if world.rank == 0 else None
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hold the folder, take up what is saved there, and write the config; raises BadInputError as `locked` does."""
+        with ExitStack() as stack:
+            self.world.from_rank0(lambda: self.take(stack))
+            self.start = self.recover()
+            if self.world.rank == 0:
+                self.record()
+                self.writer = SummaryWriter(self.folder, purge_step=self.start)
+            yield
+
+    def take(self, stack: ExitStack) -> None:
+        """Lock the folder until the stack is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(self.folder))
+
+    def record(self) -> None:
+        """Write the config, keep the one before if it was another, and remove marks that no longer hold."""
+        if self.before is not None and self.before != self.config:
+            write_text(self.folder / f"config-{self.start - 1}.yaml", dump_config(self.before))
+            for difference in differences(self.before, self.config):
+                self.log(f"extended after step {self.start - 1}: {difference}")
+        write_text(self.folder / CONFIG, dump_config(self.config))
+        (self.folder / REQUEUE).unlink(missing_ok=True)
+        if self.start < self.config.lr_scheduler.max_iter:
+            (self.folder / FINISHED).unlink(missing_ok=True)
 
     def recover(self) -> int:
         """Load the newest undamaged checkpoint, the same on every rank; return the step to go on with.
@@ -192,8 +233,8 @@ class Run(Generic[Config]):
                 self.average.load(content, str(path))
             trained = "state_dict" if self.average is None else "trained"
             load_weights(self.model.module, content[trained], str(path))
-            self.optimizer.load_state_dict(content["optimizer"])
-            self.best = content["best_loss"]
+            self.optimizer.load_state_dict(with_settings_of(self.optimizer, content["optimizer"]))
+            self.best = content["best_loss"] if self.judges_as_before() else math.inf
         except (CheckpointError, KeyError, ValueError) as error:
             return error
         # A loaded momentum may have another memory layout than its parameter, and fused optimizers do not check that.
@@ -202,6 +243,11 @@ class Run(Generic[Config]):
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     state[name] = torch.empty_like(parameter).copy_(value)
         return None
+
+    def judges_as_before(self) -> bool:
+        """Whether the best loss so far is of the same validation set as the ones to come."""
+        then, now = self.before or self.config, self.config
+        return (then.val_root, list(then.val_lists.items())[:1]) == (now.val_root, list(now.val_lists.items())[:1])
 
     @property
     def judged(self) -> nn.Module:
@@ -224,6 +270,14 @@ class Run(Generic[Config]):
             f"{world.size} process{'es' * (world.size > 1)} for the reference's {config.reference_world_size}, "
             f"{world.device}"
         )
+        for name, labels in {
+            "train_list": self.train_set.labels,
+            **{f"val_lists.{name}": data.tracks.labels for name, data in self.validation_sets.items()},
+        }.items():
+            if len(labels) == 1:
+                self.log(f"warning: {name} holds only {tuple(LABELS)[labels.pop()]}")
+        if config.batch_size > len(self.train_set):
+            self.log(f"warning: a batch of {config.batch_size} is larger than the data, {len(self.train_set)} samples")
         began = time.perf_counter()
         if self.validation_is_due():
             self.checkpoint(self.start - 1)
@@ -244,9 +298,8 @@ class Run(Generic[Config]):
                 names = ", ".join(self.train_set.sample_name(sample) for _, sample in sampler.of_step(error.step))
                 error.add_note(f"samples of step {error.step} on rank {world.rank}: {names}")
             raise
-        if world.rank == 0:
-            self.end(next_step, time.perf_counter() - began)
-        world.gather(None)  # no process leaves before the last checkpoint is written
+        # No process leaves before the last checkpoint is written.
+        world.from_rank0(lambda: self.end(next_step, time.perf_counter() - began))
         return next_step == scheduler.max_iter
 
     def end(self, next_step: int, seconds: float) -> None:
@@ -254,7 +307,7 @@ class Run(Generic[Config]):
         finished = next_step == self.config.lr_scheduler.max_iter
         if not finished:
             self.save(next_step - 1, best=False)
-        write_text(self.folder / ("finished" if finished else "requeue"), f"{next_step}\n")
+        write_text(self.folder / (FINISHED if finished else REQUEUE), f"{next_step}\n")
         if self.writer is not None:
             self.writer.close()
         how = "done" if finished else "told to stop, saved, to be started again with --recover"
@@ -283,8 +336,7 @@ class Run(Generic[Config]):
         """
         self.world.broadcast_buffers(self.model)
         self.world.broadcast_buffers(self.judged)
-        if self.world.rank == 0:
-            self.save(step, best=False)
+        self.world.from_rank0(lambda: self.save(step, best=False))  # a full disk ends all ranks with status 2
         try:
             losses = [self.validate(name, data, step) for name, data in self.validation_sets.items()]
         except NonFiniteLossError:
@@ -293,8 +345,7 @@ class Run(Generic[Config]):
         balanced = losses[0] if losses else math.nan  # the first set decides
         if balanced < self.best:
             self.best = balanced
-            if self.world.rank == 0:
-                self.save(step, best=True)
+            self.world.from_rank0(lambda: self.save(step, best=True))
 
     def after_step(self) -> bool:
         """Tell the watchdog; return whether this process was asked to stop."""
