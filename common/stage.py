@@ -1,20 +1,17 @@
 """What the stage scripts share: their common options, workers, one progress bar, the summary line, the exit status."""
 
 import argparse
-import atexit
 import json
 import multiprocessing
 import os
 import queue
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -22,18 +19,39 @@ from tqdm import tqdm
 
 from common.atomic import write_text
 from common.errors import BadInputError
+from common.script import positive
 
+CGROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
 Result = TypeVar("Result")
 Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
 
 
 def cores() -> int:
-    """The number of cores this process may use; under Slurm, at most those of its task.
+    """The number of cores this process may use: by its affinity, its container's quota and, under Slurm, its task.
 
     Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
     """
     allowed = len(os.sched_getaffinity(0))
-    return min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)))
+    return max(min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)), quota(CGROUPS) or allowed), 1)
+
+
+def quota(root: Path) -> int | None:
+    """The cores that the control groups of this process allow, rounded up; None if they do not say.
+
+    `root` is where version 2 is mounted. Its `cpu.max` holds microseconds of work, or `max`, and of time. A group has
+    no more than the groups above it. Version 1 says the same in two files.
+    """
+    mine = PROCESS / "cgroup"
+    lines = mine.read_text(encoding="utf-8").splitlines() if mine.is_file() else []
+    own = [line.split(":", 2)[2].strip("/") for line in lines]
+    groups = {Path(*Path(name).parts[:depth]) for name in own for depth in range(len(Path(name).parts) + 1)}
+    found = []
+    for folder in (top / group for top in (root, root / "cpu") for group in groups):
+        for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+            if all((folder / file).is_file() for file in files):
+                work, period = " ".join((folder / file).read_text(encoding="utf-8") for file in files).split()
+                found.append(-1 if work == "max" else -(-int(work) // int(period)))
+    return min((number for number in found if number > 0), default=None)
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:
@@ -49,14 +67,6 @@ def stage_parser(description: str | None, **folders: str) -> argparse.ArgumentPa
     parser = folder_parser(description, **folders)
     parser.add_argument("--workers", type=positive, default=cores(), metavar="N", help="processes (default: all cores)")
     return parser
-
-
-def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def patience(video: Path) -> float:
@@ -214,40 +224,3 @@ def record_failures(output: Path, failed: dict[str, str]) -> None:
         )
     else:
         (output / "failed.json").unlink(missing_ok=True)
-
-
-def run_script(main: Callable[[], int]) -> NoReturn:
-    """Call a script's `main` and end with its status.
-
-    SIGTERM (scancel, preemption, `kill`) ends it as Ctrl-C does, workers included, with status 143.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    end(status_of(main))
-
-
-def status_of(main: Callable[[], int]) -> int:
-    """What `main` returns, or the status of what it raises: 2 and a line on stderr for a missing or wrong input."""
-    try:
-        return main()
-    except BrokenPipeError:  # whoever reads the output has left, as `head` does
-        return 141
-    except (BadInputError, OSError) as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
-        return 130
-    except SystemExit as stop:  # from argparse or from SIGTERM
-        if isinstance(stop.code, str):  # a message, as sys.exit takes it
-            print(stop.code, file=sys.stderr)
-            return 1
-        return stop.code or 0
-
-
-def end(status: int) -> NoReturn:
-    """End the process as `sys.exit` does, but do not clean up its modules: with torch that takes a second."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(BrokenPipeError):  # its reader has left, as `head` does
-            stream.flush()
-    os._exit(status)

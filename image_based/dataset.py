@@ -64,6 +64,11 @@ class TrainingCrops(TrainingSet):
         shares = [*self.config.train_lists.values(), *self.config.blend_lists.values()]
         return list(zip(sizes, shares, strict=True))
 
+    @property
+    def labels(self) -> set[int]:
+        """The labels that occur; blends bring both."""
+        return {0, 1} if self.blended else self.crops.tracks.labels
+
     def sample_name(self, index: int) -> str:
         """The path of a sample's crop, for messages."""
         if self.blended and index >= len(self.crops):
@@ -129,6 +134,7 @@ class ValidationCrops(ValidationSet):
 
     def __init__(self, config: ImageConfig, list_file: Path) -> None:
         self.crops = FaceCrops(Path(config.val_root), list_file)
+        self.tracks = self.crops.tracks
         self.config = config
 
     def __len__(self) -> int:

@@ -249,12 +249,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
     assert kept == ["ckpt_best.pth.tar", "ckpt_iter_2.pth.tar", "ckpt_iter_3.pth.tar"]
     newest = folder(tmp_path) / "ckpt_iter_3.pth.tar"
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
-    done = run(*command(crops, tmp_path, "--recover"))
+    done = run(*command(crops, tmp_path, "--recover", "--extend"))
     assert "ckpt_iter_3.pth.tar is damaged, trying the one before" in done.stdout
     assert "steps 3 to 4" in done.stdout
     for path in folder(tmp_path).glob("ckpt_iter_*.pth.tar"):
         path.write_bytes(b"cut off")
-    hopeless = run(*command(crops, tmp_path, "--recover"), check=False)
+    hopeless = run(*command(crops, tmp_path, "--recover", "--extend"), check=False)
     assert (hopeless.returncode, "is sound: remove them to begin again" in hopeless.stderr) == (2, True)
 
 

@@ -100,7 +100,7 @@ class TrainingConfig:
     std: Triple
     batch_size: PositiveInt  # per process
     reference_world_size: PositiveInt  # processes of the reference; the loss is divided by it
-    workers: NonNegativeInt  # loader processes per process
+    workers: NonNegativeInt | Literal["auto"]  # most loader processes per process; auto: as many as there are cores
     positive_weight: float  # class weight of FAKE is twice this, of REAL 2 minus that
     momentum: float
     nesterov: bool

@@ -7,8 +7,10 @@ that Slurm no longer knows.
 
 import os
 import re
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,6 +24,7 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]  # torch e
 from common.errors import BadInputError
 
 Value = TypeVar("Value")
+POLL = 0.1  # seconds between two looks for ranks at the meeting
 PATIENCE = 60  # seconds beyond the stall timeout that the group waits for a rank, so that the watchdog reports first
 
 
@@ -131,7 +134,9 @@ def process_group(
     """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
 
     If a process does not join a common operation within `patience` seconds (and PATIENCE more), the others raise an
-    error. Raises BadInputError if `folder` is not absolute, missing or not writable, or if it is needed and not given.
+    error. Raises RendezvousError if a rank does not come to the meeting within nine tenths of `patience`, before the
+    watchdog would end this process. Raises BadInputError if `folder` is not absolute, missing or not writable, or if it
+    is needed and not given.
     """
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
@@ -139,6 +144,8 @@ def process_group(
         timeout = timedelta(seconds=patience + PATIENCE)
         # A path, not a URL: torch does not decode what a URL encodes, such as a space.
         store: Any = FileStore(str(meeting), here.size) if meeting else None
+        if store is not None and here.size > 1:
+            meet(store, here, 0.9 * patience)
         if device == "cuda":
             torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
         distributed.init_process_group(
@@ -160,6 +167,24 @@ def process_group(
                 distributed.destroy_process_group()
             if here.rank == 0 and meeting:
                 meeting.unlink(missing_ok=True)
+
+
+class RendezvousError(RuntimeError):
+    """Some ranks did not come to the meeting in time; the message names them."""
+
+
+def meet(store: Any, here: Place, patience: float) -> None:  # noqa: ANN401  # torch's stores have no common public type
+    """Wait until every rank has come. Raises RendezvousError naming those that have not after `patience` seconds."""
+    store.set(f"came/{here.rank}", socket.gethostname())
+    missing, began = list(range(here.size)), time.monotonic()
+    while missing := [rank for rank in missing if not store.check([f"came/{rank}"])]:
+        if time.monotonic() - began > patience:
+            raise RendezvousError(
+                f"rank {here.rank} of {here.size} waited {patience:.0f} s at the meeting: rank"
+                f"{'s' * (len(missing) > 1)} {', '.join(map(str, missing))} never came. Do all nodes share the "
+                "distributed directory?"
+            )
+        time.sleep(POLL)
 
 
 def meeting_file(here: Place, folder: Path | None, alone: Path) -> Path | None:

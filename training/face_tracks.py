@@ -55,6 +55,24 @@ class FaceTracks:
             f"{self.places[number]}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
         )
 
+    def any_readable(self) -> bool:
+        """Whether there is a crop that can be read. All tracks' first crops come before second ones."""
+        longest = max(track.count for track in self.tracks)
+        places = ((number, frame) for frame in range(longest) for number, track in enumerate(self.tracks)
+                  if frame < track.count)  # fmt: skip
+        for place in places:
+            try:
+                self.read(*place)
+            except BadInputError:
+                continue
+            return True
+        return False
+
+    @property
+    def labels(self) -> set[int]:
+        """The labels that occur."""
+        return {track.label for track in self.tracks}
+
     def nearest(self, number: int, frame: int) -> Iterator[int]:
         """Yield a frame of a track, then the frames that may replace it, nearest first."""
         yield frame

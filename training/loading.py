@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from multiprocessing.forkserver import ensure_running, set_forkserver_preload
 from multiprocessing.resource_tracker import ensure_running as ensure_resource_tracker
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from common.stage import cores
 from training.config import TrainingConfig
+from training.face_tracks import FaceTracks
 from training.sampler import Part, TrainingSampler
 from training.watch import TO_STOP, ignoring_requests_to_stop
 
@@ -44,9 +45,19 @@ class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
     def sample_name(self, index: int) -> str:
         """The name of a sample in messages."""
 
+    @property
+    @abstractmethod
+    def labels(self) -> set[int]:
+        """The labels that occur."""
+
 
 class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
-    """A data set of (image or clip, index), or None if it is unreadable; it knows each sample's video and label."""
+    """A data set of (image or clip, index), or None if it is unreadable; it knows each sample's video and label.
+
+    `tracks` are the tracks that the samples are of.
+    """
+
+    tracks: FaceTracks
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -76,13 +87,14 @@ def loader(
     )
 
 
-def loader_processes(least: int) -> int:
-    """How many loader processes to run: `least` or, if that is more, all cores of this process but one; 0 stays 0.
+def loader_processes(workers: int | Literal["auto"]) -> int:
+    """How many loader processes to run: all cores of this process but one, at most `workers`, at least 1; 0 stays 0.
 
     The samples do not depend on this number.
     """
     mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes divide the cores
-    return max(least, mine - 1) if least else 0
+    free = max(mine - 1, 1)
+    return free if workers == "auto" else min(workers, free)
 
 
 def start_loader_server(*modules: str) -> None:

@@ -7,12 +7,15 @@ from typing import NamedTuple
 from torch import nn
 
 from common.atomic import write_table
+from common.errors import BadInputError
 from training.config import TrainingConfig
 from training.distributed import World
-from training.engine import score_batches
+from training.engine import score_batches, too_many
 from training.loading import ValidationSet, loader
 from training.metrics import VideoScore, summarise, video_scores
 from training.sampler import validation_slice
+
+NAMED = 10  # so many unreadable samples' videos are named
 
 
 class Validation(NamedTuple):
@@ -46,7 +49,8 @@ def validate(
 ) -> Validation:
     """Score each sample once, each process its validation slice; return the same result in all processes.
 
-    `beat` is called for every sample. Raises NonFiniteLossError for a score that is not finite.
+    `beat` is called for every sample. Raises NonFiniteLossError for a score that is not finite. Raises BadInputError if
+    more than the config's max_bad_fraction of the samples are unreadable, or all: such scores are of another set.
     """
     mine = validation_slice(len(data), world.rank, world.size)
     scored = []
@@ -54,5 +58,12 @@ def validate(
         scored.append(pair)
         beat()
     everything = sorted(pair for part in world.gather(scored) for pair in part)
+    unreadable = sorted(set(range(len(data))) - {index for index, _ in everything})
+    if too_many(len(unreadable), len(data), config.max_bad_fraction) or not everything:
+        names = ", ".join(dict.fromkeys(data.video_and_label(index)[0] for index in unreadable[:NAMED]))
+        raise BadInputError(
+            f"{len(unreadable)} of {len(data)} validation samples are unreadable, too many to go on (max_bad_fraction "
+            f"is {config.max_bad_fraction}): of {names} ..."
+        )
     scores = video_scores((*data.video_and_label(index), probability) for index, probability in everything)
-    return Validation(scores, summarise(scores), len(data), len(data) - len(everything))
+    return Validation(scores, summarise(scores), len(data), len(unreadable))

@@ -36,6 +36,11 @@ class TrainingClips(TrainingSet):
         """The tracks of each list, and its share of the clips."""
         return list(zip(self.tracks.sizes, self.config.train_lists.values(), strict=True))
 
+    @property
+    def labels(self) -> set[int]:
+        """The labels that occur."""
+        return self.tracks.labels
+
     def sample_name(self, index: int) -> str:
         """The pattern of a track's crops, for messages."""
         return self.tracks[index].pattern
