@@ -153,3 +153,113 @@ def test_no_original_sits_on_both_sides_of_any_split(run, tmp_path):
         assert not originals[0] & originals[1]
     assert lines(tmp_path, "all_videos_val_sf_alignedface_jpg")
     assert lines(tmp_path, "all_videos_train_alignedface_jpg")
+
+
+# Fakes without an original
+
+
+@pytest.fixture
+def orphans(tmp_path):
+    """Thirty persons in four fakes each, without originals, in a part that trains and one that validates."""
+    for number in range(30):
+        for fake in range(4):
+            part = "part_0" if number % 2 else "part_35"
+            add(tmp_path, part, f"f{number}_{fake}", "FAKE", ("", "gone")[fake % 2] or None)
+        add(tmp_path, "part_1", f"r{number}", "REAL")
+    return tmp_path
+
+
+def persons_on(root, name):
+    videos = [line.split("/")[1] for line in lines(root, name)]
+    return {video.split("_")[0] for video in videos if video.startswith("f")}
+
+
+def test_orphans_are_refused_by_number_and_name(run, orphans):
+    done = run(*arguments(orphans), check=False)
+    assert done.returncode == 2
+    assert "120 fakes have no original in any metadata.json, as part_0/f11_0, " in done.stderr
+    assert "--orphans FILE" in done.stderr
+    assert not (orphans / "lists").exists()
+
+
+def test_orphans_that_are_allowed_are_all_on_the_training_side(run, orphans):
+    done = run(*arguments(orphans, "--allow-orphans"))
+    assert "120 fakes have no original in any metadata.json" in done.stdout
+    for train, val in SIDES[0], SIDES[2]:
+        assert len(persons_on(orphans, train)) == 30
+        assert persons_on(orphans, val) == set()
+    assert any("/r" in line for line in lines(orphans, "all_videos_val_sf_alignedface_jpg"))
+
+
+def test_persons_of_orphans_stay_on_one_side(run, orphans):
+    rows = [f"f{number}_{fake}.mp4,person {number}" for number in range(30) for fake in range(4)]
+    table = orphans / "persons.csv"
+    table.write_text("\n".join(["filename,person", *rows[1:]]) + "\n")
+    refused = run(*arguments(orphans, "--orphans", table), check=False)
+    assert (
+        refused.returncode,
+        "1 fakes have no original in any metadata.json, as part_35/f0_0:" in refused.stderr,
+    ) == (2, True)
+    table.write_text("\n".join(["filename,person", *rows]) + "\n")
+    run(*arguments(orphans, "--orphans", table))
+    for train, val in SIDES[0], SIDES[2]:
+        assert persons_on(orphans, train)
+        assert persons_on(orphans, val)
+        assert not persons_on(orphans, train) & persons_on(orphans, val)
+    table.write_text("name,person\n")
+    wrong = run(*arguments(orphans, "--orphans", table), check=False)
+    assert (wrong.returncode, "needs the columns filename and person" in wrong.stderr) == (2, True)
+
+
+def test_a_public_video_needs_no_original(run, tree):
+    run(*arguments(tree, "--public-val", tree / "public.csv"))
+    assert any("hidden" in line for line in lines(tree, "publicval_alignedface_png"))
+
+
+# Odd rows
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "complaint"),
+    [
+        ("odd.mp4", {"label": "REAL", "original": math.nan}, "the original of 'odd.mp4' is nan, not a name"),
+        (
+            "odd.mp4",
+            {"label": "FAKE", "original": ["real.mp4"]},
+            "the original of 'odd.mp4' is ['real.mp4'], not a name",
+        ),
+        ("odd.mp4", {"label": "FAKE", "original": {"a": 1}}, "the original of 'odd.mp4' is {'a': 1}, not a name"),
+        ("odd.mp4", {"label": ["REAL"]}, "label is ['REAL'], not one of REAL, FAKE"),
+        ("odd.mp4", {"split": "train"}, "label is None"),
+        ("odd.mp4", 7, "the entry of 'odd.mp4' is 7"),
+        ("odd.mp4", None, "the entry of 'odd.mp4' is None"),
+        ("o\udce9.mp4", {"label": "REAL"}, "cannot stand in a list"),
+        ("o\ud800.mp4", {"label": "REAL"}, "cannot stand in a list"),
+        ("o\n.mp4", {"label": "REAL"}, "cannot stand in a list"),
+        ("odd.mp4", {"label": "FAKE", "original": "\ud800.mp4"}, "cannot stand in a list"),
+    ],
+)
+def test_an_odd_row_fails_its_video_alone(run, tree, file, entry, complaint):
+    path = tree / "videos/dfdc_train_part_0/metadata.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({**json.loads(path.read_text()), file: entry}).encode())
+    done = run(*arguments(tree, "--public-val", tree / "public.csv"), check=False)
+    assert done.returncode == 1
+    assert "5 videos done, 1 failed" in done.stdout
+    ((name, reason),) = json.loads((tree / "lists/failed.json").read_text(encoding="utf-8")).items()
+    assert name.startswith("dfdc_train_part_0/o")
+    assert complaint in reason
+    assert len(lines(tree, "val_30-39_train_alignedface_png")) == 5
+
+
+def test_a_test_split_is_said_and_left_out_when_asked(run, tree):
+    path = tree / "videos/dfdc_train_part_0/metadata.json"
+    metadata = json.loads(path.read_text())
+    metadata["fake.mp4"]["split"] = "test"
+    path.write_text(json.dumps(metadata))
+    where = ("--public-val", tree / "public.csv")
+    assert '1 videos say "split": "test": listed as all others' in run(*arguments(tree, *where)).stdout
+    assert any("/fake/" in line for line in lines(tree, "trainval_alignedface_png"))
+    done = run(*arguments(tree, *where, "--leave-out-test"))
+    assert "left out of the training lists" in done.stdout
+    for train, _ in SIDES:
+        assert not any("/fake/" in line for line in lines(tree, train))
