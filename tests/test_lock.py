@@ -1,6 +1,7 @@
 """requirements.lock fits requirements*.txt, and one command installs it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -145,3 +146,32 @@ def test_pip_takes_the_lock_and_has_all_of_it_installed():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"run make -B .venv/installed\n{done.stderr}"
     assert "Would install" not in done.stdout
+
+
+def test_a_half_made_environment_is_made_anew(tmp_path):
+    """By an interrupted make, or a Debian without python3-venv: there is a Python without pip."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.lock").write_text("")
+    half = tmp_path / ".venv/bin/python"
+    half.parent.mkdir(parents=True)
+    half.write_text("#!/bin/sh\nexit 1\n")
+    maker = tmp_path / "maker"
+    makes = (
+        "echo made >> log",
+        "mkdir -p .venv/bin",
+        'printf "#!/bin/sh\\n" > .venv/bin/python',
+        "chmod +x .venv/bin/python",
+    )
+    maker.write_text("\n".join(["#!/bin/sh", *makes]) + "\n")
+    for file in (half, maker):
+        file.chmod(0o755)
+    for _ in range(2):
+        subprocess.run(["make", ".venv/installed", f"PYTHON={maker}"], cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "log").read_text() == "made\n"  # once: the second make found it whole
+
+
+def test_shell_scripts_end_their_lines_as_a_shell_reads_them():
+    scripts = ["train.sh", "train.sbatch", "training/launch.sh", "Makefile", ".ci/run"]
+    words = ["git", "check-attr", "eol", "--", *scripts]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{script}: eol: lf" for script in scripts]

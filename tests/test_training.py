@@ -162,7 +162,7 @@ def test_odd_names_and_a_byte_order_mark_do_not_break_a_list(tmp_path):
     first, second = read_list(tmp_path / "l.txt")
     assert (first.video, first.count, second.video) == (f"p/{name}", 2, "p/v")
     (tmp_path / "l.txt").write_bytes("p/é/frame%d_face1.png 1 1 2 1\n".encode("latin-1"))
-    with pytest.raises(BadInputError, match=r"l\.txt is not UTF-8"):
+    with pytest.raises(BadInputError, match=r"l\.txt:1: not UTF-8"):
         read_list(tmp_path / "l.txt")
 
 

@@ -30,10 +30,12 @@ class FaceTrack:
 
 def read_list(path: Path) -> list[FaceTrack]:
     """All tracks of a list, in order. Raises BadInputError naming the line that is malformed, or an empty list."""
+    content = path.read_bytes()
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8: {error}") from error
+        line = content[: error.start].count(b"\n") + 1
+        raise BadInputError(f"{path}:{line}: not UTF-8: {error}") from error
     tracks = []
     # Only a newline ends a line: a name may hold what str.splitlines also splits at.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
