@@ -147,6 +147,20 @@ def report(submissions: dict[str, Path]) -> None:
             VideoScore(parse_label(truth[row.filename]["label"]), row.label) for row in mine if row.status == Status.OK
         ]
         print(f"log loss of the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
+        print(f"  {told_apart(scored)}")
+
+
+def told_apart(scored: list[VideoScore]) -> str:
+    """Whether all swaps score above all real videos, in words."""
+    swaps = [score.probability for score in scored if score.label]
+    reals = [score.probability for score in scored if not score.label]
+    lowest, highest = min(swaps), max(reals)
+    if lowest > highest:
+        return (
+            f"the swaps are told from the real videos: the lowest swap has {lowest:.3f}, the highest real {highest:.3f}"
+        )
+    above = sum(swap > highest for swap in swaps)
+    return f"the swaps are not told from the real videos: {above} of {len(swaps)} score above the highest real"
 
 
 def main() -> int:
@@ -162,8 +176,8 @@ def main() -> int:
     report(submissions)
     print(
         "\nA demo-sized training proves the road, not detection skill: its scores mean nothing about real videos.\n"
-        "Those of the shipped weights do, for face swaps like DFDC's (inference/submit_models/README.md). The fakes\n"
-        "here are another kind.\n\n"
+        "Those of the shipped weights do (inference/submit_models/README.md). The fakes here are of a kind that these\n"
+        "have not been trained on: their code and that of training/blend.py have nothing in common.\n\n"
         f"videos and fakes  {ROOT}/DFDC-Kaggle, {ROOT}/{TEST}\n"
         f"faces and lists   {ROOT}/DFDC-Kaggle_Alignedface, {ROOT}/DFDC-Kaggle_list\n"
         f"training          {checkpoint.parent} (tensorboard --logdir {checkpoint.parent})\n"
