@@ -235,7 +235,7 @@ def read_entry(entry: Any, file: str, path: Path) -> tuple[int, str]:  # noqa: A
     original = entry.get("original")
     if original is not None and not isinstance(original, str):
         raise BadInputError(f"{path}: the original of {file!r} is {original!r}, not a name")
-    for name in (file, original or ""):
+    for name in (path.parent.name, file, original or ""):
         if "\n" in name or printable(name) != name:
             raise BadInputError(f"{path}: the name {name!r} cannot stand in a list")
     try:
@@ -257,11 +257,14 @@ def orphans_of(found: Found, public: set[str]) -> list[Video]:
 
 def read_persons(path: Path) -> dict[str, str]:
     """The person of each video by its name (no suffix), from a CSV `filename,person`. Raises BadInputError."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if not {"filename", "person"} <= set(rows.fieldnames or ()):
-            raise BadInputError(f"{path} needs the columns filename and person")
-        return {Path(row["filename"]).stem: row["person"] for row in rows if row["person"]}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"filename", "person"} <= set(rows.fieldnames or ()):
+                raise BadInputError(f"{path} needs the columns filename and person")
+            return {Path(row["filename"]).stem: row["person"] for row in rows if row["filename"] and row["person"]}
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{path} is not UTF-8: {error}") from error
 
 
 def with_persons(found: Found, orphans: list[Video], persons: dict[str, str] | None, allow: bool) -> Found:
@@ -278,7 +281,12 @@ def with_persons(found: Found, orphans: list[Video], persons: dict[str, str] | N
             "--orphans FILE names their persons, --allow-orphans puts them all on the training side"
         )
     changed = dict.fromkeys(missing, ORPHANS)
-    changed |= {video: persons[video.name] for video in found.videos if persons and video.name in persons}
+    known = persons or {}
+    for video in found.videos:
+        # A fake follows its original: a row of its own counts only if it is an orphan.
+        own = video.name if video in orphans or not video.label else video.original
+        if own in known:
+            changed[video] = known[own]
     fakes = dict(found.fakes)
     for video, person in changed.items():
         fakes[video.original] -= video.label
@@ -291,11 +299,13 @@ def with_persons(found: Found, orphans: list[Video], persons: dict[str, str] | N
 
 def read_info(path: Path) -> tuple[int, int]:
     """The numbers of frames and tracks in an info.json; raises BadInputError if it is missing or malformed."""
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing: its faces are not cut yet")
     try:
+        if not path.is_file():
+            raise BadInputError(f"{path} is missing: its faces are not cut yet")
         info = json.loads(path.read_text(encoding="utf-8"))
         return int(info["frames"]), len(info["tracks"])
+    except OSError as error:  # a name that is too long, for example
+        raise BadInputError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(f"{path}: malformed ({error!r})") from error
 

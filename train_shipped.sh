@@ -20,12 +20,17 @@ runs=image_based/experiments
 # Train config $1 of network $2, unless that is done, and keep its newest checkpoint where the next config looks for it.
 train() {
     network=$1 config=$2
-    run=$runs/${network}_$config/shipped
-    if [ ! -e "$run/finished" ]; then
-        # shellcheck disable=SC2086  # TRAIN_ARGS is several words or none
-        "$python" -m image_based.main --config "image_based/configs/$network/config_$config.yaml" --datetime shipped \
-            --recover ${TRAIN_ARGS---compile}
-    fi
+    run=$runs/${network}_$config/shipped file=image_based/configs/$network/config_$config.yaml
+    # shellcheck disable=SC2086  # TRAIN_ARGS is several words or none
+    state=$("$python" -m training.state "$file" --datetime shipped ${TRAIN_ARGS---compile})
+    case $state in
+        "finished "*) ;;
+        # shellcheck disable=SC2086
+        "recover "*) "$python" -m image_based.main --config "$file" --datetime shipped --recover ${TRAIN_ARGS---compile} ;;
+        # A run of other settings may be in the way; the training then says so.
+        # shellcheck disable=SC2086
+        *) "$python" -m image_based.main --config "$file" --datetime shipped ${TRAIN_ARGS---compile} ;;
+    esac
     newest=$(ls -v "$run"/ckpt_iter_*.pth.tar | tail -n 1)
     cp "$newest" "pretrain/${network}_$config.pth.tar"
 }

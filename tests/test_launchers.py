@@ -157,11 +157,15 @@ def test_recover_goes_on_with_the_newest_run_whatever_its_settings(lab):
     assert "seed: 3 then, 4 now" in refused.stderr
     assert "momentum: 0.9 then, 0.5 now" in refused.stderr
     os.utime(begin(lab, "b0/config", 1, *SMOKE, run="short") / "ckpt_iter_1.pth.tar", (2.1e9, 2.1e9))
-    done = launch(lab, *words)
-    assert (done.returncode, len(launches(lab))) == (0, 1)
+    assert launch(lab, *words).returncode == 0  # a finished smoke run is not in the way, though it is newer
+    assert launches(lab)[-1].endswith("DIST --recover --datetime smoke")
+    done = launch(lab, *words, "train", "--datetime", "short")
+    assert (done.returncode, len(launches(lab))) == (0, 2)
     assert "is finished: image_based/experiments/b0_aug_rgb_299/short" in done.stdout
-    launch(lab, *words, "train", "--extend", "--set", "lr_scheduler.max_iter=4")
-    assert launches(lab)[-1].endswith("--extend --set lr_scheduler.max_iter=4 --recover --datetime short")
+    launch(lab, *words, "train", "--datetime", "short", "--extend", "--set", "lr_scheduler.max_iter=4")
+    assert launches(lab)[-1].endswith("--set lr_scheduler.max_iter=4 --recover --datetime short")
+    launch(lab, *words, "train", "--datetime", "short", "--evaluate")
+    assert launches(lab)[-1].endswith("DIST --datetime short --evaluate --recover")
 
 
 def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):

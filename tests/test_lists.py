@@ -211,6 +211,24 @@ def test_persons_of_orphans_stay_on_one_side(run, orphans):
     assert (wrong.returncode, "needs the columns filename and person" in wrong.stderr) == (2, True)
 
 
+def test_a_fake_stays_with_its_original_whoever_has_a_person(run, tmp_path):
+    """Persons of reals, and of one orphan: no fake leaves its original, also not by a row of its own."""
+    for number in range(30):
+        add(tmp_path, "part_0", f"r{number}", "REAL")
+        add(tmp_path, "part_0", f"f{number}", "FAKE", f"r{number}")
+    add(tmp_path, "part_0", "f30", "FAKE")
+    rows = [f"r{number}.mp4,person {number}" for number in range(30)] + ["f30.mp4,person 3", "f7.mp4,another"]
+    (tmp_path / "persons.csv").write_text("\n".join(["filename,person", *rows]) + "\n")
+    run(*arguments(tmp_path, "--orphans", tmp_path / "persons.csv"))
+    train, val = (lines(tmp_path, name) for name in SIDES[2])
+    numbers = [{line.split("/")[1].strip("rf").replace("30", "3") for line in side} for side in (train, val)]
+    assert all(numbers)
+    assert not numbers[0] & numbers[1]
+    (tmp_path / "persons.csv").write_bytes("filename,person\nf30.mp4,André\n".encode("latin-1"))
+    wrong = run(*arguments(tmp_path, "--orphans", tmp_path / "persons.csv"), check=False)
+    assert (wrong.returncode, "persons.csv is not UTF-8" in wrong.stderr) == (2, True)
+
+
 def test_a_public_video_needs_no_original(run, tree):
     run(*arguments(tree, "--public-val", tree / "public.csv"))
     assert any("hidden" in line for line in lines(tree, "publicval_alignedface_png"))
@@ -236,6 +254,7 @@ def test_a_public_video_needs_no_original(run, tree):
         ("o\udce9.mp4", {"label": "REAL"}, "cannot stand in a list"),
         ("o\ud800.mp4", {"label": "REAL"}, "cannot stand in a list"),
         ("o\n.mp4", {"label": "REAL"}, "cannot stand in a list"),
+        (f"o{'o' * 300}.mp4", {"label": "REAL"}, "File name too long"),
         ("odd.mp4", {"label": "FAKE", "original": "\ud800.mp4"}, "cannot stand in a list"),
     ],
 )

@@ -182,6 +182,13 @@ def test_the_state_of_a_training(tmp_path):
     (done / "finished").write_text("2\n")  # of a shorter schedule
     assert not is_finished(done, load_config(ROOT / CONFIG, ImageConfig))
     assert str(state()) == f"recover {newer}"
+    (newer / "ckpt_iter_old.pth.tar").touch()  # a name of the user's
+    assert str(state(recover=True)) == f"recover {newer}"  # finished smoke runs are not in the way
+    begun = leave("begun", 0, 9e8, "lr_scheduler.max_iter=2", "seed=1")
+    assert str(state(recover=True)) == f"recover {newer}"
+    assert str(state("lr_scheduler.max_iter=2", "seed=1", recover=True)) == f"recover {begun}"
+    assert str(state("val_lists={}")) == "start"  # other data
+    assert str(state("val_lists={}", extend=True)) == f"recover {newer}"
     (old / "config.yaml").write_text("arch: [")
     assert any("20261125_999999 is another training" in line for line in state().others)
     assert str(state("lr_scheduler.max_iter=70000", extend=True)) == f"recover {newer}"
@@ -248,6 +255,14 @@ def test_without_locks_a_file_names_the_holder(tmp_path, monkeypatch):
     (tmp_path / "holder").write_text("host elsewhere, process 1, since yesterday\n")
     with pytest.raises(BadInputError, match="by host elsewhere, process 1"), locked(tmp_path):
         pass
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    (tmp_path / "holder").write_text("host lost, process 1, job 12 queued again 0 times, since yesterday\n")
+    with locked(tmp_path):  # this job before it was queued again
+        assert "job 12 queued again 1 times" in (tmp_path / "holder").read_text()
+    (tmp_path / "holder").write_text("host lost, process 1, job 11 queued again 0 times, since yesterday\n")
+    with pytest.raises(BadInputError, match="job 11"), locked(tmp_path):
+        pass
 
 
 # Validation, disks, cores
@@ -257,7 +272,7 @@ def test_a_validation_of_nothing_is_refused_before_anything_is_written(run, crop
     lists = f"{{held_out: {crops / 'list.txt'}}}"
     refused = train(run, crops, tmp_path, check=False, val_lists=lists, val_root="/no/such/folder")
     assert refused.returncode == 2
-    assert f"no crop of {crops / 'list.txt'} is readable in /no/such/folder (val_root)" in refused.stderr
+    assert f"none of 10 crops tried of {crops / 'list.txt'} is readable in /no/such/folder (val_root)" in refused.stderr
     assert not folder(tmp_path).exists()
 
 

@@ -152,7 +152,7 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
         for override in overrides:
             _apply(values, override)
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{path}: {_complaint(error.errors()[0], kind)}") from error

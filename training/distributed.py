@@ -141,6 +141,8 @@ def process_group(
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
         meeting = meeting_file(here, folder, Path(alone))
+        if meeting and str(meeting) != os.fsencode(meeting).decode("utf-8", "replace"):
+            raise BadInputError(f"{os.fsencode(meeting)!r}: torch cannot meet in a folder whose name is not UTF-8")
         timeout = timedelta(seconds=patience + PATIENCE)
         # A path, not a URL: torch does not decode what a URL encodes, such as a space.
         store: Any = FileStore(str(meeting), here.size) if meeting else None

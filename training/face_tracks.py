@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from common.pack import read_face
 from training.frame_lists import FaceTrack, read_list
 
 log = logging.getLogger(__name__)
+TRIED = 1000  # crops that are looked at to see whether a list's crops are there
 REPLACEMENTS = 10  # frames of a track that are tried in place of an unreadable one, nearest first
 
 
@@ -55,18 +57,16 @@ class FaceTracks:
             f"{self.places[number]}: none of {len(bad)} crops is readable, from {bad[0]} on, in {self.root}"
         )
 
-    def any_readable(self) -> bool:
-        """Whether there is a crop that can be read. All tracks' first crops come before second ones."""
-        longest = max(track.count for track in self.tracks)
-        places = ((number, frame) for frame in range(longest) for number, track in enumerate(self.tracks)
-                  if frame < track.count)  # fmt: skip
-        for place in places:
-            try:
-                self.read(*place)
-            except BadInputError:
-                continue
-            return True
-        return False
+    def any_readable(self) -> tuple[int, bool]:
+        """How many crops were tried, up to TRIED over the whole list, and whether one of them can be read."""
+        ends = np.cumsum([track.count for track in self.tracks])
+        places = np.unique(np.linspace(0, ends[-1] - 1, TRIED).astype(int))
+        for tried, place in enumerate(places.tolist(), start=1):
+            number = int(np.searchsorted(ends, place, side="right"))
+            with suppress(BadInputError):
+                self.read(number, place - int(ends[number]) + self.tracks[number].count)
+                return tried, True
+        return len(places), False
 
     @property
     def labels(self) -> set[int]:

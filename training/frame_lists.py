@@ -34,8 +34,7 @@ def read_list(path: Path) -> list[FaceTrack]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise BadInputError(f"{path}:{line}: not UTF-8: {error}") from error
+        raise BadInputError(f"{path}:{content[: error.start].count(10) + 1}: not UTF-8: {error}") from error
     tracks = []
     # Only a newline ends a line: a name may hold what str.splitlines also splits at.
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):

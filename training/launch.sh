@@ -25,13 +25,14 @@ esac
 if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=python; fi
 
 now=$(date +%Y%m%d_%H%M%S)
-log=logs/log-$now.out status=$(mktemp)
+log=logs/log-$now.out
 gres=--gres=gpu:${GPUS_PER_NODE:-8}
 [ "${GPUS_PER_NODE:-8}" != 0 ] || gres=
 per_node=${NTASKS_PER_NODE:-8} nodes=
 # In an allocation of more nodes srun would spread the tasks over all of them.
 [ -z "${SLURM_JOB_ID:-}" ] || nodes=--nodes=$(((ntasks + per_node - 1) / per_node))
 case " $* ${TRAIN_ARGS:-} " in
+    *" --evaluate"* | *" --show-batch"*) name= ;;
     *" --recover "*)
         state=$(sh training/state.sh "$config" "$@") || exit 2
         case $state in
@@ -46,6 +47,7 @@ mkdir -p logs
 # Otherwise every rank warns that no parameter is unused, which is intended.
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 
+status=$(mktemp)
 # shellcheck disable=SC2086  # SRUN_ARGS, TRAIN_ARGS, gres, nodes and name are several words or none
 {
     srun --mpi=pmi2 -p "$partition" -n"$ntasks" $gres $nodes --ntasks-per-node="$per_node" \

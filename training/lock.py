@@ -7,6 +7,7 @@ locks it makes the file `holder` instead and removes it at the end. Both name th
 import errno
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,14 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 def who() -> str:
     """This process, in words."""
-    job = os.environ.get("SLURM_JOB_ID")
     began = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-    return f"host {socket.gethostname()}, process {os.getpid()}{f', job {job}' * bool(job)}, since {began}"
+    return f"host {socket.gethostname()}, process {os.getpid()}, {job()}since {began}"
+
+
+def job() -> str:
+    """This process's Slurm job in words, and how often it was queued again; nothing without a job."""
+    number, restarts = (os.environ.get(f"SLURM_{name}") for name in ("JOB_ID", "RESTART_COUNT"))
+    return f"job {number} queued again {restarts or 0} times, " if number else ""
 
 
 @contextmanager
@@ -53,7 +59,7 @@ def locked(folder: Path) -> Iterator[None]:
 def held(path: Path) -> Iterator[None]:
     """Hold the file `holder`. Raises BadInputError naming the holder and saying how to remove it.
 
-    A holder on this host whose process is gone is replaced.
+    A holder that is known to be gone is replaced.
     """
     while True:
         try:
@@ -76,7 +82,13 @@ def held(path: Path) -> Iterator[None]:
 
 
 def is_dead(holder: str) -> bool:
-    """Whether a holder is known to be gone: a process of this host that does not exist."""
+    """Whether a holder is known to be gone.
+
+    It is a process of this host that does not exist, or one of this job before it was queued again.
+    """
     host, _, rest = holder.removeprefix("host ").partition(", process ")
-    number = rest.partition(",")[0]
+    number, _, rest = rest.partition(", ")
+    mine, known = (re.match(r"job (\d+) queued again (\d+) times", text) for text in (job(), rest))
+    if mine and known and mine[1] == known[1] and int(known[2]) < int(mine[2]):
+        return True
     return host == socket.gethostname() and number.isdecimal() and not Path(f"/proc/{number}").exists()

@@ -19,6 +19,7 @@ that was stopped and goes on gives the same results as one that never stopped.
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,8 +83,10 @@ class Parts(NamedTuple, Generic[Config]):
         """The validation sets by name, one for each list. Raises BadInputError if no crop of a list is readable."""
         sets = {name: self.validation_set(config, Path(list_file)) for name, list_file in config.val_lists.items()}
         for name, data in sets.items():
-            if not data.tracks.any_readable():
-                raise BadInputError(f"no crop of {config.val_lists[name]} is readable in {config.val_root} (val_root)")
+            tried, readable = data.tracks.any_readable()
+            if not readable:
+                where = f"{config.val_lists[name]} is readable in {config.val_root} (val_root)"
+                raise BadInputError(f"none of {tried} crops tried of {where}")
         return sets
 
 
@@ -189,9 +192,7 @@ class Run(Generic[Config]):
         with ExitStack() as stack:
             self.world.from_rank0(lambda: self.take(stack))
             self.start = self.recover()
-            if self.world.rank == 0:
-                self.record()
-                self.writer = SummaryWriter(self.folder, purge_step=self.start)
+            self.world.from_rank0(self.record)
             yield
 
     def take(self, stack: ExitStack) -> None:
@@ -200,15 +201,22 @@ class Run(Generic[Config]):
         stack.enter_context(locked(self.folder))
 
     def record(self) -> None:
-        """Write the config, keep the one before if it was another, and remove marks that no longer hold."""
+        """Write the config, keep the one before if it was another, remove marks that no longer hold."""
         if self.before is not None and self.before != self.config:
-            write_text(self.folder / f"config-{self.start - 1}.yaml", dump_config(self.before))
+            kept = self.config_of(self.start - 1)
+            if not kept.is_file():  # a config that trained no step is not of the past
+                write_text(kept, dump_config(self.before))
             for difference in differences(self.before, self.config):
                 self.log(f"extended after step {self.start - 1}: {difference}")
         write_text(self.folder / CONFIG, dump_config(self.config))
         (self.folder / REQUEUE).unlink(missing_ok=True)
         if self.start < self.config.lr_scheduler.max_iter:
             (self.folder / FINISHED).unlink(missing_ok=True)
+        self.writer = SummaryWriter(self.folder, purge_step=self.start)
+
+    def config_of(self, step: int) -> Path:
+        """Where the config is kept that trained up to a step, if another one followed."""
+        return self.folder / f"config-{step}.yaml"
 
     def recover(self) -> int:
         """Load the newest undamaged checkpoint, the same on every rank; return the step to go on with.
@@ -234,7 +242,7 @@ class Run(Generic[Config]):
             trained = "state_dict" if self.average is None else "trained"
             load_weights(self.model.module, content[trained], str(path))
             self.optimizer.load_state_dict(with_settings_of(self.optimizer, content["optimizer"]))
-            self.best = content["best_loss"] if self.judges_as_before() else math.inf
+            self.best = content["best_loss"] if self.judges_as_before(step_of(path)) else math.inf
         except (CheckpointError, KeyError, ValueError) as error:
             return error
         # A loaded momentum may have another memory layout than its parameter, and fused optimizers do not check that.
@@ -244,9 +252,11 @@ class Run(Generic[Config]):
                     state[name] = torch.empty_like(parameter).copy_(value)
         return None
 
-    def judges_as_before(self) -> bool:
-        """Whether the best loss so far is of the same validation set as the ones to come."""
-        then, now = self.before or self.config, self.config
+    def judges_as_before(self, step: int) -> bool:
+        """Whether the best loss up to a step is of the same validation set as the ones to come."""
+        then, now, kept = self.before or self.config, self.config, self.config_of(step)
+        if kept.is_file():
+            then = load_config(kept, type(now))
         return (then.val_root, list(then.val_lists.items())[:1]) == (now.val_root, list(now.val_lists.items())[:1])
 
     @property
@@ -355,10 +365,10 @@ class Run(Generic[Config]):
     def validate(self, name: str, data: ValidationSet, step: int) -> float:
         """Score a validation set; record log losses and CSV on rank 0; return the balanced log loss."""
         validation = validate(self.judged, data, self.config, self.world, self.watchdog.beat)
+        self.world.from_rank0(lambda: validation.write(self.folder / f"ckpt_iter_{step}_{name}.csv"))
         if self.writer is not None:
             for metric, value in validation.losses.items():
                 self.writer.add_scalar(f"{name}/{metric}", value, step)
-            validation.write(self.folder / f"ckpt_iter_{step}_{name}.csv")
             for line in validation.lines(name):
                 self.log(line)
         return validation.losses["video_logloss_balanced"]
@@ -384,5 +394,8 @@ class Run(Generic[Config]):
         if self.world.rank:
             return
         print(text, flush=True)
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        try:
+            with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:  # of this rank alone: the others would wait. The next checkpoint ends all of them.
+            print(f"{self.folder / 'log.txt'} lacks this line: {error}", file=sys.stderr, flush=True)

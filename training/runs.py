@@ -17,11 +17,12 @@ from training.schedule import lr_at
 
 CONFIG, FINISHED, REQUEUE = "config.yaml", "finished", "requeue"
 
-# What a run may change while it goes on, because it does not touch what was trained: how it reports, how it loads, and
+# What a run may change while it goes on, because it does not touch what was trained: how it reports and loads, and
 # where the same data lies. The schedule may change as well, after the last step trained.
-REPORTS = ("print_freq", "val_freq", "workers", "max_bad_fraction", "val_root", "val_lists", "train_root", "save_path")
-PATHS = ("train_list", "pretrained")
+REPORTS = ("print_freq", "val_freq", "workers", "max_bad_fraction")
+PATHS = ("train_root", "train_list", "val_root", "val_lists", "pretrained", "save_path")
 SCHEDULE = "lr_scheduler."
+CHECKPOINT = re.compile(r"ckpt_iter_(\d+)\.pth\.tar")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -31,12 +32,16 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a run's folder, newest first."""
-    return sorted(folder.glob("ckpt_iter_*.pth.tar"), key=step_of, reverse=True)
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if CHECKPOINT.fullmatch(path.name)), key=step_of, reverse=True)
 
 
 def step_of(path: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(re.findall(r"\d+", path.name)[0])
+    """The step in a checkpoint's name. Raises ValueError for another name."""
+    match = CHECKPOINT.fullmatch(path.name)
+    if match is None:
+        raise ValueError(f"{path.name} is no checkpoint's name")
+    return int(match[1])
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -101,6 +106,11 @@ def touching(then: TrainingConfig, now: TrainingConfig, last: int) -> list[Diffe
     return [difference for difference in found if difference.key not in REPORTS + PATHS]
 
 
+def but_reports(then: TrainingConfig, now: TrainingConfig) -> list[Difference]:
+    """The differences between two configs, but for how a run reports and loads."""
+    return [difference for difference in differences(then, now) if difference.key not in REPORTS]
+
+
 Config = TypeVar("Config", bound=TrainingConfig)
 
 
@@ -142,17 +152,26 @@ class Request(NamedTuple, Generic[Config]):
     def old(self) -> Plan[Config]:
         """The run of --datetime or else the newest one, with the overrides over its own config; a new one if none is.
 
-        Raises ConfigError.
+        Runs that are not finished come before those that are, then runs of the wanted config before others: a smoke run
+        is not taken for the training. Raises ConfigError.
         """
         config = self.wanted()
         runs = self.experiments / config.save_path
-        found = [runs / self.datetime] if self.datetime else by_age(runs)
+        found = [runs / self.datetime] if self.datetime else sorted(by_age(runs), key=self._rank)
         if not found or last_step(found[0]) < 0:
             return self.new()
         kept = found[0] / CONFIG
         if not kept.is_file():  # a published checkpoint, put there by hand
             return Plan(found[0], config, None)
         return Plan(found[0], load_config(kept, self.kind, self.set), load_config(kept, self.kind))
+
+    def _rank(self, run: Path) -> tuple[bool, bool]:
+        """Sorts runs: whether it is finished, whether its config is another or cannot be read."""
+        try:
+            then = load_config(run / CONFIG, self.kind)
+        except (ConfigError, OSError):
+            return False, True
+        return is_finished(run, then), bool(but_reports(then, self.wanted()))
 
     def recovered(self, extend: bool) -> Plan[Config]:
         """As `old`, for a run that goes on.
@@ -187,15 +206,17 @@ class State(NamedTuple):
 def state_of(request: Request[Config], recover: bool, extend: bool) -> State:
     """How far the training is that a request asks for.
 
-    With `recover` it is that of the newest run (or of --datetime), whatever its config. Without, it is that of the run
-    whose config is the wanted one but for how it reports and where its data lies; with `extend` also of a run that may
-    go on so. A finished run counts before others. Raises BadInputError, among others if `recover` finds no run.
+    With `recover` it is that of the run that recovery takes (`Request.old`), whatever its config. Without, it is that
+    of the run whose config is the wanted one but for how it reports; with `extend` also of a run that may go on so. A
+    finished run counts before others. Raises BadInputError, among others if `recover` finds no run.
     """
     if recover:
         plan = request.recovered(extend)
         if plan.last < 0:
             raise BadInputError(f"{plan.folder.parent} holds no run to recover")
-        return State("finished" if is_finished(plan.folder, plan.config) else "recover", plan.folder, [])
+        differ = differences(plan.config, request.wanted())
+        note = [f"{plan.folder} has its own settings: {'; '.join(map(str, differ))}"] if differ else []
+        return State("finished" if is_finished(plan.folder, plan.config) else "recover", plan.folder, note)
     wanted = request.wanted()
     runs = request.experiments / wanted.save_path
     mine: list[Path] = []
@@ -208,10 +229,7 @@ def state_of(request: Request[Config], recover: bool, extend: bool) -> State:
         except (ConfigError, OSError) as error:
             others.append(f"{run} is another training: {error}")
             continue
-        if extend:
-            differ = touching(then, wanted, last_step(run))
-        else:
-            differ = [difference for difference in differences(then, wanted) if difference.key not in REPORTS]
+        differ = touching(then, wanted, last_step(run)) if extend else but_reports(then, wanted)
         if differ:
             others.append(f"{run} is another training: {'; '.join(map(str, differ))}")
         else:

@@ -1,9 +1,9 @@
 """How far a training is: what train.sh and recover.sh ask before they start one.
 
 Prints `start`, `recover FOLDER` or `finished FOLDER`. A run belongs to a config if the config.yaml in its folder is the
-same but for how it reports and where its data lies (print_freq, val_freq, workers, max_bad_fraction, train_root,
-val_root, val_lists). So a smoke run with other settings is not taken for the training. Why a run does not count is said
-on stderr. With --recover the answer is about the newest run (or that of --datetime), whatever its config.
+same but for how it reports and loads (print_freq, val_freq, workers, max_bad_fraction). So a smoke run with other
+settings or data is not taken for the training. Why a run does not count is said on stderr. With --recover the answer is
+about the run that recovery takes: that of --datetime, or the newest, unfinished ones and those of this config first.
 
 The options are those of image_based.main and video_based.main.
 
@@ -31,7 +31,7 @@ def kind_of(config: Path) -> tuple[str, type[TrainingConfig]]:
     """The package that trains a config, and the class of its config. Raises ConfigError if the file is no config."""
     try:
         values = read_yaml(config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{config}: {error}") from error
     package = "video_based" if isinstance(values, dict) and VIDEO_ONLY in values else "image_based"
     kind: Any = getattr(importlib.import_module(f"{package}.config"), KINDS[package])
