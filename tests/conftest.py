@@ -26,6 +26,7 @@ from common.script import status_of
 from demo.tree import write_video
 from faces.detector import FaceDetector
 from faces.video import read_frames
+from training.watch import Watchdog
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -91,6 +92,8 @@ def run(capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterat
     The words are those of `start`, and so is what comes back. tests/test_commands.py starts every command for real.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    # After an error a training's watchdog goes on watching its process, and in ten minutes it would end this one.
+    monkeypatch.setattr(Watchdog, "__exit__", lambda watchdog, *_: watchdog.off.set())
 
     def run_command(*arguments: object, check: bool = True) -> subprocess.CompletedProcess:
         first, *words = (str(argument) for argument in arguments)
