@@ -98,12 +98,12 @@ MEMBERS = {
 }
 
 # The members that the repository ships, for users who have none of the eleven: inference/submit_models/README.md.
-L0, L2 = f"{B}/lite0/config_mixed192.yaml", f"{B}/lite2/config_pairs192.yaml"
+L0, L2 = f"{B}/lite0/config_sets160.yaml", f"{B}/lite2/config_sets160.yaml"
 SHIPPED = {
-    "lite0": Member("image", "lite0_faces224.pth.tar", L0,
-        "efficientnet-lite0", 224, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
-    "lite2": Member("image", "lite2_faces192.pth.tar", L2,
-        "efficientnet-lite2", 192, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
+    "lite0": Member("image", "lite0_sets192.pth.tar", L0,
+        "efficientnet-lite0", 192, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
+    "lite2": Member("image", "lite2_sets160.pth.tar", L2,
+        "efficientnet-lite2", 160, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
 }
 # fmt: on
 KNOWN = MEMBERS | SHIPPED
