@@ -33,25 +33,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from common.atomic import atomic_file, write_table, write_text
 from common.errors import BadInputError
-from common.images import decode_image, encode_image, read_image
+from common.images import decode_image, encode_image
 from common.labels import parse_label
 from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.layout import safe_relative
 from common.script import run_script
 from common.stage import cores, folder_parser, progress
-from faces.crops import Square, aligned_square, bounding_square, cut
 from faces.detector import FaceDetector, default_weights
+from faces.tight import landmarks_of, tight_face
 
 CROP, PHOTO = "frame1_face1.jpg", "photo.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")
 DFDC = "faces224"
-TIGHT = 0.65  # side of the crops over the side of the contract's
-MIN_FACE = 0.5  # least score of a face
 UNNAMED_VAL = 5  # of so many photos that no table names, one is in val
 
 
@@ -177,39 +174,11 @@ class Cutter:
         if crop.set not in self.sets:
             return content
         image = decode_image(np.frombuffer(content, np.uint8), Path(crop.path))
-        height, width = image.shape[:2]
-        boxes, _ = self.detector.detect_with_landmarks([image])[0]
-        if not len(boxes) or boxes[0, 4] < MIN_FACE:
+        face = tight_face(self.detector, image)
+        if face is None:
             self.left_out.append(crop)
             return None
-        box = boxes[0, :4].astype(int).tolist()
-        return encode_image(cut(image, tight_square(box, width, height)), ".jpg")
-
-
-def tight_square(box: list[int], width: int, height: int) -> Square:
-    """The square around a box that DFDC's ready-made crops show: the middle of the contract's crop."""
-    side = max(int(bounding_square(box, width, height).size * TIGHT), 1)
-    return aligned_square(box, side, width, height)
-
-
-def landmarks_of(detector: FaceDetector, path: Path) -> np.ndarray | None:
-    """The landmarks float32 [5, 2] of the face in the middle of a tight crop, in its pixels; None if there is none.
-
-    The detector needs some room around a face, so the crop is mirrored outwards first.
-    """
-    image = read_image(path)
-    height, width = image.shape[:2]
-    border = max(height, width) // 2
-    wide = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REFLECT_101)
-    boxes, landmarks = detector.detect_with_landmarks([wide])[0]
-    centres = (boxes[:, :2] + boxes[:, 2:4]) / 2 - border
-    far = np.abs(centres - np.array([width, height]) / 2).sum(axis=1) / max(height, width)
-    sure = np.where(boxes[:, 4] < MIN_FACE, -np.inf, boxes[:, 4] - far)
-    if not len(boxes) or np.isinf(sure.max()):
-        return None
-    points: np.ndarray = landmarks[int(sure.argmax())] - border
-    inside = (points > 0).all() and (points < (width, height)).all()
-    return points if inside else None
+        return encode_image(face, ".jpg")
 
 
 def find_landmarks(crops: list[Crop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:

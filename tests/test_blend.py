@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 import quality.leaks
 from common.errors import BadInputError
 from common.landmarks import read_landmarks, write_landmarks
+from faces.tight import landmarks_of
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
-from make_crop_lists import landmarks_of
 from tests.conftest import ROOT
 from training.augment import Look, compress
 from training.blend import MEAN_LANDMARKS, PARTS, blend_mask, mouth, self_blend, whole_face
