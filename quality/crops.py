@@ -57,6 +57,11 @@ def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[str, fl
     return found
 
 
+def write_scores(path: Path, scores: Mapping[str, float]) -> None:
+    """Write scores by crop as `filename,label`."""
+    write_table(path, [("filename", "label"), *((crop, f"{score:.8f}") for crop, score in scores.items())])
+
+
 def main() -> int:
     """Score the crops of a list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,7 +78,7 @@ def main() -> int:
     keep_freed_memory()
     networks = load_networks(members, options.models, pick_device(options.device), "fp32")
     final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
-    write_table(options.output, [("filename", "label"), *((path, f"{score:.8f}") for path, score in final.items())])
+    write_scores(options.output, final)
     print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")
     return 0
 

@@ -34,11 +34,15 @@ from quality.measures import BINS, Calibration, fit_calibration, intervals, meas
 
 
 class Truth(NamedTuple):
-    """What is known of a video: label (1 FAKE), the name of its original (its own for an original), a subset or ''."""
+    """What is known of a video: label (1 FAKE), the name of its original (its own for an original), a subset or ''.
+
+    `known` holds what else stands in its row, by column.
+    """
 
     label: int
     original: str
     subset: str
+    known: dict[str, str]
 
 
 class Videos(NamedTuple):
@@ -68,7 +72,9 @@ def read_truth(path: Path) -> dict[str, Truth]:
 
 def truth_of(row: dict[str, str]) -> Truth:
     """What a row says of its video. Raises BadInputError for an unknown label."""
-    return Truth(parse_label(row.get("label")), row.get("original") or row["filename"], row.get("subset") or "")
+    columns = ("filename", "label", "original", "subset")
+    known = {name: value for name, value in row.items() if name not in columns}
+    return Truth(parse_label(row.get("label")), row.get("original") or row["filename"], row.get("subset") or "", known)
 
 
 def read_scores(path: Path) -> dict[str, float]:

@@ -15,29 +15,26 @@ table says what a score means: of faces so scored, how many are fake.
 """
 
 import argparse
-import csv
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from common.atomic import write_table, write_text
+from common.atomic import write_text
 from common.device import CHOICES, keep_freed_memory, pick_device
 from common.errors import BadInputError
-from common.labels import parse_label
 from common.script import run_script
 from inference.members import MODELS, SHIPPED, choose_members
 from inference.networks import load_networks
-from quality.crops import combined, score_crops
-from quality.evaluate import without_nan
+from quality.crops import combined, score_crops, write_scores
+from quality.evaluate import Truth, read_truth, without_nan
 from quality.measures import found_at, measures
 from training.face_tracks import FaceTracks
 
-KNOWN = ("filename", "label", "original", "subset")  # the truth's columns that are no grouping
 YEARS = 20  # ages are grouped by so many
 FALSE_POSITIVES = 0.05
 CHOOSE_BY = ("faces224_calibration", "ffpp_val", "celebdf_val", "inswapper_val", "utk_val", "lfw_val")
@@ -79,18 +76,6 @@ def row_of(name: str, part: str, labels: np.ndarray, scores: np.ndarray) -> Row:
     )
 
 
-def read_known(path: Path) -> dict[str, dict[str, str]]:
-    """The rows of a list's truth, by file name. Raises BadInputError for a malformed file."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        for row in rows:
-            parse_label(row["label"])
-        return {row["filename"]: row for row in rows}
-    except (KeyError, BadInputError) as error:
-        raise BadInputError(f"{path}: each row needs a filename and a label: {error}") from error
-
-
 def value_of(text: str) -> str:
     """A column's value as it is, or an age as its span of twenty years."""
     if not text.isdecimal():
@@ -99,22 +84,19 @@ def value_of(text: str) -> str:
     return f"{first}-{first + YEARS - 1}"
 
 
-def rows_of(name: str, truth: Mapping[str, Mapping[str, str]], scores: Mapping[str, float]) -> list[Row]:
+def rows_of(name: str, truths: Sequence[Truth], labels: np.ndarray, scores: np.ndarray) -> list[Row]:
     """The rows of a set: all of it, then each manipulation, worst first, or each group of a set of real faces."""
-    paths = list(scores)
-    labels = np.array([parse_label(truth[path]["label"]) for path in paths])
-    values = np.array([scores[path] for path in paths])
     parts = []
-    for column in (key for key in truth[paths[0]] if key not in KNOWN):
-        kinds = np.array([value_of(truth[path][column]) for path in paths])
+    for column in truths[0].known:
+        kinds = np.array([value_of(truth.known[column]) for truth in truths])
         looked_at = labels == (1 if labels.any() else 0)
         found = sorted(set(kinds[looked_at]) - {""})
         for kind in found if len(found) > 1 else ():
             chosen = (looked_at & (kinds == kind)) | ((labels == 0) & labels.any())
-            parts.append(row_of(name, f"{column} {kind}", labels[chosen], values[chosen]))
+            parts.append(row_of(name, f"{column} {kind}", labels[chosen], scores[chosen]))
     if labels.any():
         parts.sort(key=lambda row: row.auc)
-    return [row_of(name, "", labels, values), *parts]
+    return [row_of(name, "", labels, scores), *parts]
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -196,14 +178,14 @@ def main() -> int:
     rows: list[Row] = []
     scored = []
     for name in names:
-        truth = read_known(options.lists / f"{name}.csv")
+        truth = read_truth(options.lists / f"{name}.csv")
         scores = combined(members, score_crops(networks, FaceTracks(options.faces, options.lists / f"{name}.txt")))
         if absent := scores.keys() - truth.keys():
             raise BadInputError(f"{options.lists / name}.csv lacks {len(absent)} crops of its list")
-        lines = [("filename", "label"), *((path, f"{score:.8f}") for path, score in scores.items())]
-        write_table(options.output / f"{name}.csv", lines)
-        rows += rows_of(name, truth, scores)
-        scored.append((np.array([parse_label(truth[path]["label"]) for path in scores]), np.array([*scores.values()])))
+        write_scores(options.output / f"{name}.csv", scores)
+        truths = [truth[path] for path in scores]
+        scored.append((np.array([one.label for one in truths]), np.array([*scores.values()])))
+        rows += rows_of(name, truths, *scored[-1])
     report = [without_nan(asdict(row)) for row in rows]
     write_text(options.output / "sets.json", json.dumps(report, indent=1) + "\n")
     print(table(rows))

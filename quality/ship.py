@@ -30,7 +30,6 @@ from quality.measures import Calibration, balanced_weights, fit_calibration, fit
 from quality.sets import CHOOSE_BY
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
-from training.frame_lists import read_list
 
 Content = dict[str, Any]  # of a checkpoint
 
@@ -69,11 +68,12 @@ def calibrate(
         for name, content in contents.items():
             write_half(Path(folder) / members[name].file, content)
         networks = load_networks(members, Path(folder), "cpu", "fp32")
-        scores = score_crops(networks, FaceTracks(faces, *lists))
+        tracks = FaceTracks(faces, *lists)
+        scores = score_crops(networks, tracks)
+    list_of = np.repeat(np.arange(len(lists)), tracks.sizes)
     truth = [
         (track.frame(at), track.label, number)
-        for number, path in enumerate(lists)
-        for track in read_list(path)
+        for track, number in zip(tracks, list_of, strict=True)
         for at in range(track.count)
     ]
     labels, sets = (np.array([row[column] for row in truth]) for column in (1, 2))
