@@ -13,7 +13,7 @@ from common.landmarks import read_landmarks
 from image_based.config import ImageConfig
 from image_based.transforms import augment
 from training.augment import randomness_of
-from training.blend import self_blend
+from training.blend import Blend, self_blend
 from training.face_tracks import FaceTracks
 from training.loading import TrainingSet, ValidationSet
 from training.sampler import Part
@@ -40,6 +40,11 @@ class FaceCrops:
         """The number of a sample's track, and the number of its frame in that track."""
         number = int(self.track_of[index])
         return number, index - int(self.first_of[number])
+
+    def name(self, index: int) -> str:
+        """The path of a sample's crop below the faces."""
+        number, frame = self.locate(index)
+        return self.tracks[number].frame(frame)
 
 
 class TrainingCrops(TrainingSet):
@@ -72,9 +77,8 @@ class TrainingCrops(TrainingSet):
     def sample_name(self, index: int) -> str:
         """The path of a sample's crop, for messages."""
         if self.blended and index >= len(self.crops):
-            return self.blended.name((index - len(self.crops)) // 2)
-        number, frame = self.crops.locate(index)
-        return self.crops.tracks[number].frame(frame)
+            return self.blended.crops.name((index - len(self.crops)) // 2)
+        return self.crops.name(index)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
         position, index = key
@@ -106,24 +110,27 @@ class BlendedPairs:
             if absent:
                 raise BadInputError(f"{place}: {config.blend.landmarks} has no landmarks of {absent[0]}")
         self.landmarks = landmarks
-
-    def name(self, number: int) -> str:
-        """The path of crop `number`."""
-        track, frame = self.crops.locate(number)
-        return self.crops.tracks[track].frame(frame)
+        self.made: tuple[tuple[int, int], Blend] | None = None  # the last one: a pair is asked for one after the other
 
     def sample(self, number: int, position: int, real: bool) -> np.ndarray:
         """The fake of crop `number`, or its real face, BGR uint8 [h, w, 3]; a pair has the same position.
 
         Raises BadInputError if the crop cannot be read or blended.
         """
-        crop, points = self.crops.tracks.read(*self.crops.locate(number)), self.landmarks[self.name(number)]
+        if self.made is None or self.made[0] != (number, position):
+            self.made = ((number, position), self.blend(number, position))
+        blend = self.made[1]
+        return blend.real if real else blend.fake
+
+    def blend(self, number: int, position: int) -> Blend:
+        """The blend of crop `number` at a position. Raises BadInputError if it cannot be read or blended."""
+        name = self.crops.name(number)
+        crop, points = self.crops.tracks.read(*self.crops.locate(number)), self.landmarks[name]
         assert points is not None  # the constructor saw to that
         try:
-            blend = self_blend(crop, points, self.ranges, randomness_of(self.seed, position, BLENDING))
+            return self_blend(crop, points, self.ranges, randomness_of(self.seed, position, BLENDING))
         except ValueError as error:
-            raise BadInputError(f"{self.name(number)}: {error}") from error
-        return blend.real if real else blend.fake
+            raise BadInputError(f"{name}: {error}") from error
 
 
 class ValidationCrops(ValidationSet):
