@@ -1,4 +1,4 @@
-"""The moving average of a network's weights and batch-norm statistics, which validates better than the weights."""
+"""The moving average of a network's weights and batch-norm statistics: it swings less than the weights do."""
 
 from typing import Any
 

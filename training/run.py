@@ -38,12 +38,7 @@ from common.errors import BadInputError
 from common.labels import LABELS
 from common.weights import CheckpointError
 from training.average import Average
-from training.checkpoint import (
-    load_weights,
-    prune_checkpoints,
-    read_checkpoint,
-    save_checkpoint,
-)
+from training.checkpoint import load_weights, prune_checkpoints, read_checkpoint, save_checkpoint
 from training.config import TrainingConfig, dump_config, load_config
 from training.distributed import World, place, process_group
 from training.engine import NonFiniteLossError, make_optimizer, train, with_settings_of

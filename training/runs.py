@@ -149,6 +149,11 @@ class Request(NamedTuple, Generic[Config]):
             raise FileExistsError(f"{folder} holds a run; go on with --recover or choose another --datetime")
         return Plan(folder, config, None)
 
+    def saved(self, config: Config) -> list[Path]:
+        """The runs of a config's folder, or the one of --datetime, that have saved something; the newest first."""
+        runs = by_age(self.experiments / config.save_path)
+        return [run for run in runs if self.datetime in (None, run.name)]
+
     def old(self) -> Plan[Config]:
         """The run of --datetime or else the newest one, with the overrides over its own config; a new one if none is.
 
@@ -156,22 +161,21 @@ class Request(NamedTuple, Generic[Config]):
         is not taken for the training. Raises ConfigError.
         """
         config = self.wanted()
-        runs = self.experiments / config.save_path
-        found = [runs / self.datetime] if self.datetime else sorted(by_age(runs), key=self._rank)
-        if not found or last_step(found[0]) < 0:
-            return self.new()
-        kept = found[0] / CONFIG
-        if not kept.is_file():  # a published checkpoint, put there by hand
-            return Plan(found[0], config, None)
-        return Plan(found[0], load_config(kept, self.kind, self.set), load_config(kept, self.kind))
 
-    def _rank(self, run: Path) -> tuple[bool, bool]:
-        """Sorts runs: whether it is finished, whether its config is another or cannot be read."""
-        try:
-            then = load_config(run / CONFIG, self.kind)
-        except (ConfigError, OSError):
-            return False, True
-        return is_finished(run, then), bool(but_reports(then, self.wanted()))
+        def finished_or_another(run: Path) -> tuple[bool, bool]:
+            try:
+                then = load_config(run / CONFIG, self.kind)
+            except (ConfigError, OSError):
+                return False, True
+            return is_finished(run, then), bool(but_reports(then, config))
+
+        run = min(self.saved(config), key=finished_or_another, default=None)
+        if run is None:
+            return self.new()
+        kept = run / CONFIG
+        if not kept.is_file():  # a published checkpoint, put there by hand
+            return Plan(run, config, None)
+        return Plan(run, load_config(kept, self.kind, self.set), load_config(kept, self.kind))
 
     def recovered(self, extend: bool) -> Plan[Config]:
         """As `old`, for a run that goes on.
@@ -181,12 +185,9 @@ class Request(NamedTuple, Generic[Config]):
         """
         plan = self.old()
         if plan.before is not None:
-            allowed = differences(plan.before, plan.config)
-            wrong = touching(plan.before, plan.config, plan.last) if extend else allowed
-            if wrong:
-                advice = "start a new run for it" if extend or touching(plan.before, plan.config, plan.last) else (
-                    "--extend allows it"
-                )  # fmt: skip
+            hopeless = touching(plan.before, plan.config, plan.last)
+            if wrong := hopeless if extend else differences(plan.before, plan.config):
+                advice = "start a new run for it" if hopeless else "--extend allows it"
                 lines = "\n  ".join(map(str, wrong))
                 raise ConfigError(f"{plan.folder} is another training; {advice}:\n  {lines}")
         return plan
@@ -218,12 +219,9 @@ def state_of(request: Request[Config], recover: bool, extend: bool) -> State:
         note = [f"{plan.folder} has its own settings: {'; '.join(map(str, differ))}"] if differ else []
         return State("finished" if is_finished(plan.folder, plan.config) else "recover", plan.folder, note)
     wanted = request.wanted()
-    runs = request.experiments / wanted.save_path
     mine: list[Path] = []
     others: list[str] = []
-    for run in [runs / request.datetime] if request.datetime else by_age(runs):
-        if last_step(run) < 0:
-            continue
+    for run in request.saved(wanted):
         try:
             then = load_config(run / CONFIG, request.kind)
         except (ConfigError, OSError) as error:
