@@ -281,10 +281,10 @@ def with_persons(found: Found, orphans: list[Video], persons: dict[str, str] | N
             "--orphans FILE names their persons, --allow-orphans puts them all on the training side"
         )
     changed = dict.fromkeys(missing, ORPHANS)
-    known = persons or {}
+    known, lost = persons or {}, set(orphans)
     for video in found.videos:
         # A fake follows its original: a row of its own counts only if it is an orphan.
-        own = video.name if video in orphans or not video.label else video.original
+        own = video.name if video in lost or not video.label else video.original
         if own in known:
             changed[video] = known[own]
     fakes = dict(found.fakes)

@@ -1,4 +1,4 @@
-"""What the stage scripts share: their common options, workers, one progress bar, the summary line, the exit status."""
+"""What the stage scripts share: their common options, workers, one progress bar, the summary line."""
 
 import argparse
 import json
