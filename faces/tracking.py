@@ -1,6 +1,6 @@
 """From boxes per frame to one track per face (contract, section 2). Pure functions on arrays."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,20 +43,61 @@ def link_tracks(boxes: Sequence[np.ndarray]) -> list[Track]:
     Tracks never expire.
     """
     tracks: list[Track] = []
+    near = Places()
     for frame, current in enumerate(boxes):
-        active = np.array([track[-1].box for track in tracks], dtype=np.float64).reshape(-1, 4)
-        taken: set[int] = set()
+        moved: dict[int, Detection] = {}
+        started: list[Detection] = []
         for row in current:
             x1, y1, x2, y2 = (int(value) for value in row[:4])
             detection = Detection(frame, (x1, y1, x2, y2), float(np.float32(row[4])))
-            overlaps = iou_plus_one(row[:4], active)
-            best = int(overlaps.argmax()) if len(overlaps) else -1
+            candidates = near.around(detection.box)
+            overlaps = iou_plus_one(row[:4], near.boxes[candidates])
+            best = int(overlaps.argmax()) if candidates else -1
             if best < 0 or overlaps[best] < SAME_FACE_IOU:
-                tracks.append([detection])
-            elif best not in taken:
-                taken.add(best)
-                tracks[best].append(detection)
+                started.append(detection)
+            else:
+                moved.setdefault(candidates[best], detection)
+        for track, detection in moved.items():
+            near.put(track, detection.box)
+            tracks[track].append(detection)
+        for detection in started:
+            near.put(len(tracks), detection.box)
+            tracks.append([detection])
     return tracks
+
+
+class Places:
+    """Where the latest box of each track is: a track by the cell of the picture that holds its box's centre.
+
+    Two boxes with an IoU of at least .5 cover each at least half of the other's width and height. So each one's centre
+    lies in the other, and the tracks that a box may join are found in the cells that it covers.
+    """
+
+    CELL = 32  # pixels
+
+    def __init__(self) -> None:
+        self.boxes: np.ndarray = np.empty((64, 4))  # of each track, in the order of the tracks; some rows to spare
+        self.cells: dict[tuple[int, int], set[int]] = defaultdict(set)
+        self.cell_of: dict[int, set[int]] = {}
+
+    def put(self, track: int, box: tuple[int, int, int, int]) -> None:
+        """Remember a track's latest box, instead of the one before it."""
+        self.cell_of.get(track, set()).discard(track)
+        x1, y1, x2, y2 = box
+        cell = self.cell_of[track] = self.cells[(x1 + x2) // 2 // self.CELL, (y1 + y2) // 2 // self.CELL]
+        cell.add(track)
+        if track == len(self.boxes):
+            self.boxes = np.concatenate([self.boxes, np.empty_like(self.boxes)])
+        self.boxes[track] = box
+
+    def around(self, box: tuple[int, int, int, int]) -> list[int]:
+        """All tracks that may overlap a box by an IoU of .5, and some others, in order."""
+        x1, y1, x2, y2 = box
+        rows = range((y1 - 2) // self.CELL, (y2 + 2) // self.CELL + 1)
+        columns = range((x1 - 2) // self.CELL, (x2 + 2) // self.CELL + 1)
+        if len(rows) * len(columns) > len(self.cells):
+            return sorted(set().union(*self.cells.values()))
+        return sorted(track for y in rows for x in columns for track in self.cells.get((x, y), ()))
 
 
 def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> Tracking:

@@ -122,3 +122,35 @@ def test_crops_are_squares_of_one_even_size_inside_the_image():
     image = np.zeros((90, 160, 3))
     assert all(cut(image, square).shape == (70, 70, 3) for square in squares)
     assert sorted(by_source) == [0, 1, 2, 3]
+
+
+def linked_plainly(boxes):
+    """The contract's rule word for word: each box is compared with the latest box of every track."""
+    tracks = []
+    for frame, current in enumerate(boxes):
+        latest = np.array([track[-1].box for track in tracks], dtype=np.float64).reshape(-1, 4)
+        taken = set()
+        for row in current:
+            detection = Detection(frame, tuple(int(value) for value in row[:4]), float(np.float32(row[4])))
+            overlaps = iou_plus_one(row[:4], latest)
+            best = int(overlaps.argmax()) if len(overlaps) else -1
+            if best < 0 or overlaps[best] < 0.5:
+                tracks.append([detection])
+            elif best not in taken:
+                taken.add(best)
+                tracks[best].append(detection)
+    return tracks
+
+
+@pytest.mark.parametrize("sizes", [(0, 4), (10, 60), (30, 400), (900, 2000)])
+@pytest.mark.parametrize("hold", [1, 4])
+def test_tracks_are_those_of_comparing_each_box_with_every_track(sizes, hold):
+    """Faces that shake and, every `hold` frames, change their place; some boxes begin outside the picture."""
+    random = np.random.default_rng(hold)
+    boxes = []
+    for frame in range(60):
+        if frame % hold == 0:
+            corners, extent = random.uniform(-50, 900, (25, 2)), random.uniform(*sizes, (25, 2))
+        shaken = corners + random.normal(0, 3, (25, 2))
+        boxes.append(tracking_boxes(np.concatenate([shaken, shaken + extent, random.uniform(0.7, 1, (25, 1))], axis=1)))
+    assert link_tracks(boxes) == linked_plainly(boxes)
