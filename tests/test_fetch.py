@@ -8,9 +8,15 @@ import zipfile
 
 import pytest
 
+from common.cache import VARIABLE
 from pretrain.wheels import FetchError, Wheel, fetch, unpack
 
 NAME = "clips-0.1.0-py3-none-any.whl"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -60,22 +66,22 @@ def index(tmp_path, monkeypatch):
 
 def test_a_cut_connection_is_resumed_and_the_wheel_kept(index, tmp_path, capsys):
     wheel, requests = index
-    path = fetch(wheel, tmp_path / "cache")
+    path = fetch(wheel)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == wheel.sha256
     assert len(requests) == 2
     assert requests[1].startswith("bytes="), "the second request should ask for the rest only"
     assert "fetching clips 0.1.0" in capsys.readouterr().out
-    assert fetch(wheel, tmp_path / "cache") == path
+    assert fetch(wheel) == path
     assert len(requests) == 2
-    assert [file.name for file in (tmp_path / "cache").iterdir()] == [NAME]
+    assert [file.name for file in (tmp_path / "cache/wheels").iterdir()] == [NAME]
 
 
 def test_another_sha256_is_refused(index, tmp_path):
     wheel, _ = index
     other = Wheel(wheel.name, wheel.version, wheel.file, "0" * 64)
     with pytest.raises(FetchError, match=r"(?s)could not fetch clips 0\.1\.0.*0000"):
-        fetch(other, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+        fetch(other)
+    assert list((tmp_path / "cache/wheels").iterdir()) == []
 
 
 def test_no_network_says_what_to_do(tmp_path, monkeypatch):
@@ -89,20 +95,20 @@ def test_no_network_says_what_to_do(tmp_path, monkeypatch):
         monkeypatch.setenv(f"PIP_{name}", value)
     wheel = Wheel("clips", "0.1.0", NAME, "0" * 64)
     with pytest.raises(FetchError, match=rf"needs the Python package registry.*put {NAME} \(sha256 0+\) into"):
-        fetch(wheel, tmp_path / "cache")
+        fetch(wheel)
 
 
 def test_a_wheel_put_there_by_hand_is_checked_too(index, tmp_path):
     wheel, requests = index
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / NAME).write_bytes(b"half")
+    (tmp_path / "cache/wheels").mkdir(parents=True)
+    (tmp_path / "cache/wheels" / NAME).write_bytes(b"half")
     with pytest.raises(FetchError, match="has another sha256"):
-        fetch(wheel, tmp_path / "cache")
+        fetch(wheel)
     assert requests == []
 
 
 def test_unpacking_takes_one_file(index, tmp_path):
     wheel, _ = index
-    path = unpack(fetch(wheel, tmp_path / "cache"), "clips/a.mp4", tmp_path / "clips/a.mp4")
+    path = unpack(fetch(wheel), "clips/a.mp4", tmp_path / "clips/a.mp4")
     assert path.stat().st_size == 256 * 12000
     assert [file.name for file in (tmp_path / "clips").iterdir()] == ["a.mp4"]

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+from common.cache import VARIABLE
 from demo.tree import write_video
 from faces.video import read_frames
 from inference.checkpoints import compare, read_recorded
@@ -115,6 +116,7 @@ def test_the_shipped_weights_score_as_recorded(run, tmp_path):
 
 def test_the_detector_of_a_newcomer_is_fetched(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     assert detector_weights().is_file()
     assert "fetching" in capsys.readouterr().out
     assert detector_weights().is_file()

