@@ -24,7 +24,7 @@ test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m slow
 
 bench: $(INSTALLED)
-	for name in crops_on_disk inference loader networks preprocess; do $(VENV) -m benchmarks.$$name || exit 1; done
+	for name in crops_on_disk inference loader networks preprocess reading; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .

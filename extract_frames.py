@@ -1,8 +1,8 @@
 """Stage 1: every frame of every video as a PNG.
 
-Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
+Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by its suffix or its content (docs/files.md)
 Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
-       (file, frames, height, width, fps, rotation).
+       (file, frames, height, width, fps, rotation, mirrored, notes).
        A video's folder appears when it is complete; running again skips it.
 
     python extract_frames.py --videos DFDC-Kaggle --frames DFDC-Kaggle_image
@@ -13,10 +13,10 @@ from pathlib import Path
 
 from common.atomic import atomic_folder
 from common.images import write_image
-from common.layout import part_videos
 from common.script import run_script
 from common.stage import run_stage, stage_parser
-from faces.video import probe, read_frames
+from faces.files import part_videos
+from faces.video import Reading, probe
 
 
 def extract(video: Path, output: Path) -> int:
@@ -24,9 +24,18 @@ def extract(video: Path, output: Path) -> int:
     info = probe(video)
     with atomic_folder(output) as folder:
         count = 0
-        for count, frame in enumerate(read_frames(video), start=1):
-            write_image(folder / f"frame{count}.png", frame)
-        facts = {"file": video.name, **info._asdict(), "frames": count}
+        for count, shown in enumerate(Reading(video, info), start=1):
+            write_image(folder / f"frame{count}.png", shown.image)
+        facts = {
+            "file": video.name,
+            "frames": count,
+            "height": info.height,
+            "width": info.width,
+            "fps": info.fps,
+            "rotation": info.orientation.degrees,
+            "mirrored": info.orientation.mirrored,
+            "notes": info.notes,
+        }
         (folder / "video.json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
     return count
 
@@ -34,8 +43,9 @@ def extract(video: Path, output: Path) -> int:
 def main() -> int:
     """Extract the frames of every part's videos; return 1 if one failed, else 0."""
     options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
-    jobs = {name: (video, options.frames / name) for name, video in part_videos(options.videos).items()}
-    return run_stage("extract_frames", extract, jobs, options.frames, done="", workers=options.workers)
+    found = part_videos(options.videos)
+    jobs = {name: (video, options.frames / name) for name, video in found.videos.items()}
+    return run_stage("extract_frames", extract, jobs, options.frames, "", options.workers, found.said)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Stages 1 to 3 in one pass: from videos to aligned faces, no full frame on disk.
 
-Reads  DFDC-Kaggle/<part>/*.mp4 (also .mov .m4v .avi .mkv .webm, in any case)
+Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by its suffix or its content (docs/files.md)
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.{png,jpg} and info.json, byte for byte as stages 1-3 do;
        with --pack one faces.zip instead of the images
        DIR/<part>/<video>/frame%d.txt with --boxes DIR, as stage 2 does
@@ -27,13 +27,13 @@ from tqdm import tqdm
 
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
-from common.layout import part_videos
 from common.script import run_script
 from common.shard import parse_shard, shard_of_array
 from common.stage import Workers, patience, progress, stage_parser
 from common.status import PREPROCESSED, Status
 from faces.detector import default_weights, load_detector
 from faces.failures import failure
+from faces.files import part_videos
 from faces.video import VideoInfo, probe
 from preprocessing.log import NO_PLACE, Log, LogEntry
 from preprocessing.one_video import SLOTS, count_frames_in, preprocess
@@ -70,7 +70,8 @@ def main() -> int:
         print(f"preprocess: {contact_sheet(options.preview, detector, output, options.workers)}; {output}")
         return 0
     shard = options.shard or shard_of_array()
-    videos = shard.of(part_videos(options.videos))
+    found = part_videos(options.videos)
+    videos = shard.of(found.videos)
     todo = {name: video for name, video in videos.items() if not is_done(options, name)}
     entries = run(options, todo, weights, device, Log(options.faces, shard.index, shard.count)) if todo else {}
     statuses = Counter(entry.status for entry in entries.values())
@@ -79,7 +80,7 @@ def main() -> int:
     frames = sum(entry.frames for entry in entries.values())
     counts = f"{done} done, {len(videos) - len(entries)} skipped, {len(entries) - done} failed"
     counts += f" ({failed})" if failed else ""
-    print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}")
+    print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}{found.said}")
     return 1 if failed else 0
 
 
@@ -148,7 +149,8 @@ def failed(error: Exception) -> LogEntry:
 
 def show_status(options: argparse.Namespace) -> int:
     """Print the table over all shards and write `status.json`; 0 if every video is done."""
-    found = report(part_videos(options.videos), options.faces)
+    videos = part_videos(options.videos)
+    found = report(videos.videos, options.faces, videos.left_out)
     print(table(found))
     return 0 if found.done == found.videos else 1
 

@@ -24,6 +24,7 @@ from common.pack import PACK, read_face, write_pack
 from demo.clips import clip
 from faces.detector import FaceDetector, default_weights
 from faces.one_pass import crop_files, find_faces, threads
+from faces.video import Reading, probe
 
 VIDEOS, CROPS, CLIPS, CLIP_FRAMES = 40, 400, 40, 32
 DROP = Path("/proc/sys/vm/drop_caches")
@@ -85,7 +86,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     with threads(2) as (submit, ahead):
         video = options.video or clip("single_face.mp4")
-        faces = find_faces(video, FaceDetector(default_weights()), submit, ahead, lambda count: None)
+        info, detector = probe(video), FaceDetector(default_weights())
+        faces = find_faces(video, info, Reading(video, info), detector, submit, ahead, lambda count: None)
         files = list(crop_files(faces, submit, ahead))
     names = sorted({Path(name).stem for name, _ in files if "_face1." in name})
     print(f"{len(names)} crops of {faces.squares[0][0].size} px a video, {VIDEOS} videos")

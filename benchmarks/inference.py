@@ -63,7 +63,8 @@ def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Se
     networks = Networks(members, plan.device, "fp32", dict.fromkeys(members, 1))
     scores, spent = {}, Seconds()
     for video in videos:
-        found = sample(video.path, crop_kinds(plan.members.values()), VIDEO_FRAMES, plan.weights, 1, False)
+        kinds = crop_kinds(plan.members.values())
+        (found,) = sample(video.path, kinds, VIDEO_FRAMES, plan.weights, 1, evidence=False, by_shots=False)
         spent.add(found.seconds)
         scores[video.name] = values(networks.scores([found.faces])[0])
     spent.add(networks.seconds)
@@ -78,8 +79,8 @@ def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seco
     for (video, outcome), result in score(find(videos, plan), networks, VIDEOS_TOGETHER[plan.device]):
         if isinstance(outcome, Exception):
             raise outcome
-        spent.add(outcome.seconds)
-        scores[video.name] = values(result)
+        spent.add(outcome[0].seconds)
+        scores[video.name] = values(result[0])
     spent.add(networks.result().seconds)
     return scores, spent
 

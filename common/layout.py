@@ -9,38 +9,12 @@ from typing import Any
 
 from common.errors import BadInputError
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 _FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
 
 
 def subfolders(folder: Path) -> list[Path]:
     """The visible folders in `folder`, sorted by name; files beside them are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def is_video(path: Path) -> bool:
-    """Whether the name has the suffix of a video, in upper or lower case, and is not hidden."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-
-
-def part_videos(root: Path) -> dict[str, Path]:
-    """Map `<part>/<video>` (no suffix) to the video file, for every part below `root`, in order.
-
-    Raises FileNotFoundError if `root` is absent or holds no video. Raises BadInputError if two videos of a part differ
-    only in their suffix, because they would share a folder.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; it should hold one folder of videos per part")
-    found: dict[str, Path] = {}
-    for part in subfolders(root):
-        for path in sorted(filter(is_video, part.iterdir())):
-            key = f"{part.name}/{path.stem}"
-            if key in found:
-                raise BadInputError(f"{found[key]} and {path} would share the folder {key}; rename one")
-            found[key] = path
-    if not found:
-        raise FileNotFoundError(f"no video in {root}/<part>/ (looked for {', '.join(VIDEO_SUFFIXES)})")
-    return found
 
 
 def part_folders(root: Path) -> dict[str, Path]:

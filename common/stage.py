@@ -86,12 +86,15 @@ def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # tqdm's options
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
 
 
-def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int) -> int:
+def run_stage(
+    stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int, more: str = ""
+) -> int:
     """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
 
     `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done
     when `output/<part>/<video>/<done>` exists. If a job fails (FAILURES), the others go on. Its reason is printed and
-    recorded in `output/failed.json`. That file holds the failures of the latest run only.
+    recorded in `output/failed.json`. That file holds the failures of the latest run only. The summary line ends with
+    `more`.
     """
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
@@ -110,7 +113,7 @@ def run_stage(stage: str, work: Callable[..., int], jobs: dict[str, Job], output
             bar.set_postfix(frames=frames, refresh=False)
     record_failures(output, failed)
     counts = f"{len(todo) - len(failed)} done, {len(jobs) - len(todo)} skipped, {len(failed)} failed"
-    print(f"{stage}: {counts}; {frames} frames; {output}")
+    print(f"{stage}: {counts}; {frames} frames; {output}{more}")
     return 1 if failed else 0
 
 

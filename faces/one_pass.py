@@ -5,7 +5,7 @@ these pixels, as when a face comes close or a video is long. They are cut in a s
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from faces.aligned import face_files
+from faces.boxes import tracking_boxes
 from faces.crops import Crop, Square, cut, plan_crops
 from faces.detector import FaceDetector
 from faces.regions import Regions
 from faces.tracking import Tracking, track_faces
-from faces.video import in_batches, read_frames, read_some
+from faces.video import Shown, VideoInfo, in_batches, read_some
 
 KEPT_BYTES = 512 << 20
 UNDER_WAY_BYTES = 256 << 20  # of frames between decoder and detector
@@ -30,14 +31,13 @@ Submit = Callable[..., Future[Any]]
 
 @dataclass
 class Faces:
-    """What one pass found in a video; frames are counted from 0 among the frames used."""
+    """What one pass found in some frames of a video; frames are counted from 0 among those used."""
 
     video: Path
-    interval: int  # every interval-th frame of the video is used
-    height: int
-    width: int
+    info: VideoInfo
+    numbers: list[int]  # which frames of the video were used
+    times: list[float | None]  # when they are shown, as faces.video.Shown says
     detections: list[np.ndarray]  # [N, 5] for each frame
-    damaged: int  # packets that could not be decoded
     tracking: Tracking
     squares: list[list[Square]]  # of each track, in each frame
     crops: dict[int, list[Crop]]  # what to cut from each frame
@@ -47,48 +47,55 @@ class Faces:
     def frames(self) -> int:
         return len(self.detections)
 
+    @property
+    def frames_with_faces(self) -> int:
+        """How many of the frames show a face that tracking uses."""
+        return sum(len(tracking_boxes(frame)) > 0 for frame in self.detections)
+
 
 def find_faces(
     video: Path,
+    info: VideoInfo,
+    frames: Iterable[Shown],
     detector: FaceDetector,
     submit: Submit,
     ahead: int,
     on_frames: OnFrames,
     keep: int = KEPT_BYTES,
-    interval: int = 1,
     max_faces: int | None = None,
 ) -> Faces:
-    """Decode a video once, detect its faces and track them.
+    """Detect and track the faces in frames of a video, as a `faces.video.Reading` yields them.
 
     `submit` runs the detector's calls, up to `ahead` of them at a time. `on_frames` gets the number of frames after
-    each call. Up to `keep` bytes of pixels are kept. Frames 0, interval, 2 * interval, ... are used and numbered 0, 1,
-    2, ... At most `max_faces` tracks are kept.
+    each call. Up to `keep` bytes of pixels are kept. At most `max_faces` tracks are kept.
 
-    Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
+    Raises UnsupportedError or DecodeError as the reading does.
     """
-    damage: list[None] = []
+    numbers: list[int] = []
+    times: list[float | None] = []
     detections: list[np.ndarray] = []
     regions = Regions(keep)
-    shape = (0, 0)
     under_way: deque[tuple[list[np.ndarray], Future[list[np.ndarray]]]] = deque()
 
     def take() -> None:
-        frames, future = under_way.popleft()
-        for frame, boxes in zip(frames, future.result(), strict=True):
-            regions.keep(len(detections), frame, boxes)
+        images, future = under_way.popleft()
+        for image, boxes in zip(images, future.result(), strict=True):
+            regions.keep(len(detections), image, boxes)
             detections.append(boxes)
-        on_frames(len(frames))
+        on_frames(len(images))
 
-    for frames in in_batches(read_frames(video, interval, lambda: damage.append(None)), detector.batch):
-        shape = frames[0].shape[:2]
-        under_way.append((frames, submit(detector.detect, frames)))
-        if len(under_way) >= min(ahead, max(UNDER_WAY_BYTES // (len(frames) * frames[0].nbytes), 1)):
+    for batch in in_batches(frames, detector.batch):
+        numbers += [shown.number for shown in batch]
+        times += [shown.time for shown in batch]
+        images = [shown.image for shown in batch]
+        under_way.append((images, submit(detector.detect, images)))
+        if len(under_way) >= min(ahead, max(UNDER_WAY_BYTES // (len(images) * images[0].nbytes), 1)):
             take()
     while under_way:
         take()
     tracking = track_faces(detections, max_faces)
-    squares, crops = plan_crops(tracking.tracks, len(detections), shape[1], shape[0])
-    return Faces(video, interval, *shape, detections, len(damage), tracking, squares, crops, regions)
+    squares, crops = plan_crops(tracking.tracks, len(detections), info.width, info.height)
+    return Faces(video, info, numbers, times, detections, tracking, squares, crops, regions)
 
 
 def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
@@ -113,9 +120,9 @@ def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
             again[number] = crops
         else:
             yield kept
-    numbers = {number * faces.interval: number for number in again}
-    for at, frame in read_some(faces.video, numbers.keys()):
-        yield [(crop, cut(frame, crop.square)) for crop in again[numbers[at]]]
+    places = {faces.numbers[at]: at for at in again}
+    for number, frame in read_some(faces.video, faces.info, places.keys()):
+        yield [(crop, cut(frame, crop.square)) for crop in again[places[number]]]
 
 
 @contextmanager

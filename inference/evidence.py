@@ -89,11 +89,18 @@ def analyse(
     return Analysis(
         video=VideoFacts(
             duration=round(timing.duration, 3),
+            starts=round(timing.starts, 3),
             fps=round(info.fps, 4),
-            frames=info.frames,
+            frames=sampled.total,
+            declared_frames=info.declared,
             width=info.width,
             height=info.height,
-            rotation=info.rotation,
+            rotation=info.orientation.degrees,
+            mirrored=info.orientation.mirrored,
+            stream=info.stream,
+            streams=info.streams,
+            transfer=info.transfer,
+            pixel_aspect=f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
             damaged_packets=sampled.damaged,
         ),
         sampling=Sampling(
@@ -102,7 +109,13 @@ def analyse(
             frames=sampled.frames,
             times=[round(time, 3) for time in timing.times],
         ),
-        faces=FaceCount(sampled.voted_faces, sampled.voted_frames, sampled.other_detections),
+        faces=FaceCount(
+            voted=sampled.voted_faces,
+            voted_in_frames=sampled.voted_frames,
+            in_frames=sampled.face_frames,
+            detections=sampled.detections,
+            other_detections=sampled.other_detections,
+        ),
         tracks=[track_facts(face, timing.times) for face in sampled.faces],
         rule=result.final.rule,
         branches={
@@ -111,6 +124,8 @@ def analyse(
         },
         members={name: member_facts(members[name], score, sampled, final[name]) for name, score in scores.items()},
         not_analysed=not_analysed(row, sampled, members),
+        notes=list(row.notes),
+        shots=list(row.shots),
     )
 
 
@@ -124,34 +139,48 @@ def track_facts(face: Face, times: list[float]) -> TrackFacts:
 
 def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:
     """A member's score of a video, and how it was made."""
-    faces = [FaceScore(part.value, part.rule, groups_of(member, part, sampled)) for part in score.parts]
+    faces = [
+        FaceScore(part.value, part.rule, groups_of(member, part, face, sampled))
+        for face, part in enumerate(score.parts)
+    ]
     return MemberFacts(score.value, score.rule, member.branch, member.arch, member.weight, final_weight, faces)
 
 
-def groups_of(member: Member, face: Score, sampled: Sampled) -> list[GroupFacts]:
+def groups_of(member: Member, score: Score, face: int, sampled: Sampled) -> list[GroupFacts]:
     """The groups of five frames that an image member's score of a face was made of."""
     if member.branch != "image":
         return []
-    frames = frames_of(member.branch, sampled.frames)
-    times = [round(sampled.timing.times[frame], 3) for frame in frames]
-    return [
-        GroupFacts(group.value, times[at * GROUP : (at + 1) * GROUP])
-        for at, group in enumerate(face.parts)
-        if group.value is not None
-    ]
+    frames, sources = frames_of(member.branch, sampled.frames), sampled.sources(face)
+    found = []
+    for at, group in enumerate(score.parts):
+        if group.value is not None:
+            own = frames[at * GROUP : (at + 1) * GROUP]
+            times = [round(sampled.timing.times[sources[frame]], 3) for frame in own]
+            found.append(GroupFacts(group.value, times, sum(sources[frame] != frame for frame in own)))
+    return found
 
 
 def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about what the score does not take into account."""
     said = []
+    shown = sampled.total
+    if sampled.shot and sampled.shot.of > 1:
+        shown = sampled.shot.last - sampled.shot.first + 1
+        said.append(f"The evidence below is of shot {sampled.shot.number} of {sampled.shot.of}.")
+        if len(row.shots) < sampled.shot.of:
+            said.append(f"The {len(row.shots)} longest shots were scored.")
     if sampled.interval > 1:
-        said.append(f"Of {sampled.info.frames} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
+        said.append(f"Of {shown} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
+    if sampled.face_frames < sampled.frames:
+        said.append(f"{sampled.face_frames} of {sampled.frames} frames show a face.")
+    if sampled.timing.starts >= 0.1:
+        said.append(f"The picture begins {sampled.timing.starts:.2f} s after a player's clock does.")
     if sampled.faces and any(member.branch == "image" for member in members.values()):
         seen = len(frames_of("image", sampled.frames))
         said.append(f"The image members see {seen} of these, in groups of five.")
     if sampled.faces and (sampled.voted_faces > len(sampled.faces) or sampled.other_detections):
         most = f"Most frames show {sampled.voted_faces} faces ({sampled.voted_frames} of {sampled.frames})"
-        others = f"{sampled.other_detections} detections of other faces were not scored"
+        others = f"{sampled.other_detections} of {sampled.detections} detections were not scored"
         said.append(f"{most}; the {len(sampled.faces)} seen longest were scored. {others}.")
     for number, face in enumerate(sampled.faces, start=1):
         if absent := sampled.frames - len(face.track):

@@ -1,6 +1,7 @@
 """The facts of a video's evidence, as `<filename>.json` holds them.
 
-Times are in seconds from the first frame, sizes in pixels, scores probabilities of FAKE in [0, 1].
+Times are in seconds of a player's clock, which begins with the first of the file's streams, be it sound. Sizes are in
+pixels, scores probabilities of FAKE in [0, 1].
 """
 
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from common.status import Status
 from inference.members import Branch
+from inference.rows import ShotRow
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,19 @@ class Input:
 class VideoFacts:
     """The facts that the file itself gives."""
 
-    duration: float
+    duration: float  # until the picture ends
+    starts: float  # when the picture begins
     fps: float
-    frames: int
+    frames: int  # that the video shows
+    declared_frames: int | None  # by its container
     width: int
     height: int
     rotation: int  # by how many degrees, counterclockwise, its frames were turned
+    mirrored: bool  # whether left and right then changed places
+    stream: int  # of the file, from 0
+    streams: int  # how many of the file's streams show pictures
+    transfer: str | None  # "PQ" or "HLG" for HDR
+    pixel_aspect: str  # a pixel's width and height, as 1:1
     damaged_packets: int
 
 
@@ -44,10 +53,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class FaceCount:
-    """How many faces most sampled frames show, in how many frames, and how many boxes belong to no scored face."""
+    """The faces in the sampled frames.
+
+    How many faces most frames show, and how many frames show so many; how many frames show any; how many detections
+    there are, and how many of them belong to no scored face.
+    """
 
     voted: int
     voted_in_frames: int
+    in_frames: int
+    detections: int
     other_detections: int
 
 
@@ -79,10 +94,15 @@ class BranchFacts:
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """An image member's score of a group of five frames of a face, and the times of these frames."""
+    """An image member's score of a group of five frames of a face.
+
+    `times` are those at which the face was seen; `copies` counts the frames that show it at another time than theirs,
+    because it was not detected in them.
+    """
 
     score: float
     times: list[float]
+    copies: int
 
 
 @dataclass(frozen=True)
@@ -151,6 +171,8 @@ class Analysis:
     branches: dict[Branch, BranchFacts]
     members: dict[str, MemberFacts]
     not_analysed: list[str]
+    notes: list[str]
+    shots: list[ShotRow]
 
 
 @dataclass(frozen=True)

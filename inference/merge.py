@@ -57,7 +57,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
     shards = read_shards(options.output)
-    names = list(find_videos(options.inputs, options.list, options.videos))
+    found = find_videos(options.inputs, options.list, options.videos)
+    names = list(found.videos)
     if missing := [name for name in names if name not in shards]:
         some = ", ".join(missing[:SHOWN])
         raise BadInputError(
@@ -69,7 +70,7 @@ def main() -> int:
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
-    print(f"merge: {statuses(rows)}; {options.output}")
+    print(f"merge: {statuses(rows)}; {options.output}{found.said}")
     return exit_status(rows)
 
 

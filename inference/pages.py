@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median_low
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
 from common.status import Status
-from inference.facts import Analysis, Evidence
+from inference.facts import Analysis, Evidence, GroupFacts
 from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled, frames_of
 from inference.scoring import GROUP
@@ -57,11 +57,19 @@ PAGES = jinja2.Environment(
 )
 
 
+class Point(NamedTuple):
+    """A group's score in the chart, in the chart's pixels; hollow if most of its pictures are of another time."""
+
+    x: float
+    y: float
+    hollow: bool
+
+
 class FaceLine(NamedTuple):
     """A face in the chart, in the chart's pixels: the points of its score over time, and where it was detected."""
 
     colour: str
-    points: list[tuple[float, float]]
+    points: list[Point]
     detected: list[float]
 
 
@@ -105,12 +113,12 @@ def data_url(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def group_means(analysis: Analysis, face: int) -> list[tuple[list[float], float]]:
-    """The times and the image members' weighted mean score of each group of a face."""
+def group_means(analysis: Analysis, face: int) -> list[tuple[GroupFacts, float]]:
+    """Each group of a face, as one of the image members saw it, and these members' weighted mean score."""
     members = [member for member in analysis.members.values() if member.branch == "image" and member.faces]
     weights = [member.weight for member in members]
     groups = zip(*(member.faces[face].groups for member in members), strict=True)
-    return [(group[0].times, fmean((part.score for part in group), weights)) for group in groups]
+    return [(group[0], fmean((part.score for part in group), weights)) for group in groups]
 
 
 def timeline(analysis: Analysis) -> list[FaceLine]:
@@ -126,7 +134,10 @@ def timeline(analysis: Analysis) -> list[FaceLine]:
     return [
         FaceLine(
             colour=COLOURS[face],
-            points=[(across(fmean(times)), up(score)) for times, score in group_means(analysis, face)],
+            points=[
+                Point(across(median_low(group.times)), up(score), 2 * group.copies > GROUP)
+                for group, score in group_means(analysis, face)
+            ],
             detected=[across(found.time) for found in track.detections],
         )
         for face, track in enumerate(analysis.tracks)
@@ -144,6 +155,7 @@ def strip(
     """The crops of one face, as `strips` shows them."""
     branch: Branch = "image" if "image" in kinds else "video"
     crops, frames = face.crops[kinds[branch]], frames_of(branch, sampled.frames)
+    sources = sampled.sources(number)
     chosen: list[tuple[float | None, int]]
     if branch == "image":
         means = [score for _, score in group_means(analysis, number)]
@@ -152,7 +164,7 @@ def strip(
     else:
         chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
     return [
-        StripCrop(picture(crops[at]), sampled.timing.times[frames[at]], score)
+        StripCrop(picture(crops[at]), sampled.timing.times[sources[frames[at]]], score)
         for score, at in chosen
         if at < len(crops)
     ]
@@ -170,6 +182,7 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
         chart=CHART,
         timeline=timeline(analysis) if analysis else [],
         strips=strips(analysis, sampled, kinds) if analysis and sampled else [],
+        verdict_of=verdict,
         poster=data_url(sampled.poster) if sampled and sampled.poster else None,
         colours=COLOURS,
     )

@@ -4,7 +4,7 @@ Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (-
        checkpoints; the detector
 Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
        submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
-       video, seconds, run, left_out (explained in inference.rows)
+       video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots (explained in inference.rows)
        with --evidence DIR a JSON and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
@@ -12,6 +12,10 @@ With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video i
 
 Worker processes find and cut the faces of the next videos while the networks score one. If it is killed, run it again
 and it goes on: submission.partial.jsonl holds the rows until all are done.
+
+A folder or a pattern stands for the videos in it, by their suffix or their content (docs/files.md); what is left out is
+counted and named. With --shots a video is cut where its picture changes at once, each shot is scored as if it were a
+video, and the highest score counts. The contract's score, the default, looks at all frames together.
 
 The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported or crashed. All but ok have the
 label .5. The exit status is 1 if a video could not be read.
@@ -67,6 +71,11 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
         metavar="N",
         help=f"sampled of a video, at most (default: {VIDEO_FRAMES})",
     )
+    parser.add_argument(
+        "--shots",
+        action="store_true",
+        help="score each shot and take the highest (default: the contract's whole video)",
+    )
     return parser
 
 
@@ -85,15 +94,16 @@ def settings_of(
         precision=options.precision,
         workers=options.workers,
         max_frames=options.max_frames,
+        by_shots=options.shots,
         is_shard=is_shard,
     )
 
 
-def score_videos(videos: Mapping[str, Path], settings: Settings) -> list[Row]:
+def score_videos(videos: Mapping[str, Path], settings: Settings, more: str = "") -> list[Row]:
     """Score videos with a progress bar and write the submission; return the rows in the order of the videos.
 
-    It also prints where the time went. Raises BadInputError for members, weights, an output or a ledger that cannot be
-    used.
+    It also prints where the time went; the summary line ends with `more`. Raises BadInputError for members, weights, an
+    output or a ledger that cannot be used.
     """
     planned = plan(settings)
     print(f"predict: scoring with {', '.join(planned.members)} of {settings.models}", flush=True)
@@ -102,13 +112,15 @@ def score_videos(videos: Mapping[str, Path], settings: Settings) -> list[Row]:
     with progress(total=len(videos), desc="predict", unit="video") as bar:
         for row in run.rows(videos):
             rows[row.filename] = row
-            if row.status in UNREADABLE:
-                bar.write(f"predict: {row.filename}: {row.status}: {row.reason}", file=sys.stderr)
+            said = [f"{row.status}: {row.reason}"] if row.status in UNREADABLE else []
+            said += row.notes if row.is_remarkable else ()
+            if said:
+                bar.write(f"predict: {row.filename}: {'; '.join(said)}", file=sys.stderr)
             bar.update()
     in_order = [rows[name] for name in videos]
     run.write(in_order)
     print(table(run))
-    print(f"predict: {statuses(in_order)}; {settings.output}")
+    print(f"predict: {statuses(in_order)}; {settings.output}{more}")
     return in_order
 
 
@@ -146,10 +158,12 @@ def main() -> int:
     options = parse_arguments()
     in_array = "SLURM_ARRAY_TASK_ID" in os.environ
     shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
-    videos, output = find_videos(options.inputs, options.list, options.videos), options.output
+    found = find_videos(options.inputs, options.list, options.videos)
+    videos, output = found.videos, options.output
     if shard:
         videos, output = shard.of(videos), shard_output(output, shard)
-    return exit_status(score_videos(videos, settings_of(options, output, options.evidence, is_shard=shard is not None)))
+    settings = settings_of(options, output, options.evidence, is_shard=shard is not None)
+    return exit_status(score_videos(videos, settings, found.said))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,23 @@ from inference.scoring import NO_SCORE, Ensemble, Score, Vote, ensemble
 
 
 @dataclass(frozen=True)
+class ShotRow:
+    """A shot of a video: its place, what it shows, and its score as if it were a video."""
+
+    number: int  # from 1
+    start: float  # of its first frame that was sampled, in seconds of a player's clock
+    end: float  # of its last
+    first_frame: int  # of the video, from 0
+    last_frame: int
+    frames: int  # sampled
+    face_frames: int
+    faces: int
+    label: float
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A video in a submission. Scores are probabilities of FAKE in [0, 1]; None means no score."""
 
@@ -23,7 +40,7 @@ class Row:
     label: float  # .5 unless the status is ok
     status: Status
     reason: str  # the rule that made the label, or what went wrong
-    frames: int  # sampled frames; of a decode_error those that could be decoded before it
+    frames: int  # sampled frames, with --shots of the shot that decides; of a decode_error those decoded before it
     faces: int  # tracked faces, at most two
     members: dict[str, float | None]
     image: float | None  # score of the branch
@@ -31,6 +48,11 @@ class Row:
     seconds: dict[str, float]  # of a core, by stage
     run: str = ""  # digest of members, weights and options: rows of one run agree
     left_out: tuple[str, ...] = ()  # members without a checkpoint, which --allow-missing left out
+    face_frames: int = 0  # sampled frames that show a face
+    detections: int = 0  # of faces in them
+    not_scored: int = 0  # detections that belong to no tracked face
+    notes: tuple[str, ...] = ()  # what a person should know of how the file was read, and of the faces in it
+    shots: tuple[ShotRow, ...] = ()  # with --shots
 
     def to_json(self) -> dict[str, Any]:
         """The row as `submission.jsonl` holds it."""
@@ -39,7 +61,15 @@ class Row:
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> Self:
         """Read a row back. Raises TypeError or ValueError if it is not a row."""
-        return cls(**row | {"status": Status(row["status"]), "left_out": tuple(row.get("left_out", ()))})
+        shots = tuple(ShotRow(**shot | {"status": Status(shot["status"])}) for shot in row.get("shots", ()))
+        lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes")}
+        return cls(**row | {"status": Status(row["status"]), "shots": shots} | lists)
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether a person should be told of the notes at once."""
+        few_faces = 0 < 2 * self.face_frames <= self.frames
+        return len(self.notes) > len(face_notes(self)) or few_faces or 4 * self.not_scored > self.detections
 
 
 def statuses(rows: Iterable[Row]) -> str:
@@ -63,24 +93,75 @@ def failed_row(name: str, error: Exception, members: Iterable[str]) -> Row:
     return _unscored(name, status, reason, frames, dict.fromkeys(members), {})
 
 
-def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result: Ensemble) -> Row:
-    """The row of a video that could be read."""
-    values = {member: score.value for member, score in scores.items()}
-    if not sampled.faces:
-        reason = f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
-        return _unscored(name, Status.NO_FACE, reason, sampled.frames, values, sampled.seconds)
-    reason = f"{sampled.frames} sampled frames"
-    row = _unscored(name, Status.TOO_FEW_FRAMES, reason, sampled.frames, values, sampled.seconds)
-    row = replace(row, faces=len(sampled.faces))
-    if result.final.value is None:
-        return row
-    return replace(
+def face_notes(row: Row) -> tuple[str, ...]:
+    """What the faces in a video's sampled frames leave open."""
+    said = []
+    if 0 < row.face_frames < row.frames:
+        said.append(f"faces in {row.face_frames} of {row.frames} frames")
+    if row.not_scored:
+        said.append(f"{row.not_scored} of {row.detections} detections not scored")
+    return tuple(said)
+
+
+def highest_of(parts: list[Row]) -> tuple[int, Row]:
+    """Which of a video's rows, one for each shot, has the highest score, and the video's row with all of them.
+
+    Rows with a score come first, then those with most frames that show a face. A video that was not cut has one row.
+    """
+    best = max(
+        range(len(parts)), key=lambda at: (parts[at].status == Status.OK, parts[at].label, parts[at].face_frames)
+    )
+    row = parts[best]
+    if len(parts) == 1:
+        return best, row
+    (shot,) = row.shots
+    which = f"shot {shot.number}, {shot.start:.2f} to {shot.end:.2f} s"
+    scored = sum(part.status == Status.OK for part in parts)
+    which += f", the highest of {scored} with a score" if scored else f", none of {len(parts)} has a score"
+    stages = {stage for part in parts for stage in part.seconds}
+    return best, replace(
         row,
-        label=result.final.value,
-        status=Status.OK,
-        reason=result.final.rule,
+        reason=f"{which}: {row.reason}",
+        shots=tuple(one for part in parts for one in part.shots),
+        seconds={stage: round(sum(part.seconds.get(stage, 0.0) for part in parts), 2) for stage in stages},
+    )
+
+
+def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result: Ensemble) -> Row:
+    """The row of a video that could be read, or of one of its shots."""
+    values = {member: score.value for member, score in scores.items()}
+    value, showing = result.final.value, sampled.face_frames
+    if not sampled.faces:
+        status, reason = Status.NO_FACE, f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
+        reason += f"; faces in {showing} of {sampled.frames} frames" if showing else ""
+    elif value is None:
+        status, reason = Status.TOO_FEW_FRAMES, f"{sampled.frames} sampled frame{'s' * (sampled.frames > 1)}"
+    else:
+        status, reason = Status.OK, result.final.rule
+    row = replace(
+        _unscored(name, status, reason, sampled.frames, values, sampled.seconds),
+        label=NO_SCORE if value is None or not sampled.faces else value,
+        faces=len(sampled.faces),
         image=result.image.value,
         video=result.video.value,
+        face_frames=showing,
+        detections=sampled.detections,
+        not_scored=sampled.other_detections,
+    )
+    return replace(row, notes=(*sampled.info.notes, *face_notes(row)), shots=shot_rows(row, sampled))
+
+
+def shot_rows(row: Row, sampled: Sampled) -> tuple[ShotRow, ...]:
+    """The row of a shot, as its video's row holds it; none for a video that was not cut."""
+    if sampled.shot is None:
+        return ()
+    number, _, first, last = sampled.shot
+    start, end = sampled.timing.times[0], sampled.timing.times[-1]
+    return (
+        ShotRow(
+            *(number, round(start, 3), round(end, 3), first, last, row.frames, row.face_frames, row.faces),
+            *(row.label, row.status, row.reason),
+        ),
     )
 
 

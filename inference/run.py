@@ -24,7 +24,7 @@ from inference.ledger import FileState, Ledger, state_of
 from inference.members import MODELS, Member, choose_members, crop_kinds
 from inference.networks import VIDEOS_TOGETHER, Networks, load_networks
 from inference.pages import evidence_file, write_evidence, write_index
-from inference.rows import Row, combine, failed_row, scored_row, write_submission
+from inference.rows import Row, combine, failed_row, highest_of, scored_row, write_submission
 from inference.sampled import Sampled, sample
 from inference.scoring import VIDEO_FRAMES, Score
 
@@ -45,6 +45,7 @@ class Settings:
     precision: str = "fp32"
     workers: int = cores()  # processes that find faces
     max_frames: int = VIDEO_FRAMES  # sampled of a video, at most
+    by_shots: bool = False  # score each shot and take the highest, instead of the contract's whole video
     is_shard: bool = False  # the rows are those of one shard, for inference.merge
 
 
@@ -69,6 +70,7 @@ class Plan:
             "device": self.device,
             "precision": settings.precision,
             "max_frames": settings.max_frames,
+            "by_shots": settings.by_shots,
             "evidence": str(settings.evidence),
         }
 
@@ -99,17 +101,17 @@ class Video(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A video with what was found in it, or with the error."""
+    """A video with what was found in it, or in each of its shots, or with the error."""
 
     video: Video
-    outcome: Sampled | Exception
+    outcome: list[Sampled] | Exception
 
 
 class Scored(NamedTuple):
-    """A found video and each member's score of it; `scores` is empty if the video could not be read."""
+    """A found video and each member's score of it, or of each of its shots; none if the video could not be read."""
 
     found: Found
-    scores: dict[str, Score]
+    scores: list[dict[str, Score]]
 
 
 def plan(settings: Settings) -> Plan:
@@ -132,8 +134,7 @@ def detector_weights() -> Path:
     except FileNotFoundError:
         from pretrain import retinaface  # needed once
 
-        retinaface.main()
-        return retinaface.OUTPUT
+        return retinaface.make()
 
 
 class Run:
@@ -199,7 +200,10 @@ def find(videos: list[Video], plan: Plan) -> Iterator[Found]:
     by_name = {video.name: video for video in videos}
     processes = min(settings.workers, len(videos))
     threads = settings.workers // max(processes, 1)
-    how = (crop_kinds(plan.members.values()), settings.max_frames, plan.weights, threads, bool(settings.evidence))
+    how = (
+        *(crop_kinds(plan.members.values()), settings.max_frames, plan.weights, threads),
+        *(bool(settings.evidence), settings.by_shots),
+    )
     jobs = {video.name: (video.path, *how) for video in videos}
     seconds = {video.name: patience(video.path) for video in videos}
     with Workers(processes) as workers:
@@ -210,20 +214,22 @@ def find(videos: list[Video], plan: Plan) -> Iterator[Found]:
 def score(found: Iterator[Found], loading: Future[Networks], together: int) -> Iterator[Scored]:
     """Score found videos, `together` at a time."""
     for group in in_batches(found, together):
-        sampled = [one.outcome for one in group if isinstance(one.outcome, Sampled)]
-        scores = iter(loading.result().scores([outcome.faces for outcome in sampled]))
+        sampled = [part for one in group if isinstance(one.outcome, list) for part in one.outcome]
+        scores = iter(loading.result().scores([part.faces for part in sampled]))
         for one in group:
-            yield Scored(one, next(scores) if isinstance(one.outcome, Sampled) else {})
+            yield Scored(one, [next(scores) for _ in one.outcome] if isinstance(one.outcome, list) else [])
 
 
 def conclude(scored: Scored, plan: Plan) -> Row:
     """Make a video's row, and write its evidence if that is wanted."""
     (video, outcome), scores = scored
     folder = plan.settings.evidence
-    if isinstance(outcome, Sampled):
-        sampled, result = outcome, combine(plan.members, scores)
-        row = complete(scored_row(video.name, sampled, scores, result), plan)
-        analysis = analyse(row, sampled, plan.members, scores, result) if folder else None
+    if isinstance(outcome, list):
+        results = [combine(plan.members, part) for part in scores]
+        parts = [scored_row(video.name, *part) for part in zip(outcome, scores, results, strict=True)]
+        at, highest = highest_of(parts)
+        sampled, row = outcome[at], complete(highest, plan)
+        analysis = analyse(row, sampled, plan.members, scores[at], results[at]) if folder else None
     else:
         sampled, analysis = None, None
         row = complete(failed_row(video.name, outcome, plan.members), plan)

@@ -5,9 +5,10 @@ find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,14 +18,16 @@ import numpy as np
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.crops import Square
-from faces.detector import load_detector
+from faces.detector import FaceDetector, load_detector
 from faces.one_pass import Faces, Submit, crop_pixels, find_faces, threads
-from faces.tracking import Track
-from faces.video import VideoInfo, frame_times, probe, read_some
+from faces.shots import find_shots
+from faces.tracking import Track, fill_track
+from faces.video import Reading, Shown, VideoInfo, probe, read_some
 from inference.members import Branch, CropKind
 from inference.scoring import image_frames, sampling_interval
 
 MAX_FACES = 2
+MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
 
@@ -39,28 +42,49 @@ class Face:
 
 
 class Timing(NamedTuple):
-    """When the sampled frames are shown and how long the video lasts, in seconds, by its timestamps or frame rate."""
+    """When the sampled frames are shown, and when the video begins and ends, in seconds of a player's clock.
+
+    They come from the timestamps or, where these are missing, from the frame rate.
+    """
 
     times: list[float]
+    starts: float
     duration: float
     source: Literal["timestamps", "rate"]
 
 
+class Shot(NamedTuple):
+    """A shot of a video: its number from 1, how many shots the video has, and its first and last frame from 0."""
+
+    number: int
+    of: int
+    first: int
+    last: int
+
+
 @dataclass
 class Sampled:
-    """What a worker found in a video."""
+    """What a worker found in a video, or in one of its shots."""
 
     info: VideoInfo
+    total: int  # frames that the video shows
     interval: int  # every interval-th frame was sampled
     frames: int  # how many frames were sampled
+    face_frames: int  # how many of them show a face
     damaged: int  # packets that could not be decoded
     voted_faces: int  # how many faces most sampled frames show
     voted_frames: int  # how many sampled frames show so many faces
     faces: list[Face]
-    other_detections: int  # boxes of faces that are not among `faces`
+    detections: int  # boxes of faces
+    other_detections: int  # those that are not among `faces`
     timing: Timing
     seconds: dict[str, float]  # of a core, by stage
+    shot: Shot | None = None
     poster: bytes | None = None  # JPEG of the frame that first shows the first face
+
+    def sources(self, face: int) -> list[int]:
+        """From which sampled frame the crop of a face for each sampled frame comes: another one where it is absent."""
+        return [found.frame for found in fill_track(self.faces[face].track, self.frames)]
 
 
 def frames_of(branch: Branch, frames: int) -> list[int]:
@@ -68,56 +92,106 @@ def frames_of(branch: Branch, frames: int) -> list[int]:
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
-def sample(video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool) -> Sampled:
+def sample(
+    video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool, by_shots: bool
+) -> list[Sampled]:
     """Find the faces of a video in at most `wanted` frames and cut their crops, on `cores` cores.
 
-    With `evidence` it also reads timestamps and a poster. Raises the exceptions of `common.stage.FAILURES`, among them
-    UnsupportedError, DecodeError and FileNotFoundError.
+    With `by_shots` it does so for each shot; else the video is one. With `evidence` it also makes a poster. Raises the
+    exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError and FileNotFoundError.
     """
     began = time.thread_time()
-    info, detecting = probe(video), Stopwatch()
-    interval = sampling_interval(info.frames, wanted)
+    info, detector = probe(video), load_detector(weights, "cpu")
     with threads(cores) as (submit, ahead):
-        detector, here = load_detector(weights, "cpu"), cores == 1
-        faces = find_faces(
-            video, detector, detecting.around(submit), ahead, lambda count: None, KEPT_BYTES, interval, MAX_FACES
-        )  # fmt: skip
-    decoded = time.thread_time()
-    crops = cut_crops(faces, kinds)
-    found = [Face(*face) for face in zip(faces.tracking.tracks, faces.squares, crops, strict=True)]
-    picture = frame_as_jpeg(video, faces.tracking.tracks[0][0].frame * interval) if evidence and found else None
-    stamps = frame_times(video) if evidence else []
-    seconds = {
-        "decode": decoded - began - (detecting.seconds if here else 0),
-        "detect": detecting.seconds,
-        "track and crop": time.thread_time() - decoded,
-    }
-    tracking = faces.tracking
-    boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
-    return Sampled(
-        info=info,
-        interval=interval,
-        frames=faces.frames,
-        damaged=faces.damaged,
-        voted_faces=tracking.voted_faces,
-        voted_frames=tracking.voted_frames,
-        faces=found,
-        other_detections=boxes - sum(len(track) for track in tracking.tracks),
-        seconds=seconds,
-        poster=picture,
-        timing=timing(info, interval, faces.frames, stamps),
-    )
+        worker = Worker(video, info, kinds, wanted, detector, submit, ahead, cores == 1, evidence, began)
+        if by_shots:
+            return list(worker.shots())
+        found = worker.whole(info.frames)
+        if found.interval != sampling_interval(found.total, wanted):  # the packets had told another number of frames
+            found = worker.whole(found.total)
+        return [found]
 
 
-def timing(info: VideoInfo, interval: int, frames: int, stamps: list[float]) -> Timing:
-    """The timing of a video's sampled frames; `stamps` are the times of all its frames.
+@dataclass
+class Worker:
+    """What `sample` knows before it decodes.
 
-    If there are too few stamps, the frame rate gives the times.
+    `here` says that this thread itself runs the detector, `since` when it began with what the next look includes.
     """
-    frame = 1 / info.fps if info.fps else 0.0
-    if len(stamps) > (frames - 1) * interval:
-        return Timing(stamps[::interval][:frames], stamps[-1] + frame, "timestamps")
-    return Timing([number * interval * frame for number in range(frames)], info.frames * frame, "rate")
+
+    video: Path
+    info: VideoInfo
+    kinds: Set[CropKind]
+    wanted: int
+    detector: FaceDetector
+    submit: Submit
+    ahead: int
+    here: bool
+    evidence: bool
+    since: float
+
+    def whole(self, frames: int) -> Sampled:
+        """Sample the video as one that shows so many frames."""
+        interval = sampling_interval(frames, self.wanted)
+        reading = Reading(self.video, self.info, lambda number: number % interval == 0)
+        return self.look(reading, reading, interval)
+
+    def shots(self) -> Iterator[Sampled]:
+        """Sample the shots of the video, at most MAX_SHOTS, in two passes over its frames."""
+        whole = Reading(self.video, self.info)
+        shots = find_shots(whole)
+        longest = sorted(range(len(shots)), key=lambda at: -len(shots[at]))[:MAX_SHOTS]
+        plan = {at: shots[at][:: sampling_interval(len(shots[at]), self.wanted)] for at in sorted(longest)}
+        numbers = {number for chosen in plan.values() for number in chosen}
+        frames = iter(Reading(self.video, self.info, numbers.__contains__))
+        for at, chosen in plan.items():
+            shot = Shot(at + 1, len(shots), shots[at][0], shots[at][-1])
+            yield self.look(islice(frames, len(chosen)), whole, chosen.step, shot)
+
+    def look(self, frames: Iterable[Shown], whole: Reading, interval: int, shot: Shot | None = None) -> Sampled:
+        """Find, track and cut the faces in frames; `whole` has read the video to its end when these end."""
+        began, detecting = self.since, Stopwatch()
+        submit = detecting.around(self.submit)
+        faces = find_faces(
+            self.video, self.info, frames, self.detector, submit, self.ahead, lambda count: None, KEPT_BYTES, MAX_FACES
+        )  # fmt: skip
+        decoded = time.thread_time()
+        tracks = faces.tracking.tracks
+        crops = cut_crops(faces, self.kinds)
+        found = [Face(*face) for face in zip(tracks, faces.squares, crops, strict=True)]
+        poster = frame_as_jpeg(faces, tracks[0][0].frame) if self.evidence and found else None
+        boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
+        self.since = time.thread_time()
+        return Sampled(
+            info=self.info,
+            total=whole.frames,
+            interval=interval,
+            frames=faces.frames,
+            face_frames=faces.frames_with_faces,
+            damaged=whole.damaged,
+            voted_faces=faces.tracking.voted_faces,
+            voted_frames=faces.tracking.voted_frames,
+            faces=found,
+            detections=boxes,
+            other_detections=boxes - sum(len(track) for track in tracks),
+            timing=timing(faces, whole),
+            shot=shot,
+            poster=poster,
+            seconds={
+                "decode": decoded - began - (detecting.seconds if self.here else 0),
+                "detect": detecting.seconds,
+                "track and crop": self.since - decoded,
+            },
+        )
+
+
+def timing(faces: Faces, whole: Reading) -> Timing:
+    """The timing of the sampled frames of a video that was read to its end."""
+    times = [time for time in faces.times if time is not None]
+    if len(times) == faces.frames:
+        return Timing(times, whole.first or 0.0, whole.duration, "timestamps")
+    frame = 1 / faces.info.fps if faces.info.fps else 0.0
+    return Timing([number * frame for number in faces.numbers], 0.0, whole.frames * frame, "rate")
 
 
 def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
@@ -151,9 +225,9 @@ def middle(image: np.ndarray, fraction: float) -> np.ndarray:
     return image[start : start + side, start : start + side]
 
 
-def frame_as_jpeg(video: Path, number: int) -> bytes:
-    """The JPEG of a frame of the video, by its number from 0, scaled to POSTER_WIDTH."""
-    _, frame = next(read_some(video, {number}))
+def frame_as_jpeg(faces: Faces, at: int) -> bytes:
+    """The JPEG of the frame that was sampled as number `at`, scaled to POSTER_WIDTH."""
+    _, frame = next(read_some(faces.video, faces.info, {faces.numbers[at]}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 

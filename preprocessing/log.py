@@ -22,11 +22,16 @@ class LogEntry:
     status: Status
     reason: str | None
     frames: int  # frames read
-    declared_frames: int | None = None
+    declared_frames: int | None = None  # by the container; None if it does not say
     damaged_packets: int = 0  # packets that could not be decoded
     height: int | None = None  # pixels, upright
     width: int | None = None
     rotation: int | None = None  # by how many degrees, counterclockwise, the frames were turned
+    mirrored: bool = False  # whether left and right then changed places
+    stream: int | None = None  # the video's stream in the file, counted from 0
+    streams: int = 1  # how many streams of the file show pictures
+    caveats: tuple[str, ...] = ()  # what sets the frames apart from what a player shows
+    face_frames: int | None = None  # frames that show a face
     voted_faces: int = 0
     voted_frames: int | None = None  # frames that show the voted number of faces; not in older info.json files
     track_lengths: tuple[int, ...] = ()  # detections of each track
@@ -37,8 +42,8 @@ class LogEntry:
     def from_json(cls, row: dict[str, object]) -> Self:
         """Read an entry back; unknown keys are ignored. Raises KeyError, TypeError or ValueError."""
         known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
-        lengths = known.get("track_lengths", ())
-        return cls(**known | {"status": Status(row["status"]), "track_lengths": tuple(lengths)})  # type: ignore[arg-type]  # JSON has no types
+        known |= {name: tuple(known.get(name, ())) for name in ("track_lengths", "caveats")}  # type: ignore[arg-type]  # JSON has no types
+        return cls(**known | {"status": Status(row["status"])})  # type: ignore[arg-type]
 
 
 class Log:

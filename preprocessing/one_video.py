@@ -13,7 +13,7 @@ from faces.aligned import describe
 from faces.boxes import format_boxes
 from faces.detector import load_detector
 from faces.one_pass import Faces, crop_files, find_faces, threads
-from faces.video import VideoInfo, probe
+from faces.video import Reading, probe
 from preprocessing.log import LogEntry
 
 # Frames seen so far, a slot for each worker. There is no lock, because a killed worker might hold it for ever.
@@ -38,25 +38,27 @@ def preprocess(
     if (output / "info.json").exists() and (boxes is None or boxes.exists()):
         raise FileExistsError(f"{output} is there already")
     info = probe(video)
+    reading = Reading(video, info)
     with threads(cores) as (submit, ahead):
-        faces = find_faces(video, load_detector(weights, device), submit, ahead, _count)
+        faces = find_faces(video, info, reading, load_detector(weights, device), submit, ahead, _count)
         if boxes and not boxes.exists():
             write_boxes(faces, boxes)
         if not (output / "info.json").exists():
             with atomic_folder(output) as folder:
-                write_faces(faces, folder, crop_files(faces, submit, ahead), info.fps, pack)
+                write_faces(faces, folder, crop_files(faces, submit, ahead), pack)
     size = sum(path.stat().st_size for path in output.iterdir())
-    return entry(info, faces, size, round(time.perf_counter() - began, 2))
+    return entry(faces, reading.damaged, size, round(time.perf_counter() - began, 2))
 
 
-def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], fps: float, pack: bool) -> None:
+def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], pack: bool) -> None:
     """Write the crops, as single files or as one pack, and `info.json`."""
     if pack:
         write_pack(folder / PACK, files)
     else:
         for name, content in files:
             (folder / name).write_bytes(content)
-    facts = describe(faces.frames, faces.height, faces.width, fps, faces.tracking, faces.squares)
+    info = faces.info
+    facts = describe(faces.frames, info.height, info.width, info.fps, faces.tracking, faces.squares)
     (folder / "info.json").write_text(facts, encoding="utf-8")
 
 
@@ -67,21 +69,26 @@ def write_boxes(faces: Faces, output: Path) -> None:
             (folder / f"frame{number}.txt").write_text(format_boxes(detections))
 
 
-def entry(info: VideoInfo, faces: Faces, size: int, seconds: float) -> LogEntry:
+def entry(faces: Faces, damaged: int, size: int, seconds: float) -> LogEntry:
     """The log's entry for a video that is done: its files have `size` bytes, it took so many seconds."""
-    tracks = faces.tracking.tracks
-    reason = None if tracks else "most frames show no face"
-    if info.rotation:
-        reason = f"turned upright by {info.rotation} degrees" + (f"; {reason}" if reason else "")
+    info, tracks, showing = faces.info, faces.tracking.tracks, faces.frames_with_faces
+    reasons = list(info.notes)
+    if not tracks:
+        reasons.append("most frames show no face" + f"; faces in {showing} of {faces.frames} frames" * bool(showing))
     return LogEntry(
         status=Status.OK if tracks else Status.NO_FACE,
-        reason=reason,
+        reason="; ".join(reasons) or None,
         frames=faces.frames,
-        declared_frames=info.frames,
-        damaged_packets=faces.damaged,
-        height=faces.height,
-        width=faces.width,
-        rotation=info.rotation,
+        declared_frames=info.declared,
+        damaged_packets=damaged,
+        height=info.height,
+        width=info.width,
+        rotation=info.orientation.degrees,
+        mirrored=info.orientation.mirrored,
+        stream=info.stream,
+        streams=info.streams,
+        caveats=info.caveats,
+        face_frames=showing,
         voted_faces=faces.tracking.voted_faces,
         voted_frames=faces.tracking.voted_frames,
         track_lengths=tuple(len(track) for track in tracks),

@@ -10,7 +10,7 @@ from faces.crops import Crop, cut
 from faces.detector import FaceDetector
 from faces.one_pass import Faces, find_faces, threads
 from faces.tracking import Track
-from faces.video import read_some
+from faces.video import Reading, probe, read_some
 
 COLUMNS, ROWS = 5, 2  # frames shown
 CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop
@@ -30,8 +30,9 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
 
     Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
     """
+    info = probe(video)
     with threads(cores) as (submit, ahead):
-        faces = find_faces(video, detector, submit, ahead, lambda count: None, keep=0)
+        faces = find_faces(video, info, Reading(video, info), detector, submit, ahead, lambda count: None, keep=0)
     shown = sorted({int(at) for at in np.linspace(0, faces.frames - 1, COLUMNS * ROWS)})
     crops = {
         (crop.frame, crop.face): (source, crop)
@@ -39,7 +40,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
         for crop in found
         if crop.frame in shown
     }
-    pixels = dict(read_some(video, {*shown, *(source for source, _ in crops.values())}))
+    pixels = dict(read_some(video, info, {*shown, *(source for source, _ in crops.values())}))
     cells = [cell(faces, number, pixels, crops) for number in shown]
     heading = headline(faces)
     rows = [beside(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
@@ -56,7 +57,8 @@ def headline(faces: Faces) -> str:
     found = (
         f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
     )
-    return f"{faces.video.name}: {faces.frames} frames of {faces.width}x{faces.height}; {found}; crop sides: {sides}"
+    size = f"{faces.info.width}x{faces.info.height}"
+    return f"{faces.video.name}: {faces.frames} frames of {size}; {found}; crop sides: {sides}"
 
 
 def cell(

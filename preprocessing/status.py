@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from common.atomic import write_text
 from common.status import PREPROCESSED, Status
+from faces.files import Videos
 from preprocessing.log import LogEntry, read_log
 
 COVERED = 0.9  # a track with detections in less than this fraction of the frames counts as incomplete
@@ -28,11 +30,12 @@ class Report:
     failed: dict[str, dict[str, object]]  # status, reason, frames
     pending: list[str]
     absent: list[str]  # named in a metadata.json but not on disk
+    left_out: list[str]  # beside the videos, but no videos
     doubtful: dict[str, list[str]]  # why a person should look
 
 
-def report(videos: dict[str, Path], faces: Path) -> Report:
-    """Make the report over these videos and write it to `<faces>/status.json`."""
+def report(videos: dict[str, Path], faces: Path, left_out: Sequence[str] = ()) -> Report:
+    """Make the report over these videos, and what lies beside them, and write it to `<faces>/status.json`."""
     logged = read_log(faces)
     entries = {name: state(faces / name, logged.get(name)) for name in videos}
     done = {name: entry for name, entry in entries.items() if entry.status in PREPROCESSED}
@@ -51,6 +54,7 @@ def report(videos: dict[str, Path], faces: Path) -> Report:
         },
         pending=[name for name, entry in entries.items() if entry.status == Status.PENDING],
         absent=sorted(set(named_in_metadata(videos)) - videos.keys()),
+        left_out=list(left_out),
         doubtful={name: reasons for name, entry in done.items() if (reasons := doubts(entry))},
     )
     write_text(faces / "status.json", json.dumps(asdict(found), indent=1) + "\n")
@@ -94,9 +98,15 @@ def _from_info(path: Path) -> LogEntry:
 
 
 def doubts(entry: LogEntry) -> list[str]:
-    """Why a person should look at a video: where the vote and the tracks disagree."""
+    """Why a person should look at a video: it is unusual, or the vote and the tracks disagree."""
     frames, voted, agreed, lengths = entry.frames, entry.voted_faces, entry.voted_frames, entry.track_lengths
-    found = []
+    found = list(entry.caveats)
+    if frames == 1:
+        found.append("it has one frame")
+    if entry.streams > 1:
+        found.append(f"stream {entry.stream} of the file, one of {entry.streams} video streams")
+    if entry.status == Status.NO_FACE and entry.face_frames:
+        found.append(f"faces in {entry.face_frames} of {frames} frames")
     if agreed is not None and 2 * agreed <= frames:
         found.append(f"only {agreed} of {frames} frames show the voted number of faces, {voted}")
     if len(lengths) < voted:
@@ -120,4 +130,6 @@ def table(found: Report) -> str:
             lines.append(f"  and {len(entries) - SHOWN} more, in status.json")
     if found.absent:
         lines += ["", f"{len(found.absent)} videos of a metadata.json are not on disk, such as {found.absent[0]}"]
+    if found.left_out:
+        lines += ["", Videos({}, found.left_out).said.removeprefix("; ")]
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()

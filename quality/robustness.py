@@ -138,7 +138,7 @@ def main() -> int:
     """Recode, score, compare; return 1 if an original could not be scored, else 0."""
     options = parse_arguments()
     truth = read_truth(options.labels) if options.labels else {}
-    videos, folder = find_videos(options.inputs, None, Path()), options.output
+    videos, folder = find_videos(options.inputs, None, Path()).videos, options.output
     everything = recode_all(videos, folder, options.workers)
     rows = {row.filename: row for row in score_videos(everything, settings_of(options, folder / "submission.csv"))}
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)

@@ -1,12 +1,13 @@
 """Videos as they come in the wild, made with PyAV from a real clip's frames."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 FPS = 30
 
@@ -50,14 +51,6 @@ def audio_only(path: Path) -> None:
         add_silence(container, container.add_stream("aac", rate=16000), 1)
 
 
-def rotate_by_metadata(path: Path) -> None:
-    """Write a quarter turn into the matrix of the track header (ISO/IEC 14496-12, 8.3.2)."""
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 40
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    path.write_bytes(data)
-
-
 def corrupt_packet(path: Path, number: int) -> None:
     """Overwrite one packet's bytes."""
     with av.open(str(path)) as container:
@@ -85,3 +78,67 @@ def change_size(path: Path, parts: Sequence[Sequence[np.ndarray]]) -> None:
                         container.mux(packet)
                         number += 1
             part.unlink()
+
+
+def set_matrix(path: Path, a: float, b: float, c: float, d: float) -> None:
+    """Write a display matrix into the track header (ISO/IEC 14496-12, 8.3.2)."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 4 + 40
+    numbers = [round(value * (1 << 16)) for value in (a, b, 0, c, d, 0, 0, 0)]
+    data[start : start + 36] = struct.pack(">9i", *numbers, 1 << 30)
+    path.write_bytes(data)
+
+
+def remux(source: Path, target: Path, later: float = 0.0, change: Callable[[int, bytes], bytes] | None = None) -> Path:
+    """Copy a video's packets, `later` seconds (before 0: hidden by an edit list), their bytes changed."""
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as given, av.open(str(target), "w", options=options) as container:
+        stream = container.add_stream_from_template(given.streams.video[0])
+        for number, packet in enumerate(packet for packet in given.demux(video=0) if packet.size):
+            copy = av.Packet(change(number, bytes(packet)) if change else bytes(packet))
+            ticks = round(later / packet.time_base)
+            copy.pts, copy.dts, copy.time_base = packet.pts + ticks, packet.dts + ticks, packet.time_base
+            copy.duration, copy.is_keyframe, copy.stream = packet.duration, packet.is_keyframe, stream
+            container.mux(copy)
+    return target
+
+
+def pipe_avi(path: Path, frames: Sequence[np.ndarray]) -> Path:
+    """An AVI written where its muxer cannot go back, as into a pipe: it leaves its sizes unknown."""
+
+    class Pipe:
+        written = bytearray()
+
+        def write(self, data: bytes) -> int:
+            self.written += data
+            return len(data)
+
+    pipe = Pipe()
+    with av.open(pipe, "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", rate=FPS)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
+        container.mux(stream.encode())
+    path.write_bytes(pipe.written)
+    return path
+
+
+def add_stream_before(film: Path, target: Path, pictures: Sequence[np.ndarray], default: bool) -> Path:
+    """A Matroska file whose first stream holds pictures and whose second is the film's."""
+    with av.open(str(film)) as given, av.open(str(target), "w") as container:
+        first = container.add_stream("mjpeg", rate=1)
+        first.height, first.width = pictures[0].shape[:2]
+        first.pix_fmt = "yuvj420p"
+        second = container.add_stream_from_template(given.streams.video[0])
+        first.disposition = Disposition.default if default else Disposition(0)
+        second.disposition = Disposition(0) if default else Disposition.default
+        for frame in pictures:
+            container.mux(first.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")))
+        container.mux(first.encode())
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.stream = second
+                container.mux(packet)
+    return target

@@ -16,6 +16,7 @@ COMMANDS = (
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
+    "benchmarks.reading",
 )
 
 

@@ -18,7 +18,7 @@ from demo.tree import write_video
 from faces.video import read_frames
 from inference.members import MEMBERS, CropKind
 from inference.pages import evidence_file
-from inference.sampled import sample, timing
+from inference.sampled import sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
@@ -92,7 +92,9 @@ def test_provenance_names_every_file_by_its_content(evidence):
     facts = read(evidence, "two & <faces>.mp4")
     assert facts["input"]["sha256"] == sha256(evidence / "two & <faces>.mp4")
     assert facts["video"] == {
-        "duration": 0.4, "fps": 25.0, "frames": 10, "width": 1280, "height": 360, "rotation": 0, "damaged_packets": 0,
+        "duration": 0.4, "starts": 0.0, "fps": 25.0, "frames": 10, "declared_frames": 10, "width": 1280, "height": 360,
+        "rotation": 0, "mirrored": False, "stream": 0, "streams": 1, "transfer": None, "pixel_aspect": "1:1",
+        "damaged_packets": 0,
     }  # fmt: skip
     assert facts["sampling"]["times"] == [round(number / 25, 3) for number in range(10)]
     for name, file in facts["provenance"]["members"].items():
@@ -186,14 +188,15 @@ def test_the_index_sorts_by_a_click(evidence, chromium):
 
 
 def test_times_are_the_files_timestamps(frames, weights, tmp_path):
-    """At a variable rate; and at the mean rate where the file has too few of them."""
+    """At a variable rate; and at the mean rate where the file has none."""
     path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
-    video = sample(path, {CropKind("image", 256)}, 160, weights, 1, True)
+    (video,) = sample(path, {CropKind("image", 256)}, 160, weights, 1, evidence=True, by_shots=False)
     assert video.timing.source == "timestamps"
-    assert video.timing.times == pytest.approx([number * number / 30 for number in range(12)])
-    few = timing(video.info, 1, 12, [0.0, 0.1])
-    assert few.source == "rate"
-    assert few.times[1] == pytest.approx(1 / video.info.fps)
+    assert video.timing.times == pytest.approx([number * number / 30 for number in range(12)], abs=1e-6)
+    raw = encode(tmp_path / "raw.h264", frames)
+    (none,) = sample(raw, {CropKind("image", 256)}, 160, weights, 1, evidence=True, by_shots=False)
+    assert none.timing.source == "rate"
+    assert none.timing.times == pytest.approx([number / 30 for number in range(12)])
 
 
 def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
@@ -206,8 +209,8 @@ def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
     words = ["-m", "inference.predict", tmp_path / "guest.mp4", "--models", evidence / "models", "--members", "b0"]
     run(*words, "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out")
     facts = read(tmp_path, "guest.mp4")
-    assert facts["faces"] == {"voted": 1, "voted_in_frames": 6, "other_detections": 3}
-    assert "3 detections of other faces were not scored" in " ".join(facts["not_analysed"])
+    assert facts["faces"] == {"voted": 1, "voted_in_frames": 6, "in_frames": 9, "detections": 12, "other_detections": 3}
+    assert "3 of 12 detections were not scored" in " ".join(facts["not_analysed"])
     assert facts["members"]["b0"]["final_weight"] == 1.0
 
 

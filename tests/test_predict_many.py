@@ -154,7 +154,8 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 def sampled(folder, weights):
     kinds = {CropKind("image", 299), CropKind("image", 256), CropKind("video", 256), CropKind("image", 224, 0.65)}
     return [
-        sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, False) for name in ("one.mp4", "two.mp4", "short.mp4")
+        sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, evidence=False, by_shots=False)[0]
+        for name in ("one.mp4", "two.mp4", "short.mp4")
     ]
 
 

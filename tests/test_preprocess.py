@@ -15,7 +15,7 @@ import pytest
 from demo.tree import write_video
 from faces.detector import load_detector
 from faces.one_pass import crop_files, find_faces, threads
-from faces.video import read_frames
+from faces.video import Reading, probe, read_frames
 from tests.conftest import GIVING_WAY, ROOT, faces_of, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
@@ -125,7 +125,10 @@ def test_neither_memory_nor_threads_change_the_crops(videos, staged, weights, ke
     """Without room for regions everything is decoded again; a face that comes close leaves its regions."""
     video = videos / OTHER / "close.mp4"
     with threads(cores) as (submit, ahead):
-        faces = find_faces(video, load_detector(weights, "cpu"), submit, ahead, lambda count: None, keep)
+        info = probe(video)
+        faces = find_faces(
+            video, info, Reading(video, info), load_detector(weights, "cpu"), submit, ahead, lambda count: None, keep
+        )
         crops = dict(crop_files(faces, submit, ahead))
     outside = sum(faces.regions.cut(at, crop.square) is None for at, found in faces.crops.items() for crop in found)
     assert sum(pixels.nbytes for kept in faces.regions.kept.values() for *_, pixels in kept) <= keep

@@ -99,7 +99,8 @@ def test_extracted_pixels_are_the_videos(extracted, work, videos):
     for number, frame in enumerate(decoded, start=1):
         np.testing.assert_array_equal(cv2.imread(str(work / "frames" / PART / f"plain/frame{number}.png")), frame)
     facts = json.loads((work / "frames" / PART / "plain/video.json").read_text())
-    assert facts == {"file": "plain.mp4", "frames": 12, "height": 360, "width": 640, "fps": 30.0, "rotation": 0}
+    expected = {"file": "plain.mp4", "frames": 12, "height": 360, "width": 640, "fps": 30.0, "rotation": 0}
+    assert facts == expected | {"mirrored": False, "notes": []}
 
 
 def test_boxes_are_the_detectors_in_the_contracts_format(detected, work, detector, videos):

@@ -7,12 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.video import DecodeError, UnsupportedError, probe, read_frames, read_some
-from tests.strange import change_size, corrupt_packet, encode, rotate_by_metadata
+from faces.orientation import Orientation
+from faces.video import DecodeError, Reading, UnsupportedError, probe, read_frames, read_some
+from tests.strange import change_size, corrupt_packet, encode, set_matrix
 
 
 def test_probe(clip):
-    assert probe(clip("single_face.mp4")) == (72, 360, 640, 30.0, 0)
+    info = probe(clip("single_face.mp4"))
+    assert info[:5] == (72, 360, 640, 30.0, 72)
+    assert (info.orientation, info.stream, info.streams, info.notes) == (Orientation(), 0, 1, ())
 
 
 def test_interval_skips_frames_without_changing_them(clip):
@@ -25,7 +28,8 @@ def test_interval_skips_frames_without_changing_them(clip):
 
 
 def test_a_clip_whose_edit_list_hides_three_frames_is_whole(clip):
-    assert probe(clip("no_face.mp4")).frames == 98
+    info = probe(clip("no_face.mp4"))
+    assert (info.frames, info.declared) == (95, 98)
     assert sum(1 for _ in read_frames(clip("no_face.mp4"))) == 95
 
 
@@ -106,18 +110,20 @@ def test_pixels_of_every_real_clip_are_opencvs(shared):
 
 def test_some_frames(clip):
     everything = list(islice(read_frames(clip("single_face.mp4")), 12))
-    some = dict(read_some(clip("single_face.mp4"), {2, 11}))
+    info = probe(clip("single_face.mp4"))
+    some = dict(read_some(clip("single_face.mp4"), info, {2, 11}))
     assert some.keys() == {2, 11}
     for number, frame in some.items():
         np.testing.assert_array_equal(frame, everything[number])
-    assert dict(read_some(clip("single_face.mp4"), set())) == {}
+    assert dict(read_some(clip("single_face.mp4"), info, set())) == {}
 
 
 def test_rotated_video_stands_upright(frames, tmp_path):
     path = encode(tmp_path / "turned.mp4", frames)
     stored = list(read_frames(path))
-    rotate_by_metadata(path)
-    assert probe(path)[1:] == (640, 360, 30.0, 270)
+    set_matrix(path, 0, 1, -1, 0)
+    assert probe(path)[1:4] == (640, 360, 30.0)
+    assert probe(path).orientation == Orientation(3)
     for turned, frame in zip(read_frames(path), stored, strict=True):
         np.testing.assert_array_equal(turned, np.rot90(frame, 3))
 
@@ -132,9 +138,9 @@ def test_frames_before_and_after_a_damaged_packet_are_read(frames, tmp_path):
     path = encode(tmp_path / "x.mp4", frames, options={"g": "4", "bf": "0"})
     whole = list(read_frames(path))
     corrupt_packet(path, 5)
-    damage = []
-    rest = list(read_frames(path, on_damage=lambda: damage.append(1)))
-    assert (len(rest), len(damage)) == (11, 1)
+    reading = Reading(path, probe(path))
+    rest = [shown.image for shown in reading]
+    assert (len(rest), reading.damaged) == (11, 1)
     for frame, expected in zip(rest[:5] + rest[7:], whole[:5] + whole[8:], strict=True):
         np.testing.assert_array_equal(frame, expected)
 
@@ -143,9 +149,9 @@ def test_a_hole_larger_than_the_hidden_frames_is_no_end(frames, tmp_path):
     path = encode(tmp_path / "x.avi", frames * 3, codec="mjpeg", pixels="yuvj420p")
     for number in range(8, 16):
         corrupt_packet(path, number)
-    damage = []
-    assert sum(1 for _ in read_frames(path, on_damage=lambda: damage.append(1))) == 36 - 8
-    assert len(damage) == 8
+    reading = Reading(path, probe(path))
+    assert sum(1 for _ in reading) == 36 - 8
+    assert reading.damaged == 8
 
 
 def test_a_size_that_changes_is_unsupported(frames, tmp_path):

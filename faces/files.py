@@ -1,0 +1,86 @@
+"""Which files of a folder are videos: by their suffix, or by what ffmpeg finds in them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from common.errors import BadInputError
+from common.layout import subfolders
+from faces.video import is_film
+
+SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".avi", ".mkv", ".webm", ".wmv", ".asf", ".3gp", ".3g2", ".flv", ".f4v", ".ogv"),
+    *(".mts", ".m2ts", ".m2t", ".ts", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mxf", ".dv", ".ivf", ".rm"),
+    *(".rmvb", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".nut", ".wtv"),
+)
+COMPANIONS = ("metadata.json",)  # files that this project reads beside videos
+NAMED = 5  # names of what is left out that messages hold
+
+
+class Videos(NamedTuple):
+    """The videos of folders by name, and the names of what else lies there: no videos, or not where videos belong.
+
+    Hidden files do not count.
+    """
+
+    videos: dict[str, Path]
+    left_out: list[str]
+
+    @property
+    def said(self) -> str:
+        """What is left out, for a summary line: empty, or beginning with `; `."""
+        some = ", ".join(self.left_out[:NAMED])
+        more = ", ..." if len(self.left_out) > NAMED else ""
+        return f"; left out {len(self.left_out)}: {some}{more}" if self.left_out else ""
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file that is not hidden has a video's suffix, in upper or lower case, or shows pictures that move."""
+    if path.name.startswith("."):
+        return False
+    return has_suffix(path) or (path.is_file() and is_film(path))
+
+
+def has_suffix(path: Path) -> bool:
+    """Whether the name has a video's suffix, in upper or lower case."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def sort_out(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The videos among paths, and the names of the others but hidden ones and COMPANIONS, both in order."""
+    videos, others = [], []
+    for path in sorted(paths):
+        if is_video(path):
+            videos.append(path)
+        elif not path.name.startswith(".") and path.name not in COMPANIONS:
+            others.append(f"{path.name}/" if path.is_dir() else path.name)
+    return videos, others
+
+
+def part_videos(root: Path) -> Videos:
+    """Map `<part>/<video>` (no suffix) to the video file, for every part below `root`, in order.
+
+    Raises FileNotFoundError if `root` is absent or holds no video. Raises BadInputError if two videos of a part differ
+    only in their suffix, because they would share a folder. One without a video's suffix then gives way.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; it should hold one folder of videos per part")
+    parts = subfolders(root)
+    found: dict[str, Path] = {}
+    astray, others = sort_out(path for path in root.iterdir() if path not in parts)
+    left_out = [*(path.name for path in astray), *others]
+    for part in parts:
+        videos, others = sort_out(part.iterdir())
+        left_out += [f"{part.name}/{name}" for name in others]
+        named = {path.stem for path in videos if has_suffix(path)}
+        for path in videos:
+            key = f"{part.name}/{path.stem}"
+            if path.stem in named and not has_suffix(path):
+                left_out.append(f"{part.name}/{path.name}")
+                continue
+            if key in found:
+                raise BadInputError(f"{found[key]} and {path} would share the folder {key}; rename one")
+            found[key] = path
+    if not found:
+        raise FileNotFoundError(f"no video in {root}/<part>/{Videos({}, left_out).said}")
+    return Videos(found, left_out)
