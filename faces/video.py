@@ -162,9 +162,10 @@ def probe(path: Path) -> VideoInfo:
 class Reading:
     """One pass over a video. Iterate over it, once, for the frames whose number is `chosen`.
 
-    `frames` counts all that were decoded so far, `damaged` the packets that could not be decoded. Damage that the
-    decoder conceals, as H.264's does inside a slice, is not noticed. `first` and `last` are when the first and the last
-    frame are shown and `end` when its time is over, on a player's clock, None if the file has no timestamps.
+    `frames` counts all that were decoded so far, `damaged` the packets that could not be decoded, `concealed` the
+    frames in which the decoder noticed damage and filled it in, as H.264's does inside a slice. `first` and `last` are
+    when the first and the last frame are shown and `end` when its time is over, on a player's clock, None if the file
+    has no timestamps.
 
     Iterating raises DecodeError after the last frame if the stream ended early, and UnsupportedError where the size
     changes. What was read is then to be discarded.
@@ -172,7 +173,7 @@ class Reading:
 
     def __init__(self, path: Path, info: VideoInfo, chosen: Callable[[int], bool] = lambda number: True) -> None:
         self.path, self.info, self.chosen = path, info, chosen
-        self.frames = self.damaged = 0
+        self.frames = self.damaged = self.concealed = 0
         self.first: float | None = None
         self.last: float | None = None
         self.end: float | None = None
@@ -183,6 +184,7 @@ class Reading:
             size, length = None, 1 / self.info.fps if self.info.fps else 0.0
             for frame in _decode(self.path, container, self.info.stream, self._count_damage):
                 number, self.frames = self.frames, self.frames + 1
+                self.concealed += frame.is_corrupt
                 size = size or (frame.width, frame.height)
                 if (frame.width, frame.height) != size:
                     raise UnsupportedError(

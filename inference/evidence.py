@@ -102,6 +102,7 @@ def analyse(
             transfer=info.transfer,
             pixel_aspect=f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
             damaged_packets=sampled.damaged,
+            concealed_frames=sampled.concealed,
         ),
         sampling=Sampling(
             every=sampled.interval,
@@ -189,6 +190,8 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
             )
     if sampled.damaged:
         said.append(f"{sampled.damaged} damaged packets could not be decoded.")
+    if sampled.concealed:
+        said.append(f"In {sampled.concealed} of {sampled.total} frames the decoder filled in damage by guesses.")
     if row.left_out:
         names = ", ".join(row.left_out)
         said.append(f"These members have no checkpoint and were left out: {names}. The others' weights were scaled up.")

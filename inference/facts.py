@@ -39,6 +39,7 @@ class VideoFacts:
     transfer: str | None  # "PQ" or "HLG" for HDR
     pixel_aspect: str  # a pixel's width and height, as 1:1
     damaged_packets: int
+    concealed_frames: int  # whose damage the decoder noticed and filled in
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,9 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
         detections=sampled.detections,
         not_scored=sampled.other_detections,
     )
-    return replace(row, notes=(*sampled.info.notes, *face_notes(row)), shots=shot_rows(row, sampled))
+    filled = f"damage was filled in in {sampled.concealed} of {sampled.total} frames"
+    notes = (*sampled.info.notes, *[filled] * bool(sampled.concealed), *face_notes(row))
+    return replace(row, notes=notes, shots=shot_rows(row, sampled))
 
 
 def shot_rows(row: Row, sampled: Sampled) -> tuple[ShotRow, ...]:

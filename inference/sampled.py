@@ -72,6 +72,7 @@ class Sampled:
     frames: int  # how many frames were sampled
     face_frames: int  # how many of them show a face
     damaged: int  # packets that could not be decoded
+    concealed: int  # frames of the video whose damage the decoder noticed and filled in
     voted_faces: int  # how many faces most sampled frames show
     voted_frames: int  # how many sampled frames show so many faces
     faces: list[Face]
@@ -169,6 +170,7 @@ class Worker:
             frames=faces.frames,
             face_frames=faces.frames_with_faces,
             damaged=whole.damaged,
+            concealed=whole.concealed,
             voted_faces=faces.tracking.voted_faces,
             voted_frames=faces.tracking.voted_frames,
             faces=found,

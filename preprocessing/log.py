@@ -24,6 +24,7 @@ class LogEntry:
     frames: int  # frames read
     declared_frames: int | None = None  # by the container; None if it does not say
     damaged_packets: int = 0  # packets that could not be decoded
+    concealed_frames: int = 0  # frames whose damage the decoder noticed and filled in
     height: int | None = None  # pixels, upright
     width: int | None = None
     rotation: int | None = None  # by how many degrees, counterclockwise, the frames were turned

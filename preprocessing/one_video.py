@@ -47,7 +47,7 @@ def preprocess(
             with atomic_folder(output) as folder:
                 write_faces(faces, folder, crop_files(faces, submit, ahead), pack)
     size = sum(path.stat().st_size for path in output.iterdir())
-    return entry(faces, reading.damaged, size, round(time.perf_counter() - began, 2))
+    return entry(faces, reading, size, round(time.perf_counter() - began, 2))
 
 
 def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], pack: bool) -> None:
@@ -69,7 +69,7 @@ def write_boxes(faces: Faces, output: Path) -> None:
             (folder / f"frame{number}.txt").write_text(format_boxes(detections))
 
 
-def entry(faces: Faces, damaged: int, size: int, seconds: float) -> LogEntry:
+def entry(faces: Faces, reading: Reading, size: int, seconds: float) -> LogEntry:
     """The log's entry for a video that is done: its files have `size` bytes, it took so many seconds."""
     info, tracks, showing = faces.info, faces.tracking.tracks, faces.frames_with_faces
     reasons = list(info.notes)
@@ -80,7 +80,8 @@ def entry(faces: Faces, damaged: int, size: int, seconds: float) -> LogEntry:
         reason="; ".join(reasons) or None,
         frames=faces.frames,
         declared_frames=info.declared,
-        damaged_packets=damaged,
+        damaged_packets=reading.damaged,
+        concealed_frames=reading.concealed,
         height=info.height,
         width=info.width,
         rotation=info.orientation.degrees,

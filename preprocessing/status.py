@@ -27,6 +27,7 @@ class Report:
     frames: int  # of the videos that are done
     faces: int
     damaged_packets: int
+    concealed_frames: int
     failed: dict[str, dict[str, object]]  # status, reason, frames
     pending: list[str]
     absent: list[str]  # named in a metadata.json but not on disk
@@ -47,6 +48,7 @@ def report(videos: dict[str, Path], faces: Path, left_out: Sequence[str] = ()) -
         frames=sum(entry.frames for entry in done.values()),
         faces=sum(len(entry.track_lengths) for entry in done.values()),
         damaged_packets=sum(entry.damaged_packets for entry in done.values()),
+        concealed_frames=sum(entry.concealed_frames for entry in done.values()),
         failed={
             name: {"status": entry.status, "reason": entry.reason, "frames": entry.frames}
             for name, entry in entries.items()
@@ -103,6 +105,8 @@ def doubts(entry: LogEntry) -> list[str]:
     found = list(entry.caveats)
     if frames == 1:
         found.append("it has one frame")
+    if entry.concealed_frames:
+        found.append(f"damage was filled in in {entry.concealed_frames} of {frames} frames")
     if entry.streams > 1:
         found.append(f"stream {entry.stream} of the file, one of {entry.streams} video streams")
     if entry.status == Status.NO_FACE and entry.face_frames:

@@ -145,6 +145,35 @@ def test_frames_before_and_after_a_damaged_packet_are_read(frames, tmp_path):
         np.testing.assert_array_equal(frame, expected)
 
 
+BLIND = 2  # of the flips below, those that change a frame and decode without an error
+
+
+@pytest.mark.slow
+def test_damage_that_is_filled_in_is_counted(clip, tmp_path):
+    """One bit is flipped at fifty places of three real clips; what counts is over 1 % of a frame's pixels off by 32."""
+    random = np.random.default_rng(0)
+    changed = unnoticed = 0
+    for name, flips in (("single_face.mp4", 20), ("no_face.mp4", 20), ("carphone_pristine.mp4", 10)):
+        path = clip(name)
+        whole, reading = list(read_frames(path)), Reading(path, probe(path))
+        assert (sum(1 for _ in reading), reading.concealed) == (len(whole), 0)
+        with av.open(str(path)) as container:
+            packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        for _ in range(flips):
+            data = bytearray(path.read_bytes())
+            start, size = packets[random.integers(len(packets))]
+            data[start + random.integers(5, size)] ^= 1 << int(random.integers(8))
+            (tmp_path / "x.mp4").write_bytes(data)
+            reading = Reading(tmp_path / "x.mp4", probe(tmp_path / "x.mp4"))
+            shown = [frame.image for frame in reading]
+            apart = [np.abs(a.astype(int) - b).max(axis=2) for a, b in zip(shown, whole, strict=False)]
+            if max((image > 32).mean() for image in apart) > 0.01:
+                changed += 1
+                unnoticed += reading.damaged + reading.concealed == 0
+    assert changed >= 15
+    assert unnoticed <= BLIND
+
+
 def test_a_hole_larger_than_the_hidden_frames_is_no_end(frames, tmp_path):
     path = encode(tmp_path / "x.avi", frames * 3, codec="mjpeg", pixels="yuvj420p")
     for number in range(8, 16):
