@@ -12,6 +12,7 @@ class Status(StrEnum):
     DECODE_ERROR = "decode_error"  # cut off, or decoding stopped midway
     MISSING = "missing"  # the file is not there
     UNSUPPORTED = "unsupported"  # no video, or its size changes midway
+    NOT_FINITE = "not_finite"  # stage 6: no member gave a number
     CRASHED = "crashed"  # its worker died or hung
     WRITE_ERROR = "write_error"  # preprocessing: its faces could not be written
     DAMAGED = "damaged"  # report of preprocessing: its info.json is unreadable
@@ -19,10 +20,11 @@ class Status(StrEnum):
 
 
 PREPROCESSED = (Status.OK, Status.NO_FACE)  # nothing is left to do for these
-# A run with one of these ends with exit status 1.
+# Neither scored nor known to be without a face: a run with one of these ends with exit status 1.
 UNREADABLE = (
     Status.DECODE_ERROR,
     Status.MISSING,
     Status.UNSUPPORTED,
+    Status.NOT_FINITE,
     Status.CRASHED,
 )

@@ -192,6 +192,10 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(f"{sampled.damaged} damaged packets could not be decoded.")
     if sampled.concealed:
         said.append(f"In {sampled.concealed} of {sampled.total} frames the decoder filled in damage by guesses.")
+    if row.not_finite:
+        said.append(
+            f"The networks of {', '.join(row.not_finite)} gave no finite number; the others' weights were scaled up."
+        )
     if row.left_out:
         names = ", ".join(row.left_out)
         said.append(f"These members have no checkpoint and were left out: {names}. The others' weights were scaled up.")

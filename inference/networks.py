@@ -21,7 +21,7 @@ from common.errors import BadInputError
 from inference.checkpoints import load_member
 from inference.members import Member
 from inference.sampled import Face
-from inference.scoring import Score, image_score, video_score
+from inference.scoring import NOT_FINITE, Score, image_score, video_score
 from training.inputs import memory_format, to_input
 
 # tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
@@ -48,20 +48,31 @@ class Networks:
         self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
 
     def scores(self, videos: Sequence[Sequence[Face]]) -> list[dict[str, Score]]:
-        """Each video's score by each member, from its faces. Raises BadInputError if a score is not finite."""
+        """Each video's score by each member, from its faces.
+
+        A member whose network gives a video no finite number has no score of it, by the rule NOT_FINITE. At a precision
+        below float32 it is first tried again at float32.
+        """
         found: list[dict[str, Score]] = [{} for _ in videos]
         for name, (member, _) in self.members.items():
             began = time.perf_counter()
             logits = self.logits(name, [face.crops[member.crop_kind] for faces in videos for face in faces])
-            if not all(np.isfinite(face).all() for face in logits):
-                raise BadInputError(
-                    f"member {name} ({member.file}) gives scores that are not finite at {self.precision}"
-                )
             left = iter(logits)
             for scores, faces in zip(found, videos, strict=True):
-                scores[name] = self.score(member, [next(left) for _ in faces])
+                mine = [next(left) for _ in faces]
+                if not all_finite(mine) and PRECISIONS[self.precision] != torch.float32:
+                    mine = self.at_float32(name, [face.crops[member.crop_kind] for face in faces])
+                scores[name] = self.score(member, mine) if all_finite(mine) else Score(None, NOT_FINITE)
             self.seconds[name] += time.perf_counter() - began
         return found
+
+    def at_float32(self, name: str, faces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """As `logits`, at float32."""
+        chosen, self.precision = self.precision, "fp32"
+        try:
+            return self.logits(name, faces)
+        finally:
+            self.precision = chosen
 
     def score(self, member: Member, logits: list[np.ndarray]) -> Score:
         """A member's score of a video, from its faces' logits."""
@@ -134,6 +145,11 @@ class Networks:
         dtype = PRECISIONS[self.precision]
         with torch.autocast(torch.device(self.device).type, dtype, enabled=dtype != torch.float32):
             return network(inputs.contiguous(memory_format=memory_format(inputs))).float()
+
+
+def all_finite(logits: Sequence[np.ndarray]) -> bool:
+    """Whether a video's logits are numbers."""
+    return all(np.isfinite(face).all() for face in logits)
 
 
 def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:

@@ -4,7 +4,8 @@ Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (-
        checkpoints; the detector
 Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
        submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
-       video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots (explained in inference.rows)
+       video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots, not_finite (explained in
+       inference.rows)
        with --evidence DIR a JSON and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
@@ -17,8 +18,8 @@ A folder or a pattern stands for the videos in it, by their suffix or their cont
 counted and named. With --shots a video is cut where its picture changes at once, each shot is scored as if it were a
 video, and the highest score counts. The contract's score, the default, looks at all frames together.
 
-The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported or crashed. All but ok have the
-label .5. The exit status is 1 if a video could not be read.
+The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported, not_finite or crashed. All but
+ok have the label .5. The exit status is 1 if a video could not be read, or no network gave it a finite number.
 
     python -m inference.predict clip.mp4 folder/ 'more/**/*.mp4' --members b0 --output submission.csv
     python -m inference.predict --list sample_submission.csv --videos test_videos --evidence evidence/

@@ -12,7 +12,7 @@ from common.status import UNREADABLE, Status
 from faces.failures import failure
 from inference.members import Member
 from inference.sampled import Sampled
-from inference.scoring import NO_SCORE, Ensemble, Score, Vote, ensemble
+from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensemble
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Row:
     not_scored: int = 0  # detections that belong to no tracked face
     notes: tuple[str, ...] = ()  # what a person should know of how the file was read, and of the faces in it
     shots: tuple[ShotRow, ...] = ()  # with --shots
+    not_finite: tuple[str, ...] = ()  # members whose networks gave no finite number, so that they were left out
 
     def to_json(self) -> dict[str, Any]:
         """The row as `submission.jsonl` holds it."""
@@ -62,7 +63,7 @@ class Row:
     def from_json(cls, row: dict[str, Any]) -> Self:
         """Read a row back. Raises TypeError or ValueError if it is not a row."""
         shots = tuple(ShotRow(**shot | {"status": Status(shot["status"])}) for shot in row.get("shots", ()))
-        lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes")}
+        lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes", "not_finite")}
         return cls(**row | {"status": Status(row["status"]), "shots": shots} | lists)
 
     @property
@@ -78,7 +79,7 @@ def statuses(rows: Iterable[Row]) -> str:
 
 
 def exit_status(rows: Iterable[Row]) -> int:
-    """1 if a video could not be read, else 0."""
+    """1 if a video could not be read or scored, else 0."""
     return int(any(row.status in UNREADABLE for row in rows))
 
 
@@ -131,9 +132,12 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
     """The row of a video that could be read, or of one of its shots."""
     values = {member: score.value for member, score in scores.items()}
     value, showing = result.final.value, sampled.face_frames
+    not_finite = tuple(member for member, score in scores.items() if score.rule == NOT_FINITE)
     if not sampled.faces:
         status, reason = Status.NO_FACE, f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
         reason += f"; faces in {showing} of {sampled.frames} frames" if showing else ""
+    elif value is None and not_finite:
+        status, reason = Status.NOT_FINITE, f"{', '.join(not_finite)}: {NOT_FINITE}"
     elif value is None:
         status, reason = Status.TOO_FEW_FRAMES, f"{sampled.frames} sampled frame{'s' * (sampled.frames > 1)}"
     else:
@@ -147,9 +151,11 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
         face_frames=showing,
         detections=sampled.detections,
         not_scored=sampled.other_detections,
+        not_finite=not_finite,
     )
     filled = f"damage was filled in in {sampled.concealed} of {sampled.total} frames"
-    notes = (*sampled.info.notes, *[filled] * bool(sampled.concealed), *face_notes(row))
+    without = f"left out {', '.join(not_finite)}: {NOT_FINITE}"
+    notes = (*sampled.info.notes, *[filled] * bool(sampled.concealed), *[without] * bool(not_finite), *face_notes(row))
     return replace(row, notes=notes, shots=shot_rows(row, sampled))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 VIDEO_FRAMES, IMAGE_FRAMES, GROUP = 160, 35, 5
 BRANCH_WEIGHTS = {"video": 0.4, "image": 0.6}
 NO_SCORE = 0.5  # the label of a video that cannot be scored
+NOT_FINITE = "its network gave no finite number"  # the rule of a member's score that is left out for this
 
 
 class Score(NamedTuple):

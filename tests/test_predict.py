@@ -17,7 +17,7 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
 from inference.ledger import Ledger
-from inference.members import MEMBERS
+from inference.members import MEMBERS, MODELS, SHIPPED
 from inference.scoring import image_frames, image_score
 from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
 
@@ -74,7 +74,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert (rows[name]["label"] == 0.5) == (status != "ok")
         assert rows[name].keys() == {
             "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds", "run",
-            "left_out", "face_frames", "detections", "not_scored", "notes", "shots",
+            "left_out", "face_frames", "detections", "not_scored", "notes", "shots", "not_finite",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)
     assert rows["äußerst.mp4"]["image"] == rows["äußerst.mp4"]["members"]["b0"] == rows["äußerst.mp4"]["label"]
@@ -168,16 +168,27 @@ def test_bad_lists_are_refused(run, models, tmp_path, content, complaint):
     assert complaint in done.stderr
 
 
-def test_a_member_that_gives_nan_ends_the_run_but_loses_no_row(run, videos, models, tmp_path):
+def test_a_member_that_gives_nan_costs_a_video_this_member_only(run, videos, models, tmp_path):
+    """Alone it leaves the video without a score; a video without a face needs no network."""
+    (broken := tmp_path / "models").mkdir()
     content = torch.load(models / MEMBERS["b0"].file, weights_only=True)
     content["state_dict"]["module._fc.bias"] += float("nan")
-    torch.save(content, tmp_path / MEMBERS["b0"].file)
-    arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", tmp_path, "--members", "b0", "--workers", "1")
-    done = run("-m", "inference.predict", *arguments, "--output", tmp_path / "s.csv", check=False)
-    assert done.returncode == 2
-    assert "member b0 (b0_rgb_58000.pth.tar) gives scores that are not finite at fp32" in done.stderr
-    assert not (tmp_path / "s.csv").exists()
-    assert '"sky.MP4"' in (tmp_path / "s.partial.jsonl").read_text()
+    torch.save(content, broken / MEMBERS["b0"].file)
+    shutil.copy(MODELS / SHIPPED["lite0"].file, broken)
+    arguments = (videos / "sky.MP4", videos / "äußerst.mp4", "--models", broken, "--workers", "1")
+    done = run("-m", "inference.predict", *arguments, "--members", "b0", "--output", tmp_path / "s.csv", check=False)
+    assert done.returncode == 1
+    assert "äußerst.mp4: not_finite: b0: its network gave no finite number" in done.stderr
+    row = rows_of(tmp_path / "s.csv")["äußerst.mp4"]
+    assert (row["status"], row["label"], row["members"]) == ("not_finite", 0.5, {"b0": None})
+    assert rows_of(tmp_path / "s.csv")["sky.MP4"]["status"] == "no_face"
+    words = ("--members", "b0,lite0", "--output", tmp_path / "t.csv", "--evidence", tmp_path / "evidence")
+    done = run("-m", "inference.predict", *arguments, *words)
+    row = rows_of(tmp_path / "t.csv")["äußerst.mp4"]
+    assert (row["status"], row["not_finite"]) == ("ok", ["b0"])
+    assert row["label"] == row["members"]["lite0"]
+    assert "left out b0: its network gave no finite number" in done.stderr
+    assert "The networks of b0 gave no finite number" in (tmp_path / "evidence/äußerst.mp4.html").read_text()
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models, tmp_path):

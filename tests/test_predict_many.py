@@ -21,7 +21,7 @@ from inference.checkpoints import load_member
 from inference.members import MEMBERS, CropKind
 from inference.networks import Networks
 from inference.sampled import Face, sample
-from inference.scoring import VIDEO_FRAMES, image_frames
+from inference.scoring import NOT_FINITE, VIDEO_FRAMES, Score, image_frames
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 
@@ -168,10 +168,24 @@ class Broken(nn.Module):
         return logits
 
 
-def test_one_value_that_is_not_finite_is_an_error(sampled):
+def test_one_value_that_is_not_finite_is_no_score(sampled):
+    """Of that video; a network with numbers at float32 only is asked again at float32."""
     member = MEMBERS["b0"]
-    with pytest.raises(BadInputError, match="gives scores that are not finite at fp32"):
-        Networks({"b0": (member, Broken())}, limits={"b0": 100}).scores([sampled[0].faces])
+    (scores,) = Networks({"b0": (member, Broken())}, limits={"b0": 100}).scores([sampled[0].faces])
+    assert scores["b0"] == Score(None, NOT_FINITE)
+    plain, low = (Networks({"b0": (member, Narrow())}, precision=name) for name in ("fp32", "bf16"))
+    faces = [video.faces for video in sampled]
+    assert low.scores(faces) == plain.scores(faces)
+    assert low.precision == "bf16"
+    assert None not in [score.value for video in low.scores(faces[:2]) for score in video.values()]
+
+
+class Narrow(nn.Module):
+    """A network whose logits overflow where they are not computed at float32."""
+
+    def forward(self, images):
+        logits = images.mean(dim=(2, 3))[:, :2]
+        return logits * float("inf") if torch.is_autocast_enabled("cpu") else logits
 
 
 class Hungry(nn.Module):
