@@ -12,6 +12,7 @@ class Status(StrEnum):
     DECODE_ERROR = "decode_error"  # cut off, or decoding stopped midway
     MISSING = "missing"  # the file is not there
     UNSUPPORTED = "unsupported"  # no video, or its size changes midway
+    CHANGED = "changed"  # stage 6: the file was written to while it was read
     NOT_FINITE = "not_finite"  # stage 6: no member gave a number
     CRASHED = "crashed"  # its worker died or hung
     WRITE_ERROR = "write_error"  # preprocessing: its faces could not be written
@@ -25,6 +26,7 @@ UNREADABLE = (
     Status.DECODE_ERROR,
     Status.MISSING,
     Status.UNSUPPORTED,
+    Status.CHANGED,
     Status.NOT_FINITE,
     Status.CRASHED,
 )

@@ -6,7 +6,7 @@ import cv2
 from pebble import ProcessExpired
 
 from common.status import Status
-from faces.video import DecodeError, UnsupportedError
+from faces.video import ChangedError, DecodeError, UnsupportedError
 
 
 class Failure(NamedTuple):
@@ -24,6 +24,8 @@ def failure(error: Exception, other: Status) -> Failure:
     match error:
         case UnsupportedError():
             status = Status.UNSUPPORTED
+        case ChangedError():
+            status = Status.CHANGED
         case DecodeError():
             status = Status.DECODE_ERROR
         case FileNotFoundError():

@@ -82,6 +82,10 @@ class Packets(NamedTuple):
     last: int | None
 
 
+class ChangedError(BadInputError):
+    """The file was written to, or replaced, while it was read."""
+
+
 class VideoInfo(NamedTuple):
     """What the container and the first frame of a video say.
 

@@ -66,10 +66,10 @@ def provenance(
     )
 
 
-def evidence_of(row: Row, path: Path, scored_by: Provenance, analysis: Analysis | None) -> Evidence:
-    """A video's evidence."""
+def evidence_of(row: Row, path: Path, digest: str | None, scored_by: Provenance, analysis: Analysis | None) -> Evidence:
+    """A video's evidence; `digest` is the sha256 of what was scored, None if the video could not be read."""
     state = state_of(path)
-    source = Input(str(path), int(state[1]) if state else None, readable_sha256(path))
+    source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
     return Evidence(row.filename, row.status, row.reason, row.label, source, scored_by, analysis)
 
 

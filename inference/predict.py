@@ -18,8 +18,9 @@ A folder or a pattern stands for the videos in it, by their suffix or their cont
 counted and named. With --shots a video is cut where its picture changes at once, each shot is scored as if it were a
 video, and the highest score counts. The contract's score, the default, looks at all frames together.
 
-The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported, not_finite or crashed. All but
-ok have the label .5. The exit status is 1 if a video could not be read, or no network gave it a finite number.
+The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or
+crashed. All but ok have the label .5. The exit status is 1 if a video could not be read, changed meanwhile, or got no
+finite number from any network.
 
     python -m inference.predict clip.mp4 folder/ 'more/**/*.mp4' --members b0 --output submission.csv
     python -m inference.predict --list sample_submission.csv --videos test_videos --evidence evidence/

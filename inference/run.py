@@ -234,7 +234,8 @@ def conclude(scored: Scored, plan: Plan) -> Row:
         sampled, analysis = None, None
         row = complete(failed_row(video.name, outcome, plan.members), plan)
     if folder:
-        write_evidence(folder, evidence_of(row, video.path, plan.provenance, analysis), sampled, plan.members)
+        digest = sampled.sha256 if sampled else None
+        write_evidence(folder, evidence_of(row, video.path, digest, plan.provenance, analysis), sampled, plan.members)
     return row
 
 

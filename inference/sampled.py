@@ -4,10 +4,11 @@ It imports no PyTorch, so a worker starts in .3 s with 100 MB. Faces are found o
 find them faster than a GPU scores them, and the crops are always the same.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import cv2
 import numpy as np
 
+from common.digests import sha256_of
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.crops import Square
@@ -22,11 +24,12 @@ from faces.detector import FaceDetector, load_detector
 from faces.one_pass import Faces, Submit, crop_pixels, find_faces, threads
 from faces.shots import find_shots
 from faces.tracking import Track, fill_track
-from faces.video import Reading, Shown, VideoInfo, probe, read_some
+from faces.video import ChangedError, Reading, Shown, VideoInfo, probe, read_some
 from inference.members import Branch, CropKind
 from inference.scoring import image_frames, sampling_interval
 
 MAX_FACES = 2
+IDENTITY = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")  # a file with the same ones was not changed
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
@@ -81,6 +84,7 @@ class Sampled:
     timing: Timing
     seconds: dict[str, float]  # of a core, by stage
     shot: Shot | None = None
+    sha256: str | None = None  # of the file
     poster: bytes | None = None  # JPEG of the frame that first shows the first face
 
     def sources(self, face: int) -> list[int]:
@@ -98,9 +102,25 @@ def sample(
 ) -> list[Sampled]:
     """Find the faces of a video in at most `wanted` frames and cut their crops, on `cores` cores.
 
-    With `by_shots` it does so for each shot; else the video is one. With `evidence` it also makes a poster. Raises the
-    exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError and FileNotFoundError.
+    With `by_shots` it does so for each shot; else the video is one. With `evidence` it also makes a poster and the
+    file's sha256. Raises the exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError,
+    FileNotFoundError, and ChangedError if the file is not the same at the end.
     """
+    if not video.is_file():  # reading it says why
+        probe(video)
+    with video.open("rb") as file:
+        before = os.fstat(file.fileno())
+        found = _sample(video, kinds, wanted, weights, cores, evidence, by_shots)
+        digest = sha256_of(file) if evidence else None
+        if any(getattr(before, name) != getattr(video.stat(), name) for name in IDENTITY):
+            raise ChangedError(f"{video}: the file changed while it was read")
+    return [replace(part, sha256=digest) for part in found]
+
+
+def _sample(
+    video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool, by_shots: bool
+) -> list[Sampled]:
+    """As `sample`, but the file may change meanwhile."""
     began = time.thread_time()
     info, detector = probe(video), load_detector(weights, "cpu")
     with threads(cores) as (submit, ahead):

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from common.digests import sha256
+from common.status import Status
 from demo.tree import write_video
-from faces.video import read_frames
+from faces.failures import failure
+from faces.video import ChangedError, probe, read_frames
 from inference.members import MEMBERS, CropKind
 from inference.pages import evidence_file
 from inference.sampled import sample
@@ -197,6 +199,26 @@ def test_times_are_the_files_timestamps(frames, weights, tmp_path):
     (none,) = sample(raw, {CropKind("image", 256)}, 160, weights, 1, evidence=True, by_shots=False)
     assert none.timing.source == "rate"
     assert none.timing.times == pytest.approx([number / 30 for number in range(12)])
+
+
+@pytest.mark.parametrize("change", ["append", "replace"])
+def test_a_file_that_changes_while_it_is_read_has_no_score(frames, weights, tmp_path, monkeypatch, change):
+    path, other = encode(tmp_path / "x.mp4", frames), encode(tmp_path / "y.mp4", frames)
+
+    def probe_and_change(video):
+        info = probe(video)
+        if change == "append":
+            times = path.stat()
+            path.write_bytes(path.read_bytes() + b"more")
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        else:
+            other.replace(path)
+        return info
+
+    monkeypatch.setattr("inference.sampled.probe", probe_and_change)
+    with pytest.raises(ChangedError, match="changed while it was read") as error:
+        sample(path, {CropKind("image", 256)}, 160, weights, 1, evidence=True, by_shots=False)
+    assert failure(error.value, other=Status.DECODE_ERROR).status == Status.CHANGED
 
 
 def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
