@@ -1,6 +1,7 @@
 """The rows of a submission, one per line of `submission.jsonl`: a video's label, its status, what they come from."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -202,7 +203,22 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_submission(output: Path, rows: Iterable[Row]) -> None:
-    """Write the CSV and the `.jsonl` beside it, atomically, CSV last."""
+    """Write the CSV and the `.jsonl` beside it, atomically, CSV last.
+
+    The CSV is UTF-8: of a name that is not, it has the form of `utf8_name`, and a line on stderr says so.
+    """
     rows = list(rows)
+    names = [utf8_name(row.filename) for row in rows]
+    if changed := sum(name != row.filename for name, row in zip(names, rows, strict=True)):
+        print(f"{output}: {changed} names are not UTF-8, their other bytes stand as %FF there", file=sys.stderr)
     write_text(output.with_suffix(".jsonl"), "".join(json.dumps(row.to_json()) + "\n" for row in rows))
-    write_table(output, [("filename", "label"), *((row.filename, f"{row.label:.8f}") for row in rows)])
+    labels = [f"{row.label:.8f}" for row in rows]
+    write_table(output, [("filename", "label"), *zip(names, labels, strict=True)])
+
+
+def utf8_name(name: str) -> str:
+    """A file name as UTF-8 can hold it: bytes that are not UTF-8, and in such a name also %, percent-encoded."""
+    if not any(0xDC80 <= ord(letter) <= 0xDCFF for letter in name):
+        return name
+    escaped = name.replace("%", "%25")
+    return "".join(f"%{ord(one) - 0xDC00:02X}" if 0xDC80 <= ord(one) <= 0xDCFF else one for one in escaped)

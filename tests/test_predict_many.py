@@ -4,6 +4,7 @@ the networks' batches.
 
 import csv
 import json
+import os
 from itertools import islice
 
 import cv2
@@ -20,6 +21,7 @@ from faces.video import read_frames
 from inference.checkpoints import load_member
 from inference.members import MEMBERS, CropKind
 from inference.networks import Networks
+from inference.rows import utf8_name
 from inference.sampled import Face, sample
 from inference.scoring import NOT_FINITE, VIDEO_FRAMES, Score, image_frames
 from tests.test_strange_videos import make
@@ -72,8 +74,12 @@ def test_every_strange_video_has_a_row_and_a_status(run, models, frames, tmp_pat
     for row in rows.values():
         assert (row["label"] == 0.5) == (row["status"] != "ok")
         assert row["reason"]
-    with (tmp_path / "s.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        assert [line[0] for line in csv.reader(file)][1:] == list(rows)
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
+        assert [line[0] for line in csv.reader(file)][1:] == [utf8_name(name) for name in rows]
+    assert "no UTF-8 %FF.mkv" in (tmp_path / "s.csv").read_text(encoding="utf-8")
+    assert "1 names are not UTF-8" in done.stderr
+    assert utf8_name(os.fsdecode(b"50 % \xe4.mp4")) == "50 %25 %E4.mp4"
+    assert utf8_name("50 %.mp4") == "50 %.mp4"
 
 
 @pytest.fixture(scope="module")
