@@ -6,7 +6,7 @@ import cv2
 from pebble import ProcessExpired
 
 from common.status import Status
-from faces.video import ChangedError, DecodeError, UnsupportedError
+from faces.streams import ChangedError, DecodeError, UnsupportedError
 
 
 class Failure(NamedTuple):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from common.errors import BadInputError
 from common.layout import subfolders
-from faces.video import is_film
+from faces.streams import is_film
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".avi", ".mkv", ".webm", ".wmv", ".asf", ".3gp", ".3g2", ".flv", ".f4v", ".ogv"),

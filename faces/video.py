@@ -7,83 +7,36 @@ A video's frames are those that a player shows: of the stream that players choos
 what the decoder only refers to. Times are a player's too: its clock begins with the first of the file's streams.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import av
 import numpy as np
-from av.stream import Disposition
 
-from common.errors import BadInputError
-from faces.containers import avi_pictures, in_fragments, is_container, lacks_media
+from faces.containers import avi_pictures, lacks_media
 from faces.orientation import Orientation, orientation_of
+from faces.streams import (
+    DecodeError,
+    Packets,
+    UnsupportedError,
+    choose_stream,
+    declared_frames,
+    decode,
+    has_all,
+    in_seconds,
+    open_video,
+    rate_of,
+    reaches,
+)
 
 # If more than these are missing, the stream broke off, unless its last frame is at the video's end: then frames in the
 # middle are lost.
 LOST_FRAMES = 5
-# The formats that are opened, whatever the file's name. All of them keep a whole video in one file: playlists, devices,
-# addresses and numbered pictures are not among them, because they name other files.
-FORMATS = (
-    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "ogg", "mxf", "gxf", "nut", "rm", "wtv"),
-    *("ivf", "dv", "gif", "apng", "yuv4mpegpipe", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "m4v", "amv"),
-    *("mpegvideo", "mjpeg", "vc1", "vc1test", "dirac", "dnxhd", "cavsvideo", "avs2", "avs3", "nsv", "nuv", "swf"),
-    *("dhav", "ifv", "kux", "lmlm4", "roq", "smk", "bink", "flic", "thp", "mtv", "pva", "ty", "mlv", "cine", "smjpeg"),
-)
-# Streams of pictures without a container. ffmpeg also takes other files for one, so that they must begin as one does.
-RAW_FORMATS = (
-    "h261",
-    "h263",
-    "h264",
-    "hevc",
-    "vvc",
-    "av1",
-    "obu",
-    "m4v",
-    "mpegvideo",
-    "mjpeg",
-    "vc1",
-    "cavsvideo",
-    "dv",
-)
-RAW_BEGINNINGS = (b"\0\0\1", b"\0\0\0\1", b"\xff\xd8")
-MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
-OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
-COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 TRANSFERS = {16: "PQ", 18: "HLG"}  # HDR's transfer characteristics (ITU-T H.273)
 
 Item = TypeVar("Item")
-
-
-class DecodeError(BadInputError):
-    """The file is cut off, stops decoding midway, or cannot be read. `frames` is how many frames could be decoded."""
-
-    def __init__(self, message: str, frames: int = 0) -> None:
-        super().__init__(message)
-        self.frames = frames
-
-
-class UnsupportedError(BadInputError):
-    """The file is no video, or one whose size changes midway."""
-
-
-class Packets(NamedTuple):
-    """What the packets of a video stream say, without decoding them: those with content, and those that are shown.
-
-    `last` is the latest time of one that is shown, in the stream's units; None if they have no times.
-    """
-
-    stored: int
-    shown: int
-    last: int | None
-
-
-class ChangedError(BadInputError):
-    """The file was written to, or replaced, while it was read."""
 
 
 class VideoInfo(NamedTuple):
@@ -148,16 +101,16 @@ def probe(path: Path) -> VideoInfo:
 
     Raises UnsupportedError, DecodeError, FileNotFoundError; for a file that is cut off before anything is decoded.
     """
-    with _open(path) as container:
+    with open_video(path) as container:
         complaint = lacks_media(path)
-        stream, streams, packets = _choose(path, container)
-        index, declared = stream.index, _declared(path, stream)
+        stream, streams, packets = choose_stream(path, container)
+        index, declared = stream.index, declared_frames(path, stream)
         lacking = max((declared or 0) - packets.stored, 0)
         empty = lacking > 0 and avi_pictures(path, index) >= (declared or 0)
-        if complaint and not empty and not _has_all(path, container, stream, packets, declared):
+        if complaint and not empty and not has_all(path, container, stream, packets, declared):
             raise DecodeError(complaint, _count_decodable(path, index))
-    with _open(path) as container:
-        for frame in _decode(path, container, index, lambda: None):
+    with open_video(path) as container:
+        for frame in decode(path, container, index, lambda: None):
             info = _info(container, index, frame, packets, declared, streams)
             return info._replace(expected=packets.shown + (0 if empty else lacking), stands_still=empty)
     raise DecodeError(f"{path}: no frame can be decoded")
@@ -184,9 +137,9 @@ class Reading:
         self.clock = Clock()
 
     def __iter__(self) -> Iterator[Shown]:
-        with _open(self.path) as container:
+        with open_video(self.path) as container:
             size, length = None, 1 / self.info.fps if self.info.fps else 0.0
-            for frame in _decode(self.path, container, self.info.stream, self._count_damage):
+            for frame in decode(self.path, container, self.info.stream, self._count_damage):
                 number, self.frames = self.frames, self.frames + 1
                 self.concealed += frame.is_corrupt
                 size = size or (frame.width, frame.height)
@@ -214,7 +167,7 @@ class Reading:
             raise DecodeError(f"{self.path}: no frame can be decoded")
         expected, rate = self.info.expected, self.info.fps
         end = self.info.last + 1 / rate if rate and self.info.end is None else self.info.end
-        if expected - self.frames > LOST_FRAMES and not _reaches(self.last, end, rate, LOST_FRAMES + 1):
+        if expected - self.frames > LOST_FRAMES and not reaches(self.last, end, rate, LOST_FRAMES + 1):
             raise DecodeError(f"{self.path}: decoding stopped after {self.frames} of {expected} frames", self.frames)
 
     @property
@@ -273,21 +226,6 @@ def read_some(path: Path, info: VideoInfo, numbers: Collection[int]) -> Iterator
             return
 
 
-def is_film(path: Path) -> bool:
-    """Whether ffmpeg finds at least two pictures in the file that are not covers of its sound."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-        with _open(path) as container:
-            if container.format.name in RAW_FORMATS and not head.startswith(RAW_BEGINNINGS):
-                return False
-            streams = [stream for stream in container.streams.video if not stream.disposition & COVERS]
-            pictures = (packet for packet in container.demux(streams) if packet.size) if streams else iter(())
-            return len(list(islice(pictures, 2))) == 2
-    except (BadInputError, OSError):
-        return False
-
-
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield the items in lists of up to `size`."""
     batch: list[Item] = []
@@ -323,8 +261,8 @@ def _info(
     orientation = orientation_of(frame)
     height, width = orientation.upright(np.empty((frame.height, frame.width, 1), np.uint8)).shape[:2]
     start = container.start_time / av.time_base if container.start_time is not None else (frame.time or 0.0)
-    rate = _rate(stream, packets)
-    end = _seconds((stream.start_time or 0) + stream.duration, stream) - start if stream.duration else None
+    rate = rate_of(stream, packets)
+    end = in_seconds((stream.start_time or 0) + stream.duration, stream) - start if stream.duration else None
     if declared and rate and container.format.name == "avi":  # of a cut file ffmpeg makes the duration smaller
         end = declared / rate
     return VideoInfo(
@@ -340,167 +278,15 @@ def _info(
         pixel_aspect=Fraction(stream.sample_aspect_ratio or 1),
         start=start,
         end=end,
-        last=_seconds(packets.last or 0, stream) - start,
+        last=in_seconds(packets.last or 0, stream) - start,
         expected=packets.shown,
         stands_still=False,
     )
 
 
-def _decode(
-    path: Path, container: av.container.InputContainer, index: int, on_damage: Callable[[], None]
-) -> Iterator[av.VideoFrame]:
-    """Decode packet by packet on one thread, so that the same damage always has the same effect."""
-    stream = container.streams[index]
-    assert isinstance(stream, av.VideoStream)
-    stream.codec_context.thread_count = 1
-    decoded = 0
-    try:
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except (av.error.EOFError, MemoryError):
-                raise
-            except av.error.FFmpegError:
-                on_damage()
-                continue
-            decoded += len(frames)
-            yield from frames
-    except av.error.FFmpegError as error:
-        raise DecodeError(f"{path}: reading stopped after {decoded} frames: {error.strerror}", decoded) from error
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open the file.
-
-    Raises FileNotFoundError if it is missing, UnsupportedError if it is no video, DecodeError if it cannot be read.
-    """
-    try:
-        if path.stat().st_size == 0:  # a pipe has this size too, and would be waited for
-            raise DecodeError(f"{path}: the file is empty" if path.is_file() else f"{path}: is no file")
-        container = _container(path)
-    except FileNotFoundError:
-        raise
-    except av.error.ArgumentError as error:  # what ffmpeg says of a format that is not among FORMATS
-        raise UnsupportedError(
-            f"{path}: not a video of a format that is read, but perhaps a picture, a playlist or sound (docs/files.md)"
-        ) from error
-    except OSError as error:
-        raise DecodeError(f"{path}: {error.strerror}") from error
-    except av.error.FFmpegError as error:
-        if is_container(path):
-            complaint = lacks_media(path) or f"{path}: cut off or damaged, nothing in it can be read"
-            raise DecodeError(complaint) from error
-        raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
-    with container:
-        try:
-            yield container
-        except av.error.FFmpegError as error:
-            raise DecodeError(f"{path}: {error.strerror}") from error
-
-
-def _container(path: Path) -> av.container.InputContainer:
-    """Open the file by its content. ffmpeg takes a stream of JPEGs for one picture if they are written as such."""
-    try:
-        return av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
-    except av.error.ArgumentError:
-        if path.suffix.lower() in MJPEG_SUFFIXES:
-            return av.open(f"file:{path}", format="mjpeg", options=OPTIONS, metadata_errors="replace")
-        raise
-
-
-def _choose(path: Path, container: av.container.InputContainer) -> tuple[av.VideoStream, int, Packets]:
-    """The stream that players show, how many streams show pictures, and what the chosen one's packets say.
-
-    Players take the default stream, then the largest, then the longest. Covers and streams of one picture are taken
-    only where there is nothing else.
-    """
-    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
-    if not streams:
-        missing = "ffmpeg has no decoder for its video stream" if container.streams.video else "has no video stream"
-        raise UnsupportedError(f"{path}: {missing}")
-    packets = _packets(container, streams)
-
-    def rank(stream: av.VideoStream) -> tuple[bool, bool, int, int]:
-        shown = packets[stream.index].shown
-        is_film = shown > 1 and not stream.disposition & COVERS
-        return is_film, bool(stream.disposition & Disposition.default), stream.width * stream.height, shown
-
-    chosen = max(streams, key=rank)  # of equals, the first
-    showing = sum(not stream.disposition & COVERS for stream in streams)
-    return chosen, max(showing, 1), packets[chosen.index]
-
-
-def _packets(container: av.container.InputContainer, streams: list[av.VideoStream]) -> dict[int, Packets]:
-    """Read through the packets of video streams; a packet that the file's end cut off does not count."""
-    found = {stream.index: Packets(0, 0, None) for stream in streams}
-    try:
-        for packet in container.demux(streams):
-            if packet.size and not packet.is_corrupt:
-                stored, shown, last = found[packet.stream.index]
-                if not packet.is_discard:
-                    shown += 1
-                    last = max(last, packet.pts) if last is not None and packet.pts is not None else packet.pts
-                found[packet.stream.index] = Packets(stored + 1, shown, last)
-    except av.error.FFmpegError:  # decoding meets it too, and says after how many frames
-        pass
-    return found
-
-
-def _declared(path: Path, stream: av.VideoStream) -> int | None:
-    """How many frames the container says the stream has; None if it does not say so, or what cannot be."""
-    if stream.frames and stream.frames <= path.stat().st_size and not in_fragments(path):
-        return stream.frames
-    return None
-
-
-def _has_all(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    packets: Packets,
-    declared: int | None,
-) -> bool:
-    """Whether the packets are all that the container declares: their number, or else the time of the last."""
-    if declared is not None:
-        return packets.stored >= declared
-    if in_fragments(path):  # each tells where its pictures lie; of one that is cut off itself nothing is known
-        kinds = lacks_media(path) or ""
-        return "'moof'" not in kinds and 0 < len(stream.index_entries) <= packets.stored
-    if not container.format.name.startswith("matroska"):
-        return False
-    end = _tagged_duration(stream) or (container.duration or 0) / av.time_base
-    return end > 0 and _reaches(_seconds(packets.last or 0, stream), end, _rate(stream, packets), 1.5)
-
-
-def _tagged_duration(stream: av.VideoStream) -> float | None:
-    """The seconds that Matroska's tag DURATION declares for a stream, such as 00:00:02.400000000."""
-    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
-
-
 def _count_decodable(path: Path, index: int) -> int:
     try:
-        with _open(path) as container:
-            return sum(1 for _ in _decode(path, container, index, lambda: None))
+        with open_video(path) as container:
+            return sum(1 for _ in decode(path, container, index, lambda: None))
     except DecodeError as error:
         return error.frames
-
-
-def _rate(stream: av.VideoStream, packets: Packets) -> float:
-    """Frames per second, 0 if the container does not say.
-
-    Without times the average is ffmpeg's default, where the guess is what the codec says. DV declares 60,000.
-    """
-    average, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
-    return guessed if guessed and (packets.last is None or average > 1.5 * guessed) else average or guessed
-
-
-def _seconds(stamp: int, stream: av.VideoStream) -> float:
-    """A timestamp of a stream in seconds; 0 if the stream does not declare the unit of its timestamps."""
-    return float(stamp * stream.time_base) if stream.time_base else 0.0
-
-
-def _reaches(last: float | None, end: float | None, rate: float, frames: float) -> bool:
-    """Whether a video whose last frame is at `last` seconds was read to its `end`, but for so many frames."""
-    return last is not None and end is not None and rate > 0 and end - last <= frames / rate

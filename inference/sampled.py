@@ -23,8 +23,9 @@ from faces.crops import Square
 from faces.detector import FaceDetector, load_detector
 from faces.one_pass import Faces, Submit, crop_pixels, find_faces, threads
 from faces.shots import find_shots
+from faces.streams import ChangedError
 from faces.tracking import Track, fill_track
-from faces.video import ChangedError, Reading, Shown, VideoInfo, probe, read_some
+from faces.video import Reading, Shown, VideoInfo, probe, read_some
 from inference.members import Branch, CropKind
 from inference.scoring import image_frames, sampling_interval
 

@@ -17,7 +17,8 @@ from common.digests import sha256
 from common.status import Status
 from demo.tree import write_video
 from faces.failures import failure
-from faces.video import ChangedError, probe, read_frames
+from faces.streams import ChangedError
+from faces.video import probe, read_frames
 from inference.members import MEMBERS, CropKind
 from inference.pages import evidence_file
 from inference.sampled import sample

@@ -18,7 +18,8 @@ import pytest
 from faces.files import is_video, part_videos
 from faces.orientation import Orientation
 from faces.shots import find_shots
-from faces.video import DecodeError, Reading, UnsupportedError, probe, read_frames
+from faces.streams import DecodeError, UnsupportedError
+from faces.video import Reading, probe, read_frames
 from inference.inputs import find_videos
 from tests.conftest import ROOT
 from tests.strange import add_stream_before, encode, pipe_avi, remux, set_matrix

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from faces.orientation import Orientation
-from faces.video import DecodeError, Reading, UnsupportedError, probe, read_frames, read_some
+from faces.streams import DecodeError, UnsupportedError
+from faces.video import Reading, probe, read_frames, read_some
 from tests.strange import change_size, corrupt_packet, encode, set_matrix
 
 

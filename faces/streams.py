@@ -1,0 +1,223 @@
+"""Open a video file, choose the stream that players show, and decode its packets: what `faces.video` is made of."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.stream import Disposition
+
+from common.errors import BadInputError
+from faces.containers import in_fragments, is_container, lacks_media
+
+# The formats that are opened, whatever the file's name. All of them keep a whole video in one file: playlists, devices,
+# addresses and numbered pictures are not among them, because they name other files.
+FORMATS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "ogg", "mxf", "gxf", "nut", "rm", "wtv"),
+    *("ivf", "dv", "gif", "apng", "yuv4mpegpipe", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "m4v", "amv"),
+    *("mpegvideo", "mjpeg", "vc1", "vc1test", "dirac", "dnxhd", "cavsvideo", "avs2", "avs3", "nsv", "nuv", "swf"),
+    *("dhav", "ifv", "kux", "lmlm4", "roq", "smk", "bink", "flic", "thp", "mtv", "pva", "ty", "mlv", "cine", "smjpeg"),
+)
+# Streams of pictures without a container. ffmpeg also takes other files for one, so that they must begin as one does.
+RAW_FORMATS = ("h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "vc1", "cavsvideo")
+RAW_BEGINNINGS = (b"\0\0\1", b"\0\0\0\1", b"\xff\xd8")
+MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
+OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+class DecodeError(BadInputError):
+    """The file is cut off, stops decoding midway, or cannot be read. `frames` is how many frames could be decoded."""
+
+    def __init__(self, message: str, frames: int = 0) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+class UnsupportedError(BadInputError):
+    """The file is no video, or one whose size changes midway."""
+
+
+class ChangedError(BadInputError):
+    """The file was written to, or replaced, while it was read."""
+
+
+class Packets(NamedTuple):
+    """What the packets of a video stream say, without decoding them: those with content, and those that are shown.
+
+    `last` is the latest time of one that is shown, in the stream's units; None if they have no times.
+    """
+
+    stored: int
+    shown: int
+    last: int | None
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open the file.
+
+    Raises FileNotFoundError if it is missing, UnsupportedError if it is no video, DecodeError if it cannot be read.
+    """
+    try:
+        if path.stat().st_size == 0:  # a pipe has this size too, and would be waited for
+            raise DecodeError(f"{path}: the file is empty" if path.is_file() else f"{path}: is no file")
+        container = _container(path)
+    except FileNotFoundError:
+        raise
+    except av.error.ArgumentError as error:  # what ffmpeg says of a format that is not among FORMATS
+        raise UnsupportedError(
+            f"{path}: not a video of a format that is read, but perhaps a picture, a playlist or sound (docs/files.md)"
+        ) from error
+    except OSError as error:
+        raise DecodeError(f"{path}: {error.strerror}") from error
+    except av.error.FFmpegError as error:
+        if is_container(path):
+            complaint = lacks_media(path) or f"{path}: cut off or damaged, nothing in it can be read"
+            raise DecodeError(complaint) from error
+        raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
+    with container:
+        try:
+            yield container
+        except av.error.FFmpegError as error:
+            raise DecodeError(f"{path}: {error.strerror}") from error
+
+
+def _container(path: Path) -> av.container.InputContainer:
+    """Open the file by its content. ffmpeg takes a stream of JPEGs for one picture if they are written as such."""
+    try:
+        return av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
+    except av.error.ArgumentError:
+        if path.suffix.lower() in MJPEG_SUFFIXES:
+            return av.open(f"file:{path}", format="mjpeg", options=OPTIONS, metadata_errors="replace")
+        raise
+
+
+def is_film(path: Path) -> bool:
+    """Whether ffmpeg finds at least two pictures in the file that are not covers of its sound."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        with open_video(path) as container:
+            if container.format.name in RAW_FORMATS and not head.startswith(RAW_BEGINNINGS):
+                return False
+            streams = [stream for stream in container.streams.video if not stream.disposition & COVERS]
+            pictures = (packet for packet in container.demux(streams) if packet.size) if streams else iter(())
+            return len(list(islice(pictures, 2))) == 2
+    except (BadInputError, OSError):
+        return False
+
+
+def decode(
+    path: Path, container: av.container.InputContainer, index: int, on_damage: Callable[[], None]
+) -> Iterator[av.VideoFrame]:
+    """Decode packet by packet on one thread, so that the same damage always has the same effect."""
+    stream = container.streams[index]
+    assert isinstance(stream, av.VideoStream)
+    stream.codec_context.thread_count = 1
+    decoded = 0
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except (av.error.EOFError, MemoryError):
+                raise
+            except av.error.FFmpegError:
+                on_damage()
+                continue
+            decoded += len(frames)
+            yield from frames
+    except av.error.FFmpegError as error:
+        raise DecodeError(f"{path}: reading stopped after {decoded} frames: {error.strerror}", decoded) from error
+
+
+def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[av.VideoStream, int, Packets]:
+    """The stream that players show, how many streams show pictures, and what the chosen one's packets say.
+
+    Players take the default stream, then the largest, then the longest. Covers and streams of one picture are taken
+    only where there is nothing else.
+    """
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    if not streams:
+        missing = "ffmpeg has no decoder for its video stream" if container.streams.video else "has no video stream"
+        raise UnsupportedError(f"{path}: {missing}")
+    packets = _packets(container, streams)
+
+    def rank(stream: av.VideoStream) -> tuple[bool, bool, int, int]:
+        shown = packets[stream.index].shown
+        is_film = shown > 1 and not stream.disposition & COVERS
+        return is_film, bool(stream.disposition & Disposition.default), stream.width * stream.height, shown
+
+    chosen = max(streams, key=rank)  # of equals, the first
+    showing = sum(not stream.disposition & COVERS for stream in streams)
+    return chosen, max(showing, 1), packets[chosen.index]
+
+
+def _packets(container: av.container.InputContainer, streams: list[av.VideoStream]) -> dict[int, Packets]:
+    """Read through the packets of video streams; a packet that the file's end cut off does not count."""
+    found = {stream.index: Packets(0, 0, None) for stream in streams}
+    try:
+        for packet in container.demux(streams):
+            if packet.size and not packet.is_corrupt:
+                stored, shown, last = found[packet.stream.index]
+                if not packet.is_discard:
+                    shown += 1
+                    last = max(last, packet.pts) if last is not None and packet.pts is not None else packet.pts
+                found[packet.stream.index] = Packets(stored + 1, shown, last)
+    except av.error.FFmpegError:  # decoding meets it too, and says after how many frames
+        pass
+    return found
+
+
+def declared_frames(path: Path, stream: av.VideoStream) -> int | None:
+    """How many frames the container says the stream has; None if it does not say so, or what cannot be."""
+    if stream.frames and stream.frames <= path.stat().st_size and not in_fragments(path):
+        return stream.frames
+    return None
+
+
+def has_all(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    packets: Packets,
+    declared: int | None,
+) -> bool:
+    """Whether the packets are all that the container declares: their number, or else the time of the last."""
+    if declared is not None:
+        return packets.stored >= declared
+    if in_fragments(path):  # each tells where its pictures lie; of one that is cut off itself nothing is known
+        kinds = lacks_media(path) or ""
+        return "'moof'" not in kinds and 0 < len(stream.index_entries) <= packets.stored
+    if not container.format.name.startswith("matroska"):
+        return False
+    end = _tagged_duration(stream) or (container.duration or 0) / av.time_base
+    return end > 0 and reaches(in_seconds(packets.last or 0, stream), end, rate_of(stream, packets), 1.5)
+
+
+def _tagged_duration(stream: av.VideoStream) -> float | None:
+    """The seconds that Matroska's tag DURATION declares for a stream, such as 00:00:02.400000000."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
+
+
+def rate_of(stream: av.VideoStream, packets: Packets) -> float:
+    """Frames per second, 0 if the container does not say.
+
+    Without times the average is ffmpeg's default, where the guess is what the codec says. DV declares 60,000.
+    """
+    average, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
+    return guessed if guessed and (packets.last is None or average > 1.5 * guessed) else average or guessed
+
+
+def in_seconds(stamp: int, stream: av.VideoStream) -> float:
+    """A timestamp of a stream in seconds; 0 if the stream does not declare the unit of its timestamps."""
+    return float(stamp * stream.time_base) if stream.time_base else 0.0
+
+
+def reaches(last: float | None, end: float | None, rate: float, frames: float) -> bool:
+    """Whether a video whose last frame is at `last` seconds was read to its `end`, but for so many frames."""
+    return last is not None and end is not None and rate > 0 and end - last <= frames / rate
