@@ -3,9 +3,9 @@
 #
 # CROPS is the folder of the tables and archives of crops (make_crop_lists.py says what they hold). Five trainings of
 # EfficientNet-lite0 and three of lite2 follow each other, each from what the one before it learned: about eight hours on
-# two cores. The last of each is on several sets and on self-blended faces, the others on DFDC alone. Stop it at any moment and run it again: it goes on. At the end both checkpoints are calibrated and written to
-# MODELS (default: inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses
-# the interpreter.
+# two cores. The last of each is on several sets and on self-blended faces, the others on DFDC alone. Stop it at any
+# moment and run it again: it goes on. At the end both checkpoints are calibrated and written to MODELS (default:
+# inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses the interpreter.
 # docs/shipped_weights.md says what each training gave.
 set -eu
 if [ $# != 1 ]; then
