@@ -12,14 +12,13 @@ import os
 import random
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import cv2
 
 import pretrain.retinaface
+from benchmarks import seconds
 from common.pack import PACK, read_face, write_pack
 from demo.clips import clip
 from faces.detector import FaceDetector, default_weights
@@ -28,13 +27,6 @@ from faces.video import Reading, probe
 
 VIDEOS, CROPS, CLIPS, CLIP_FRAMES = 40, 400, 40, 32
 DROP = Path("/proc/sys/vm/drop_caches")
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def drop_caches() -> None:

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -30,6 +29,7 @@ import av
 import cv2
 
 import pretrain.retinaface
+from benchmarks import seconds
 from common.device import pick_device
 from common.stage import cores
 from demo.clips import clip
@@ -39,13 +39,6 @@ from faces.video import read_frames
 ROOT = Path(__file__).resolve().parents[1]
 DETECTED = 100  # frames for the detector's floor
 LONG_SECONDS = 600
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def start(script: str, *options: object) -> subprocess.Popen[bytes]:

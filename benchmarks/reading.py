@@ -13,8 +13,6 @@ Three questions:
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,6 +20,7 @@ from statistics import median
 import av
 import numpy as np
 
+from benchmarks import seconds
 from demo.clips import clip
 from faces.shots import find_shots
 from faces.tracking import track_faces
@@ -29,13 +28,6 @@ from faces.video import Reading, probe
 
 ROUNDS = 5
 TRACKED = (500, 1000, 2000, 4000)  # frames
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def measure(video: Path) -> list[float]:
