@@ -26,10 +26,12 @@ from common.script import status_of
 from demo.tree import write_video
 from faces.detector import FaceDetector
 from faces.video import read_frames
+from tests.strange import encode
 from training.watch import Watchdog
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+FILM_FRAMES = 24
 GIVING_WAY = ("nice", "-n", "19", sys.executable)  # starts what a test must catch midway
 
 
@@ -67,6 +69,19 @@ def clip() -> Callable[[str], Path]:
 def frames(clip) -> list[np.ndarray]:
     """The first 12 frames of a real clip with one face, 640x360."""
     return list(islice(read_frames(clip("single_face.mp4")), 12))
+
+
+@pytest.fixture(scope="session")
+def film(clip, tmp_path_factory) -> Path:
+    """The first FILM_FRAMES frames of a real clip with one face, as H.264 in MP4."""
+    frames = list(islice(read_frames(clip("single_face.mp4")), FILM_FRAMES))
+    return encode(tmp_path_factory.mktemp("film") / "film.mp4", frames, options={"g": "12", "bf": "2"})
+
+
+@pytest.fixture(scope="session")
+def pictures(film) -> list[np.ndarray]:
+    """Its frames, as they are read."""
+    return list(read_frames(film))
 
 
 Run = Callable[..., subprocess.CompletedProcess]

@@ -142,3 +142,8 @@ def add_stream_before(film: Path, target: Path, pictures: Sequence[np.ndarray], 
                 packet.stream = second
                 container.mux(packet)
     return target
+
+
+def invisible(number, data):
+    """Of a VP8 stream without key frames after the first: two of three frames are only referred to (RFC 6386, 9.1)."""
+    return data if number % 3 == 0 else bytes([data[0] & 0b11101111]) + data[1:]
