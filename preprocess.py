@@ -107,16 +107,16 @@ def run(
         log.append(name, entry)
 
     with Workers(processes, count_frames_in, counter) as workers, progress(desc="preprocess", unit="frame") as bar:
-        lengths: dict[str, int] = {}
+        infos: dict[str, VideoInfo] = {}
         probing = {name: (video,) for name, video in todo.items()}
         for name, outcome in workers.run(probe, probing, {name: patience(video) for name, video in todo.items()}):
-            bar.set_description(f"preprocess: looked at {len(lengths) + len(entries) + 1} of {len(todo)}")
+            bar.set_description(f"preprocess: looked at {len(infos) + len(entries) + 1} of {len(todo)}")
             if isinstance(outcome, VideoInfo):
-                lengths[name] = outcome.frames
+                infos[name] = outcome
             else:
                 record(name, failed(outcome))
         bar.set_description("preprocess", refresh=False)
-        bar.reset(total=sum(lengths.values()))
+        bar.reset(total=sum(info.frames for info in infos.values()))
 
         def refresh() -> None:
             bar.set_postfix(videos=f"{len(entries)}/{len(todo)}", refresh=False)
@@ -124,12 +124,12 @@ def run(
 
         jobs = {
             name: (
-                *(todo[name], options.faces / name, options.boxes / name if options.boxes else None),
+                *(todo[name], infos[name], options.faces / name, options.boxes / name if options.boxes else None),
                 *(weights, device, options.workers // processes, options.pack),
             )
-            for name in sorted(lengths, key=lambda name: -lengths[name])
+            for name in sorted(infos, key=lambda name: -infos[name].frames)
         }
-        seconds = {name: patience(todo[name]) for name in lengths}
+        seconds = {name: patience(todo[name]) for name in infos}
         for name, result in workers.run(preprocess, jobs, seconds, refresh):
             if isinstance(result, OSError) and result.errno in NO_PLACE:
                 raise BadInputError(

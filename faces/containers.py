@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+EBML, SEGMENT, CLUSTER = (bytes.fromhex(name) for name in ("1a45dfa3", "18538067", "1f43b675"))
 FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 MEDIA_BOXES = (b"moov", b"mdat", b"moof")
 # Sizes that writers leave in an AVI that they could not finish, as in a pipe: all bits, or none.
@@ -26,7 +26,7 @@ def is_container(path: Path) -> bool:
     """Whether the file begins as MP4, QuickTime, AVI or Matroska do."""
     with path.open("rb") as file:
         head = file.read(12)
-    return head[4:8] in FIRST_BOXES or head[:4] == EBML.to_bytes(4, "big") or is_avi(head)
+    return head[4:8] in FIRST_BOXES or head[:4] == EBML or is_avi(head)
 
 
 def is_avi(head: bytes) -> bool:
@@ -34,26 +34,35 @@ def is_avi(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"AVI "
 
 
-def lacks_media(path: Path) -> str | None:
-    """The reason why the file may be cut off: something that holds pictures goes on past its end. Else None.
+class Lack(NamedTuple):
+    """Something in a file that holds pictures and goes on past its end, so that the file may be cut off."""
 
-    Whatever else is wrong with its sizes, or follows the last box, is no reason.
+    path: Path
+    kind: bytes
+    end: int
+    size: int  # of the file
+
+    def __str__(self) -> str:
+        names = {b"movi": "'movi' list", CLUSTER: "cluster", SEGMENT: "segment"}
+        what = names.get(self.kind, f"{self.kind.decode('latin-1')!r} box")
+        return f"{self.path}: cut off, its {what} ends at byte {self.end} of {self.size}"
+
+
+def lacks_media(path: Path) -> Lack | None:
+    """What of a file's pictures lies past its end; None if nothing does.
+
+    Whatever else is wrong with its sizes, or follows the last box, is of no interest.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(12)
         if is_avi(head):
-            ends = [(name(list_.kind), list_.end) for list_ in _movi_lists(file, size)]
-        elif head[:4] == EBML.to_bytes(4, "big"):
-            ends = _matroska_end(file, size)
+            parts = list(_movi_lists(file, size))
+        elif head[:4] == EBML:
+            parts = _matroska_end(file, size)
         else:
-            ends = [(name(box.kind), box.end) for box in _boxes(file, size) if box.kind in MEDIA_BOXES]
-    return next((f"{path}: cut off, its {what} ends at byte {end} of {size}" for what, end in ends if end > size), None)
-
-
-def name(kind: bytes) -> str:
-    """A box's kind as messages write it."""
-    return f"{kind.decode('latin-1')!r} {'list' if kind == b'movi' else 'box'}"
+            parts = [box for box in _boxes(file, size) if box.kind in MEDIA_BOXES]
+    return next((Lack(path, part.kind, part.end, size) for part in parts if part.end > size), None)
 
 
 def in_fragments(path: Path) -> bool:
@@ -107,12 +116,13 @@ def _chunks(file: BinaryIO, position: int, end: int) -> Iterator[Box]:
         if header[:4] == bytes(4):  # nothing was written here
             return
         length = int.from_bytes(header[4:8], "little")
-        if header[:4] == b"LIST" and header[8:12] == b"rec ":
-            position += 12
+        is_list = header[:4] in (b"LIST", b"RIFF")
+        start, end_of_chunk = position + (12 if is_list else 8), position + 8 + length
+        if is_list and header[8:12] == b"rec ":
+            position = start
             continue
-        start = position + (12 if header[:4] in (b"LIST", b"RIFF") else 8)
-        yield Box(header[8:12] if header[:4] in (b"LIST", b"RIFF") else header[:4], start, position + 8 + length)
-        position += 8 + length + length % 2
+        yield Box(header[8:12] if is_list else header[:4], start, end_of_chunk)
+        position = end_of_chunk + length % 2
 
 
 def _movi_lists(file: BinaryIO, size: int) -> Iterator[Box]:
@@ -137,20 +147,19 @@ def _movi_lists(file: BinaryIO, size: int) -> Iterator[Box]:
         position = end
 
 
-def _matroska_end(file: BinaryIO, size: int) -> list[tuple[str, int]]:
+def _matroska_end(file: BinaryIO, size: int) -> list[Box]:
     """What of a Matroska file (RFC 8794, RFC 9559) goes on past its end: a cluster, or the segment of clusters."""
     header = _element(file, 0)
     segment = _element(file, header.end) if header else None
-    if segment is None or segment.kind != SEGMENT.to_bytes(4, "big") or segment.end <= size:
+    if segment is None or segment.kind != SEGMENT or segment.end <= size:
         return []
     position, clusters, last = segment.start, 0, segment
     while position < size and (element := _element(file, position)):
-        clusters += element.kind == CLUSTER.to_bytes(4, "big")
+        clusters += element.kind == CLUSTER
         position, last = element.end, element
-    is_cluster = last.kind == CLUSTER.to_bytes(4, "big")
-    if position > size and clusters and not is_cluster:  # what goes on past the end is an index, or tags
-        return []
-    return [("cluster" if is_cluster and position > size else "segment", max(position, segment.end))]
+    if position > size and last.kind == CLUSTER:
+        return [last]
+    return [] if position > size and clusters else [segment]  # without media is an index, or tags
 
 
 def _element(file: BinaryIO, at: int) -> Box | None:

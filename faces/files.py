@@ -1,6 +1,6 @@
 """Which files of a folder are videos: by their suffix, or by what ffmpeg finds in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +28,14 @@ class Videos(NamedTuple):
 
     @property
     def said(self) -> str:
-        """What is left out, for a summary line: empty, or beginning with `; `."""
-        some = ", ".join(self.left_out[:NAMED])
-        more = ", ..." if len(self.left_out) > NAMED else ""
-        return f"; left out {len(self.left_out)}: {some}{more}" if self.left_out else ""
+        """What is left out, as the end of a summary line: empty, or beginning with `; `."""
+        return f"; {left_out(self.left_out)}" if self.left_out else ""
+
+
+def left_out(names: Sequence[str]) -> str:
+    """How many files were left out, and the names of the first."""
+    more = ", ..." if len(names) > NAMED else ""
+    return f"left out {len(names)}: {', '.join(names[:NAMED])}{more}"
 
 
 def is_video(path: Path) -> bool:
@@ -47,7 +51,7 @@ def has_suffix(path: Path) -> bool:
 
 
 def sort_out(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The videos among paths, and the names of the others but hidden ones and COMPANIONS, both in order."""
+    """The videos among paths, and the names of the others, both in order; hidden ones and COMPANIONS are dropped."""
     videos, others = [], []
     for path in sorted(paths):
         if is_video(path):
@@ -68,19 +72,19 @@ def part_videos(root: Path) -> Videos:
     parts = subfolders(root)
     found: dict[str, Path] = {}
     astray, others = sort_out(path for path in root.iterdir() if path not in parts)
-    left_out = [*(path.name for path in astray), *others]
+    beside = [*(path.name for path in astray), *others]
     for part in parts:
         videos, others = sort_out(part.iterdir())
-        left_out += [f"{part.name}/{name}" for name in others]
+        beside += [f"{part.name}/{name}" for name in others]
         named = {path.stem for path in videos if has_suffix(path)}
         for path in videos:
             key = f"{part.name}/{path.stem}"
             if path.stem in named and not has_suffix(path):
-                left_out.append(f"{part.name}/{path.name}")
-                continue
-            if key in found:
+                beside.append(f"{part.name}/{path.name}")
+            elif key in found:
                 raise BadInputError(f"{found[key]} and {path} would share the folder {key}; rename one")
-            found[key] = path
+            else:
+                found[key] = path
     if not found:
-        raise FileNotFoundError(f"no video in {root}/<part>/{Videos({}, left_out).said}")
-    return Videos(found, left_out)
+        raise FileNotFoundError(f"no video in {root}/<part>/{Videos({}, beside).said}")
+    return Videos(found, beside)

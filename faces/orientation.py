@@ -27,7 +27,9 @@ class Orientation(NamedTuple):
 
     def upright(self, image: np.ndarray) -> np.ndarray:
         """A stored image [H, W, 3] as it is shown."""
-        turned = np.rot90(image, self.turns) if self.turns else image
+        if not self.turns and not self.mirrored:
+            return image
+        turned = np.rot90(image, self.turns)
         return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
 
     def __str__(self) -> str:

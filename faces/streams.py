@@ -11,7 +11,7 @@ import av
 from av.stream import Disposition
 
 from common.errors import BadInputError
-from faces.containers import in_fragments, is_container, lacks_media
+from faces.containers import Lack, in_fragments, is_container, lacks_media
 
 # The formats that are opened, whatever the file's name. All of them keep a whole video in one file: playlists, devices,
 # addresses and numbered pictures are not among them, because they name other files.
@@ -76,8 +76,10 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
         raise DecodeError(f"{path}: {error.strerror}") from error
     except av.error.FFmpegError as error:
         if is_container(path):
-            complaint = lacks_media(path) or f"{path}: cut off or damaged, nothing in it can be read"
-            raise DecodeError(complaint) from error
+            lack = lacks_media(path)
+            raise DecodeError(
+                str(lack) if lack else f"{path}: cut off or damaged, nothing in it can be read"
+            ) from error
         raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
     with container:
         try:
@@ -148,8 +150,8 @@ def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[a
 
     def rank(stream: av.VideoStream) -> tuple[bool, bool, int, int]:
         shown = packets[stream.index].shown
-        is_film = shown > 1 and not stream.disposition & COVERS
-        return is_film, bool(stream.disposition & Disposition.default), stream.width * stream.height, shown
+        moves = shown > 1 and not stream.disposition & COVERS
+        return moves, bool(stream.disposition & Disposition.default), stream.width * stream.height, shown
 
     chosen = max(streams, key=rank)  # of equals, the first
     showing = sum(not stream.disposition & COVERS for stream in streams)
@@ -165,7 +167,7 @@ def _packets(container: av.container.InputContainer, streams: list[av.VideoStrea
                 stored, shown, last = found[packet.stream.index]
                 if not packet.is_discard:
                     shown += 1
-                    last = max(last, packet.pts) if last is not None and packet.pts is not None else packet.pts
+                    last = max((time for time in (last, packet.pts) if time is not None), default=None)
                 found[packet.stream.index] = Packets(stored + 1, shown, last)
     except av.error.FFmpegError:  # decoding meets it too, and says after how many frames
         pass
@@ -180,18 +182,17 @@ def declared_frames(path: Path, stream: av.VideoStream) -> int | None:
 
 
 def has_all(
-    path: Path,
     container: av.container.InputContainer,
     stream: av.VideoStream,
     packets: Packets,
     declared: int | None,
+    lack: Lack,
 ) -> bool:
     """Whether the packets are all that the container declares: their number, or else the time of the last."""
     if declared is not None:
         return packets.stored >= declared
-    if in_fragments(path):  # each tells where its pictures lie; of one that is cut off itself nothing is known
-        kinds = lacks_media(path) or ""
-        return "'moof'" not in kinds and 0 < len(stream.index_entries) <= packets.stored
+    if container.format.name.startswith("mov"):  # fragments say where their pictures lie, unless one is itself cut off
+        return lack.kind != b"moof" and 0 < len(stream.index_entries) <= packets.stored
     if not container.format.name.startswith("matroska"):
         return False
     end = _tagged_duration(stream) or (container.duration or 0) / av.time_base

@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from faces.containers import avi_pictures, lacks_media
+from faces.notes import which_stream
 from faces.orientation import Orientation, orientation_of
 from faces.streams import (
     DecodeError,
@@ -80,7 +81,7 @@ class VideoInfo(NamedTuple):
         """All that a person should know of how the file was read: `caveats`, the choice of the stream, turns."""
         said = []
         if self.streams > 1:
-            said.append(f"stream {self.stream} of the file, one of {self.streams} video streams")
+            said.append(which_stream(self.stream, self.streams))
         if str(self.orientation):
             said.append(str(self.orientation))
         return (*said, *self.caveats)
@@ -102,17 +103,16 @@ def probe(path: Path) -> VideoInfo:
     Raises UnsupportedError, DecodeError, FileNotFoundError; for a file that is cut off before anything is decoded.
     """
     with open_video(path) as container:
-        complaint = lacks_media(path)
+        lack = lacks_media(path)
         stream, streams, packets = choose_stream(path, container)
         index, declared = stream.index, declared_frames(path, stream)
         lacking = max((declared or 0) - packets.stored, 0)
         empty = lacking > 0 and avi_pictures(path, index) >= (declared or 0)
-        if complaint and not empty and not has_all(path, container, stream, packets, declared):
-            raise DecodeError(complaint, _count_decodable(path, index))
+        if lack and not empty and not has_all(container, stream, packets, declared, lack):
+            raise DecodeError(str(lack), _count_decodable(path, index))
     with open_video(path) as container:
         for frame in decode(path, container, index, lambda: None):
-            info = _info(container, index, frame, packets, declared, streams)
-            return info._replace(expected=packets.shown + (0 if empty else lacking), stands_still=empty)
+            return _info(container, index, frame, packets, declared, streams, 0 if empty else lacking, empty)
     raise DecodeError(f"{path}: no frame can be decoded")
 
 
@@ -254,8 +254,10 @@ def _info(
     packets: Packets,
     declared: int | None,
     streams: int,
+    lacking: int,
+    stands_still: bool,
 ) -> VideoInfo:
-    """What container and first frame say, put together."""
+    """What container and first frame say, put together; `lacking` is how many frames the packets do not hold."""
     stream = container.streams[index]
     assert isinstance(stream, av.VideoStream)
     orientation = orientation_of(frame)
@@ -279,8 +281,8 @@ def _info(
         start=start,
         end=end,
         last=in_seconds(packets.last or 0, stream) - start,
-        expected=packets.shown,
-        stands_still=False,
+        expected=packets.shown + lacking,
+        stands_still=stands_still,
     )
 
 

@@ -24,10 +24,10 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> Vid
     repeated = [name for name, count in Counter(name for name, _ in paths).items() if count > 1]
     if repeated:
         raise BadInputError(f"more than one video is called {repeated[0]}; score them apart")
+    found = Videos(dict(paths), left_out)
     if not paths:
-        said = Videos({}, left_out).said
-        raise FileNotFoundError(f"no video to score: name videos, folders with videos, or a --list{said}")
-    return Videos(dict(paths), left_out)
+        raise FileNotFoundError(f"no video to score: name videos, folders with videos, or a --list{found.said}")
+    return found
 
 
 def expand(entry: Path) -> tuple[list[Path], list[str]]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from common.atomic import write_table, write_text
 from common.status import UNREADABLE, Status
 from faces.failures import failure
+from faces.notes import faces_in, filled_in
 from inference.members import Member
 from inference.sampled import Sampled
 from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensemble
@@ -99,7 +100,7 @@ def face_notes(row: Row) -> tuple[str, ...]:
     """What the faces in a video's sampled frames leave open."""
     said = []
     if 0 < row.face_frames < row.frames:
-        said.append(f"faces in {row.face_frames} of {row.frames} frames")
+        said.append(faces_in(row.face_frames, row.frames))
     if row.not_scored:
         said.append(f"{row.not_scored} of {row.detections} detections not scored")
     return tuple(said)
@@ -136,7 +137,7 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
     not_finite = tuple(member for member, score in scores.items() if score.rule == NOT_FINITE)
     if not sampled.faces:
         status, reason = Status.NO_FACE, f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
-        reason += f"; faces in {showing} of {sampled.frames} frames" if showing else ""
+        reason += f"; {faces_in(showing, sampled.frames)}" if showing else ""
     elif value is None and not_finite:
         status, reason = Status.NOT_FINITE, f"{', '.join(not_finite)}: {NOT_FINITE}"
     elif value is None:
@@ -154,7 +155,7 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
         not_scored=sampled.other_detections,
         not_finite=not_finite,
     )
-    filled = f"damage was filled in in {sampled.concealed} of {sampled.total} frames"
+    filled = filled_in(sampled.concealed, sampled.total)
     without = f"left out {', '.join(not_finite)}: {NOT_FINITE}"
     notes = (*sampled.info.notes, *[filled] * bool(sampled.concealed), *[without] * bool(not_finite), *face_notes(row))
     return replace(row, notes=notes, shots=shot_rows(row, sampled))

@@ -4,7 +4,6 @@ It imports no PyTorch, so a worker starts in .3 s with 100 MB. Faces are found o
 find them faster than a GPU scores them, and the crops are always the same.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
@@ -16,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import cv2
 import numpy as np
 
-from common.digests import sha256_of
+from common.digests import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.crops import Square
@@ -30,7 +29,6 @@ from inference.members import Branch, CropKind
 from inference.scoring import image_frames, sampling_interval
 
 MAX_FACES = 2
-IDENTITY = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")  # a file with the same ones was not changed
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
@@ -107,31 +105,26 @@ def sample(
     file's sha256. Raises the exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError,
     FileNotFoundError, and ChangedError if the file is not the same at the end.
     """
-    if not video.is_file():  # reading it says why
-        probe(video)
-    with video.open("rb") as file:
-        before = os.fstat(file.fileno())
-        found = _sample(video, kinds, wanted, weights, cores, evidence, by_shots)
-        digest = sha256_of(file) if evidence else None
-        if any(getattr(before, name) != getattr(video.stat(), name) for name in IDENTITY):
-            raise ChangedError(f"{video}: the file changed while it was read")
-    return [replace(part, sha256=digest) for part in found]
-
-
-def _sample(
-    video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool, by_shots: bool
-) -> list[Sampled]:
-    """As `sample`, but the file may change meanwhile."""
-    began = time.thread_time()
+    before, began = identity(video), time.thread_time()
     info, detector = probe(video), load_detector(weights, "cpu")
     with threads(cores) as (submit, ahead):
         worker = Worker(video, info, kinds, wanted, detector, submit, ahead, cores == 1, evidence, began)
         if by_shots:
-            return list(worker.shots())
-        found = worker.whole(info.frames)
-        if found.interval != sampling_interval(found.total, wanted):  # the packets had told another number of frames
-            found = worker.whole(found.total)
-        return [found]
+            found = list(worker.shots())
+        else:
+            found = [worker.whole(info.frames)]
+            if found[0].interval != sampling_interval(found[0].total, wanted):  # the packets told another number
+                found = [worker.whole(found[0].total)]
+    digest = sha256(video) if evidence else None
+    if identity(video) != before:
+        raise ChangedError(f"{video}: the file changed while it was read")
+    return [replace(part, sha256=digest) for part in found]
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """What tells whether a file is still the same one and was not written to: device, inode, size, both times."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 @dataclass

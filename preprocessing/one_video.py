@@ -12,8 +12,9 @@ from common.status import Status
 from faces.aligned import describe
 from faces.boxes import format_boxes
 from faces.detector import load_detector
+from faces.notes import faces_in
 from faces.one_pass import Faces, crop_files, find_faces, threads
-from faces.video import Reading, probe
+from faces.video import Reading, VideoInfo
 from preprocessing.log import LogEntry
 
 # Frames seen so far, a slot for each worker. There is no lock, because a killed worker might hold it for ever.
@@ -28,16 +29,16 @@ def count_frames_in(slots: "Array[c_longlong]") -> None:
 
 
 def preprocess(
-    video: Path, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
+    video: Path, info: VideoInfo, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
 ) -> LogEntry:
     """Find and write the faces of one video, and its box files if `boxes` is given; return its entry of the log.
 
-    Each folder appears when it is complete, `output` last. Raises the exceptions of `common.stage.FAILURES`.
+    `info` is what `faces.video.probe` says of the video. Each folder appears when it is complete, `output` last. Raises
+    the exceptions of `common.stage.FAILURES`.
     """
     began = time.perf_counter()
     if (output / "info.json").exists() and (boxes is None or boxes.exists()):
         raise FileExistsError(f"{output} is there already")
-    info = probe(video)
     reading = Reading(video, info)
     with threads(cores) as (submit, ahead):
         faces = find_faces(video, info, reading, load_detector(weights, device), submit, ahead, _count)
@@ -74,7 +75,7 @@ def entry(faces: Faces, reading: Reading, size: int, seconds: float) -> LogEntry
     info, tracks, showing = faces.info, faces.tracking.tracks, faces.frames_with_faces
     reasons = list(info.notes)
     if not tracks:
-        reasons.append("most frames show no face" + f"; faces in {showing} of {faces.frames} frames" * bool(showing))
+        reasons.append("most frames show no face" + f"; {faces_in(showing, faces.frames)}" * bool(showing))
     return LogEntry(
         status=Status.OK if tracks else Status.NO_FACE,
         reason="; ".join(reasons) or None,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from common.atomic import write_text
 from common.status import PREPROCESSED, Status
-from faces.files import Videos
+from faces.files import left_out
+from faces.notes import faces_in, filled_in, which_stream
 from preprocessing.log import LogEntry, read_log
 
 COVERED = 0.9  # a track with detections in less than this fraction of the frames counts as incomplete
@@ -35,7 +36,7 @@ class Report:
     doubtful: dict[str, list[str]]  # why a person should look
 
 
-def report(videos: dict[str, Path], faces: Path, left_out: Sequence[str] = ()) -> Report:
+def report(videos: dict[str, Path], faces: Path, beside: Sequence[str] = ()) -> Report:
     """Make the report over these videos, and what lies beside them, and write it to `<faces>/status.json`."""
     logged = read_log(faces)
     entries = {name: state(faces / name, logged.get(name)) for name in videos}
@@ -56,7 +57,7 @@ def report(videos: dict[str, Path], faces: Path, left_out: Sequence[str] = ()) -
         },
         pending=[name for name, entry in entries.items() if entry.status == Status.PENDING],
         absent=sorted(set(named_in_metadata(videos)) - videos.keys()),
-        left_out=list(left_out),
+        left_out=list(beside),
         doubtful={name: reasons for name, entry in done.items() if (reasons := doubts(entry))},
     )
     write_text(faces / "status.json", json.dumps(asdict(found), indent=1) + "\n")
@@ -106,11 +107,11 @@ def doubts(entry: LogEntry) -> list[str]:
     if frames == 1:
         found.append("it has one frame")
     if entry.concealed_frames:
-        found.append(f"damage was filled in in {entry.concealed_frames} of {frames} frames")
-    if entry.streams > 1:
-        found.append(f"stream {entry.stream} of the file, one of {entry.streams} video streams")
+        found.append(filled_in(entry.concealed_frames, frames))
+    if entry.stream is not None and entry.streams > 1:
+        found.append(which_stream(entry.stream, entry.streams))
     if entry.status == Status.NO_FACE and entry.face_frames:
-        found.append(f"faces in {entry.face_frames} of {frames} frames")
+        found.append(faces_in(entry.face_frames, frames))
     if agreed is not None and 2 * agreed <= frames:
         found.append(f"only {agreed} of {frames} frames show the voted number of faces, {voted}")
     if len(lengths) < voted:
@@ -135,5 +136,5 @@ def table(found: Report) -> str:
     if found.absent:
         lines += ["", f"{len(found.absent)} videos of a metadata.json are not on disk, such as {found.absent[0]}"]
     if found.left_out:
-        lines += ["", Videos({}, found.left_out).said.removeprefix("; ")]
+        lines += ["", left_out(found.left_out)]
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
