@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.errors import BadInputError
+from common.errors import CheckpointError
 
 # Checkpoints may hold numbers of numpy, such as best_loss. These are the types in their pickles, by the names of numpy
 # 1 and 2. They are data, not code, so torch.load may read them.
@@ -32,10 +32,6 @@ DAMAGED = (
     struct.error,
     pickle.UnpicklingError,
 )
-
-
-class CheckpointError(BadInputError):
-    """A file holds no weights, or they do not fit the network; the message names the file and what does not fit."""
 
 
 def load_dict(path: Path) -> dict[str, Any]:

@@ -15,13 +15,14 @@ import numpy as np
 
 from common.cache import cached
 from common.digests import sha256
+from common.onnx_session import load_session, run_session
 
 SHORT_SIDE, LONGEST_SIDE = 400, 2150
 MEAN_BGR = (104.0, 117.0, 123.0)
 MIN_SIZES, STEPS = ((16, 32), (64, 128), (256, 512)), (8, 16, 32)
 CENTRE_VARIANCE, SIZE_VARIANCE = np.float32(0.1), np.float32(0.2)
 MIN_SCORE, NMS_IOU = 0.02, 0.4
-REFERENCE_FILE, REGISTRY_FILE = "mobilenet0.25_Final.pth", "retinaface_mobilenet0.25.pth"
+REFERENCE_FILE, REGISTRY_FILE = "mobilenet0.25_Final.pth", "retinaface_mobilenet0.25.onnx"
 GPU_BATCH = 32
 
 # Images float32 [B, 3, H, W] (BGR minus mean)
@@ -38,9 +39,10 @@ class FaceDetector:
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        """Load `weights`, a state dict without prefix, strictly. Raises CheckpointError listing what does not match.
+        """Load `weights`: the registry's ONNX file, or a state dict without prefix, strictly.
 
-        The first use of a file on the CPU also converts it to ONNX, in some 15 s.
+        The first use of a state dict on the CPU converts it to ONNX by PyTorch, in some 15 s. Raises CheckpointError
+        listing what does not match.
         """
         self.batch = 1 if device == "cpu" else GPU_BATCH
         self.network = _cpu_network(weights) if device == "cpu" else _gpu_network(weights, device)
@@ -134,7 +136,7 @@ def suppress(boxes: np.ndarray) -> list[int]:
 
 
 def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
-    """The reference's own file if the user put it there, else the one made from the package registry.
+    """The reference's own file if the user put it there, else the one from the package registry.
 
     The latter is in the cache where `folder` is read-only. Raises FileNotFoundError saying how to get one.
     """
@@ -150,25 +152,24 @@ def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
 
 
 def _cpu_network(weights: Path) -> Network:
-    import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
-
-    converted = cached(f"retinaface-{sha256(weights)[:16]}.onnx")
-    if not converted.is_file():
-        from faces.retinaface import export_onnx  # imports PyTorch, which takes seconds, once for each weights file
-
-        export_onnx(weights, converted)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(converted), options, providers=["CPUExecutionProvider"])
+    session = load_session(weights if weights.suffix == ".onnx" else _converted(weights), threads=1)
+    (images_of,) = session.get_inputs()
 
     def run(images: np.ndarray) -> Sequence[np.ndarray]:
-        try:
-            return session.run(None, {"images": images})
-        except (runtime.Fail, runtime.RuntimeException) as error:  # raised when memory runs out
-            raise MemoryError(f"the detector: {error}") from error
+        offsets, scores, landmarks = run_session(session, {images_of.name: images}, "the detector")
+        return offsets, scores[..., 1] if scores.ndim == 3 else scores, landmarks  # the registry's has both classes
 
     return run
+
+
+def _converted(weights: Path) -> Path:
+    """The ONNX file of a state dict, made once and kept in the cache."""
+    converted = cached(f"retinaface-{sha256(weights)[:16]}.onnx")
+    if not converted.is_file():
+        from faces.retinaface import export_onnx  # imports PyTorch, which takes seconds
+
+        export_onnx(weights, converted)
+    return converted
 
 
 def _gpu_network(weights: Path, device: str) -> Network:

@@ -9,12 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import onnx
 import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from common.atomic import atomic_file
-from common.errors import BadInputError
-from common.weights import CheckpointError, load_dict
+from common.errors import BadInputError, CheckpointError
+from common.weights import load_dict
 
 
 def _package(name: str) -> ModuleType:
@@ -80,14 +83,70 @@ class RetinaFace(nn.Module):
         return all_levels(self.BboxHead), scores, all_levels(self.LandmarkHead)
 
 
+def state_dict_from_onnx(path: Path) -> dict[str, Tensor]:
+    """The state dict of our RetinaFace, names without prefix, from the registry's ONNX file.
+
+    That file has its batch norms folded into the convolutions. Each folded convolution becomes one of ours, followed by
+    a batch norm that only adds the bias. This gives the same numbers. Raises CheckpointError for another file.
+    """
+    try:
+        graph = onnx.load(path).graph
+    except DecodeError as error:
+        raise CheckpointError(f"{path} is not a readable ONNX file: {error}") from error
+    values = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Identity":  # equal biases are stored once
+            values[node.output[0]] = values[node.input[0]]
+    state = RetinaFace().state_dict()
+    try:
+        for node in graph.node:
+            if node.op_type == "Conv":
+                state |= convolution(our_name(node.name), values[node.input[1]], values[node.input[2]], state)
+    except (KeyError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{path} is another network than the registry's RetinaFace: {error}") from error
+    return state
+
+
+def our_name(node: str) -> str:
+    """The reference's name of a convolution, from the path of its ONNX node.
+
+    `/fx/stage1/stage1.1/stage1.1.1/stage1.1.1.0/Conv` (block 1, its second convolution) is `body.stage1.1.3`,
+    `/ssh1/conv3X3/conv3X3.0/Conv` is `ssh1.conv3X3.0`, `/class_head/class_head.2/Conv` is `ClassHead.2.conv1x1`.
+    """
+    top, *_, leaf = node.removesuffix("/Conv").strip("/").split("/")
+    leaf = leaf.removesuffix("_1") if leaf.endswith(".0_1") else leaf  # a second use of the same convolution
+    if top == "fx":
+        stage, block, *inner = leaf.split(".")
+        return f"body.{stage}.{block}.{3 * int(inner[0])}"
+    if top.endswith("_head"):
+        return f"{top.removesuffix('_head').capitalize()}Head.{leaf.rpartition('.')[2]}.conv1x1"
+    return f"{top}.{leaf}"
+
+
+def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries of one convolution: with its bias if ours has one, else with a batch norm that only adds the bias."""
+    if f"{name}.bias" in state:
+        return {f"{name}.weight": weight, f"{name}.bias": bias}
+    before, _, index = name.rpartition(".")
+    norm = f"{before}.{int(index) + 1}"
+    unit = torch.ones_like(bias)
+    return {
+        f"{name}.weight": weight,
+        f"{norm}.weight": unit,
+        f"{norm}.bias": bias,
+        f"{norm}.running_mean": torch.zeros_like(bias),
+        f"{norm}.running_var": unit - nn.BatchNorm2d(1).eps,
+    }
+
+
 def load_network(weights: Path) -> RetinaFace:
-    """The network in evaluation mode, from a state dict without prefix.
+    """The network in evaluation mode, from a state dict without prefix or from the registry's ONNX file.
 
     Raises CheckpointError listing what does not match.
     """
     network = RetinaFace()
     try:
-        network.load_state_dict(load_dict(weights))
+        network.load_state_dict(state_dict_from_onnx(weights) if weights.suffix == ".onnx" else load_dict(weights))
     except RuntimeError as error:
         raise CheckpointError(f"{weights}: {error}") from error
     return network.eval()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from common.weights import CheckpointError
+from common.errors import CheckpointError
 from tests.test_networks import build
 from training.checkpoint import load_weights, read_checkpoint, read_weights, save_checkpoint
 from training.distributed import process_group

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torchvision.ops import nms
 
-from common.weights import CheckpointError
+from common.errors import CheckpointError
 from faces.detector import FaceDetector, default_weights, priors_for, resize_ratio, suppress
 from faces.retinaface import load_network
 from faces.video import read_frames
@@ -73,7 +73,7 @@ def test_reference_weights_load_and_give_the_recorded_outputs(shared, values):
 def test_reference_file_is_used_where_the_user_put_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pretrain\.retinaface"):
         default_weights(tmp_path)
-    registry = tmp_path / "retinaface_mobilenet0.25.pth"
+    registry = tmp_path / "retinaface_mobilenet0.25.onnx"
     registry.touch()
     assert default_weights(tmp_path) == registry
     reference = tmp_path / "mobilenet0.25_Final.pth"
@@ -82,7 +82,7 @@ def test_reference_file_is_used_where_the_user_put_it(tmp_path):
 
 
 def test_weights_load_strictly(weights, tmp_path):
-    state = torch.load(weights, weights_only=True)
+    state = load_network(weights).state_dict()
     del state["fpn.merge1.0.weight"]
     torch.save(state, tmp_path / "short.pth")
     with pytest.raises(CheckpointError, match=r"(?s)short\.pth.*fpn\.merge1\.0\.weight"):

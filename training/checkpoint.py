@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from common.atomic import atomic_file
-from common.weights import CheckpointError, load_dict
+from common.errors import CheckpointError
+from common.weights import load_dict
 from training.runs import checkpoints
 
 

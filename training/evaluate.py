@@ -10,8 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from common.atomic import write_table
-from common.errors import BadInputError
-from common.weights import CheckpointError
+from common.errors import BadInputError, CheckpointError
 from training.checkpoint import load_weights, read_checkpoint
 from training.config import TrainingConfig
 from training.distributed import World

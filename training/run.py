@@ -34,9 +34,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from common.atomic import write_text
 from common.device import keep_freed_memory, pick_device
-from common.errors import BadInputError
+from common.errors import BadInputError, CheckpointError
 from common.labels import LABELS
-from common.weights import CheckpointError
 from training.average import Average
 from training.checkpoint import load_weights, prune_checkpoints, read_checkpoint, save_checkpoint
 from training.config import TrainingConfig, dump_config, load_config
