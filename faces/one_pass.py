@@ -5,10 +5,11 @@ these pixels, as when a face comes close or a video is long. They are cut in a s
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ UNDER_WAY_BYTES = 256 << 20  # of frames between decoder and detector
 
 OnFrames = Callable[[int], None]
 Submit = Callable[..., Future[Any]]
+Again = Callable[[Collection[int]], Iterator[tuple[int, np.ndarray]]]
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Faces:
     squares: list[list[Square]]  # of each track, in each frame
     crops: dict[int, list[Crop]]  # what to cut from each frame
     regions: Regions
+    again: Again  # reads some frames once more
 
     @property
     def frames(self) -> int:
@@ -63,11 +66,14 @@ def find_faces(
     on_frames: OnFrames,
     keep: int = KEPT_BYTES,
     max_faces: int | None = None,
+    more_faces: int = 0,
+    again: Again | None = None,
 ) -> Faces:
     """Detect and track the faces in frames of a video, as a `faces.video.Reading` yields them.
 
     `submit` runs the detector's calls, up to `ahead` of them at a time. `on_frames` gets the number of frames after
-    each call. Up to `keep` bytes of pixels are kept. At most `max_faces` tracks are kept.
+    each call. Up to `keep` bytes of pixels are kept. At most `max_faces` tracks are kept, and up to `more_faces` others
+    (`faces.tracking.track_faces`). `again` reads some frames once more, by default from the video.
 
     Raises UnsupportedError or DecodeError as the reading does.
     """
@@ -93,9 +99,10 @@ def find_faces(
             take()
     while under_way:
         take()
-    tracking = track_faces(detections, max_faces)
+    tracking = track_faces(detections, max_faces, more_faces)
     squares, crops = plan_crops(tracking.tracks, len(detections), info.width, info.height)
-    return Faces(video, info, numbers, times, detections, tracking, squares, crops, regions)
+    again = again or partial(read_some, video, info)
+    return Faces(video, info, numbers, times, detections, tracking, squares, crops, regions, again)
 
 
 def crop_files(faces: Faces, submit: Submit, ahead: int) -> Iterator[tuple[str, bytes]]:
@@ -121,7 +128,7 @@ def crop_pixels(faces: Faces) -> Iterator[list[tuple[Crop, np.ndarray]]]:
         else:
             yield kept
     places = {faces.numbers[at]: at for at in again}
-    for number, frame in read_some(faces.video, faces.info, places.keys()):
+    for number, frame in faces.again(places.keys()):
         yield [(crop, cut(frame, crop.square)) for crop in again[places[number]]]
 
 

@@ -38,7 +38,7 @@ class DecodeError(BadInputError):
 
 
 class UnsupportedError(BadInputError):
-    """The file is no video, or one whose size changes midway."""
+    """The file is no video and no picture, or a video whose size changes midway."""
 
 
 class ChangedError(BadInputError):

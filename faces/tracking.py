@@ -9,6 +9,7 @@ import numpy as np
 from faces.boxes import iou_plus_one, tracking_boxes
 
 SAME_FACE_IOU = 0.5
+LEAST_SEEN = 5  # frames that show a face beyond those that the contract keeps; in fewer, chance finds stand as faces
 
 
 class Detection(NamedTuple):
@@ -23,11 +24,15 @@ Track = list[Detection]
 
 
 class Tracking(NamedTuple):
-    """The voted number of faces, the number of frames that show so many, and the tracks kept, longest first."""
+    """The voted number of faces, the number of frames that show so many, and the tracks kept, longest first.
+
+    The first `chosen` tracks are those that the contract keeps.
+    """
 
     voted_faces: int
     voted_frames: int
     tracks: list[Track]
+    chosen: int
 
 
 def voted_faces(counts: Sequence[int]) -> int:
@@ -100,17 +105,20 @@ class Places:
         return sorted(track for y in rows for x in columns for track in self.cells.get((x, y), ()))
 
 
-def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None) -> Tracking:
+def track_faces(detections: Sequence[np.ndarray], max_faces: int | None = None, more: int = 0) -> Tracking:
     """Vote on the number of faces and keep the longest tracks, as many as were voted (or as there are).
 
     `detections` holds one [N, 5] array per frame, best score first, as the detector returns them. `max_faces` limits
-    the tracks kept (inference: 2). Of equally long tracks the earlier comes first.
+    the tracks kept (inference: 2). Of equally long tracks the earlier comes first. Then come up to `more` others, which
+    the vote or the limit left out: those that were seen in at least LEAST_SEEN frames, or in all.
     """
     boxes = [tracking_boxes(frame) for frame in detections]
     counts = [len(frame) for frame in boxes]
     faces = voted_faces(counts)
-    tracks = sorted(link_tracks(boxes), key=len, reverse=True)[:faces]
-    return Tracking(faces, counts.count(faces), tracks[:max_faces])
+    tracks = sorted(link_tracks(boxes), key=len, reverse=True)
+    kept = tracks[:faces][:max_faces]
+    others = [track for track in tracks[len(kept) :] if len(track) >= min(LEAST_SEEN, len(boxes))]
+    return Tracking(faces, counts.count(faces), kept + others[:more], len(kept))
 
 
 def fill_track(track: Track, frames: int) -> Track:

@@ -63,6 +63,7 @@ class VideoInfo(NamedTuple):
     last: float  # when the last packet is shown, on a player's clock, in seconds
     expected: int  # frames that a reading to the end shows, unless some are lost
     stands_still: bool  # whether the last picture is shown until the end, as by empty chunks of an AVI
+    still: bool = False  # a picture, not a video (faces.pictures)
 
     @property
     def caveats(self) -> tuple[str, ...]:

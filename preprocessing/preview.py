@@ -52,7 +52,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
 
 def headline(faces: Faces) -> str:
     """What was found in the video, in one line."""
-    voted, agreed, tracks = faces.tracking
+    voted, agreed, tracks, _ = faces.tracking
     sides = [squares[0].size for squares in faces.squares]
     found = (
         f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"

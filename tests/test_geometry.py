@@ -92,7 +92,7 @@ def box(x, score=0.9):
 def test_fewer_tracks_than_voted_faces_keeps_what_there_is():
     # Two boxes a frame that both claim one track: the second is dropped, so one track stands for two votes.
     detections = [np.array([box(0)]), *[np.array([box(0), box(10, 0.85)])] * 3]
-    voted, agreed, tracks = track_faces(detections)
+    voted, agreed, tracks, _ = track_faces(detections)
     assert (voted, agreed, [len(track) for track in tracks]) == (2, 3, [4])
 
 

@@ -1,0 +1,89 @@
+"""Still pictures: JPEG, PNG and WebP, read by Pillow, upright as their EXIF data asks."""
+
+from collections.abc import Collection, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from faces.orientation import Orientation
+from faces.streams import DecodeError, UnsupportedError
+from faces.video import Shown, VideoInfo
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+FORMATS = ("JPEG", "PNG", "WEBP")
+EXIF_ORIENTATION = 0x0112
+# Quarter turns, counterclockwise, and whether left and right then change places, by the value of EXIF's tag.
+ORIENTATIONS = {
+    **{1: Orientation(), 2: Orientation(0, True), 3: Orientation(2), 4: Orientation(2, True)},
+    **{5: Orientation(3, True), 6: Orientation(3), 7: Orientation(1, True), 8: Orientation(1)},
+}
+MAX_PIXELS = 250_000_000  # of a picture; a larger one is refused before it is decoded
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file has a picture's suffix, in upper or lower case, and begins as one of FORMATS does."""
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+
+
+class Still:
+    """A picture as a video of one frame. It can be iterated over as a `faces.video.Reading`.
+
+    Of a picture that moves, the first frame counts. Raises UnsupportedError or DecodeError when it is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frames, self.damaged, self.concealed = 1, 0, 0
+        self.first, self.duration = None, 0.0
+        self.image, orientation = _read(path)
+        height, width = self.image.shape[:2]
+        self.info = VideoInfo(
+            frames=1,
+            height=height,
+            width=width,
+            fps=0.0,
+            declared=1,
+            orientation=orientation,
+            stream=0,
+            streams=1,
+            transfer=None,
+            pixel_aspect=Fraction(1),
+            start=0.0,
+            end=None,
+            last=0.0,
+            expected=1,
+            stands_still=False,
+            still=True,
+        )
+
+    def __iter__(self) -> Iterator[Shown]:
+        yield Shown(0, None, self.image)
+
+    def again(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """As `faces.video.read_some`."""
+        yield from ((number, self.image) for number in numbers)
+
+
+def _read(path: Path) -> tuple[np.ndarray, Orientation]:
+    """A picture as upright BGR uint8 [height, width, 3], and how it was turned."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UnsupportedError(f"{path}: {picture.width}x{picture.height} pixels are too many")
+            orientation = ORIENTATIONS.get(picture.getexif().get(EXIF_ORIENTATION, 1), Orientation())
+            stored = np.asarray(picture.convert("RGB"))[..., ::-1]
+            return np.ascontiguousarray(orientation.upright(stored)), orientation
+    except UnidentifiedImageError as error:
+        raise UnsupportedError(f"{path}: no picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise UnsupportedError(f"{path}: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise DecodeError(f"{path}: {error}") from error
