@@ -23,15 +23,19 @@ from torch import nn
 
 import pretrain.retinaface
 from common.device import CHOICES, keep_freed_memory, pick_device
+from common.stage import Workers
 from demo.clips import clip
 from faces.detector import default_weights
 from inference.checkpoints import BRANCHES, small_input
 from inference.fold import fastest
 from inference.members import MEMBERS, Member, crop_kinds
-from inference.networks import PRECISIONS, VIDEOS_TOGETHER, Networks
-from inference.run import Plan, Settings, Video, find, score
+from inference.networks import VIDEOS_TOGETHER, Networks
+from inference.plan import Plan, Settings
+from inference.runtimes import PRECISIONS
 from inference.sampled import sample
+from inference.scorer import Video, find, score
 from inference.scoring import VIDEO_FRAMES, Score
+from inference.torch_networks import networks_of
 
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
 Scores = dict[str, dict[str, float | None]]
@@ -60,11 +64,11 @@ def matmul_rate(device: str) -> float:
 
 def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
     """Score the serial way; return the scores and the seconds of each stage."""
-    networks = Networks(members, plan.device, "fp32", dict.fromkeys(members, 1))
+    networks = networks_of(members, plan.device, limits=dict.fromkeys(members, 1))
     scores, spent = {}, Seconds()
     for video in videos:
         kinds = crop_kinds(plan.members.values())
-        (found,) = sample(video.path, kinds, VIDEO_FRAMES, plan.weights, 1, evidence=False, by_shots=False)
+        (found,) = sample(video.path, kinds, VIDEO_FRAMES, plan.weights, 1)
         spent.add(found.seconds)
         scores[video.name] = values(networks.scores([found.faces])[0])
     spent.add(networks.seconds)
@@ -74,13 +78,14 @@ def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Se
 def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
     """Score as `inference.predict` does; return the scores and the seconds of each stage."""
     networks: Future[Networks] = Future()
-    networks.set_result(Networks(members, plan.device, plan.settings.precision))
+    networks.set_result(networks_of(members, plan.device, plan.settings.precision))
     scores, spent = {}, Seconds()
-    for (video, outcome), result in score(find(videos, plan), networks, VIDEOS_TOGETHER[plan.device]):
-        if isinstance(outcome, Exception):
-            raise outcome
-        spent.add(outcome[0].seconds)
-        scores[video.name] = values(result[0])
+    with Workers(min(plan.settings.workers, len(videos))) as workers:
+        for (video, outcome), result in score(find(videos, plan, workers), networks, VIDEOS_TOGETHER[plan.device]):
+            if isinstance(outcome, Exception):
+                raise outcome
+            spent.add(outcome[0].seconds)
+            scores[video.name] = values(result[0])
     spent.add(networks.result().seconds)
     return scores, spent
 
@@ -102,7 +107,7 @@ def main() -> None:
     device = pick_device(options.device)
     plan = Plan(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
     paths = options.videos or [clip("single_face.mp4")]
-    videos = [Video(f"{copy}/{path.name}", path, None) for copy in range(options.copies) for path in paths]
+    videos = [Video(f"{copy}/{path.name}", path) for copy in range(options.copies) for path in paths]
     torch.manual_seed(0)
     members = {
         name: (member, fastest(BRANCHES[member.branch](member.arch), small_input(member.branch)).to(device))

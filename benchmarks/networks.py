@@ -33,8 +33,8 @@ from common.device import CHOICES, keep_freed_memory, pick_device
 from inference.checkpoints import BRANCHES, small_input
 from inference.fold import fastest
 from inference.members import MEMBERS, Branch, crop_kinds
-from inference.networks import Networks
 from inference.sampled import Face, frames_of
+from inference.torch_networks import networks_of
 from training.inputs import memory_format
 
 FRAMES = 150
@@ -139,7 +139,7 @@ def all_members(device: str) -> float:
     for name, member in MEMBERS.items():
         network = fastest(BRANCHES[member.branch](member.arch), small_input(member.branch))
         members[name] = (member, network.to(device))
-    networks = Networks(members, device)
+    networks = networks_of(members, device)
     began = time.perf_counter()
     networks.scores([[Face([], [], crops)]])
     return time.perf_counter() - began

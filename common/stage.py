@@ -136,7 +136,11 @@ class Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind:
+        self.end(at_once=kind is not None)
+
+    def end(self, at_once: bool = False) -> None:
+        """End the processes: after their jobs, or `at_once`."""
+        if at_once:
             self.pool.stop()
         else:
             self.pool.close()

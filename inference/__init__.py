@@ -1,1 +1,20 @@
-"""The ensemble: from a video to the probability that it is fake, and why."""
+"""The ensemble: from a video to the probability that it is fake, and why.
+
+`from inference import Scorer` is the way in from Python; see `inference.scorer`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inference.scorer import Result, Scorer
+
+__all__ = ["Result", "Scorer"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import what scores when it is asked for: other modules here are to start fast."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from inference import scorer
+
+    return getattr(scorer, name)

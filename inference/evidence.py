@@ -9,7 +9,6 @@ DIR/index.html        all videos of a run
 
 import platform
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,32 +32,36 @@ from inference.facts import (
 )
 from inference.ledger import state_of
 from inference.members import Member, final_weights
-from inference.rows import Row
-from inference.sampled import Face, Sampled, frames_of
-from inference.scoring import GROUP, Ensemble, Score
+from inference.rows import FaceRow, Row
+from inference.sampled import Face, Sampled
+from inference.scoring import Ensemble, Score
 
-PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "opencv-python-headless", "numpy", "av")
+PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
+BEYOND_FACES = "The sound, the background, and whatever lies outside the face crops were not looked at."
+TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
 
 
-@lru_cache
 def provenance(
-    members: tuple[tuple[str, Member], ...], models: Path, weights: Path, device: str, precision: str
+    members: Mapping[str, Member], models: Path, weights: Path, runtime: str, device: str, precision: str
 ) -> Provenance:
     """The provenance of these members' scores."""
+    packages = (*PACKAGES, *(TORCH_PACKAGES if runtime == "torch" else ()))
     files = {
         name: MemberFiles(
             checkpoint=str(models / member.file),
             sha256=sha256(models / member.file),
+            onnx_sha256=sha256(models / member.onnx) if runtime == "onnx" else None,
             config=member.trained_by,
             config_sha256=sha256(Path(member.trained_by)),
             pixels=member.size,
             crop_fraction=member.crop_fraction,
         )
-        for name, member in members
+        for name, member in members.items()
     }
     return Provenance(
-        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        versions={"python": platform.python_version()} | {package: version(package) for package in packages},
         machine=f"{platform.system()} {platform.machine()}",
+        runtime=runtime,
         device=device,
         precision=precision,
         detector=DetectorFile(str(weights), sha256(weights)),
@@ -70,7 +73,8 @@ def evidence_of(row: Row, path: Path, digest: str | None, scored_by: Provenance,
     """A video's evidence; `digest` is the sha256 of what was scored, None if the video could not be read."""
     state = state_of(path)
     source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
-    return Evidence(row.filename, row.status, row.reason, row.label, source, scored_by, analysis)
+    facts = (row.filename, row.status, row.reason, row.label, row.false_positive_rate)
+    return Evidence(*facts, source, scored_by, analysis)
 
 
 def readable_sha256(path: Path) -> str | None:
@@ -100,6 +104,7 @@ def analyse(
             stream=info.stream,
             streams=info.streams,
             transfer=info.transfer,
+            still=info.still,
             pixel_aspect=f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
             damaged_packets=sampled.damaged,
             concealed_frames=sampled.concealed,
@@ -117,7 +122,7 @@ def analyse(
             detections=sampled.detections,
             other_detections=sampled.other_detections,
         ),
-        tracks=[track_facts(face, timing.times) for face in sampled.faces],
+        tracks=[track_facts(*face, timing.times) for face in zip(row.each_face, sampled.faces, strict=True)],
         rule=result.final.rule,
         branches={
             "image": BranchFacts(result.image.value, result.image.rule),
@@ -130,12 +135,12 @@ def analyse(
     )
 
 
-def track_facts(face: Face, times: list[float]) -> TrackFacts:
-    """A face's detections, at the times of the sampled frames."""
+def track_facts(row: FaceRow, face: Face, times: list[float]) -> TrackFacts:
+    """A face's score, and its detections at the times of the sampled frames."""
     detections = [
         Seen(found.frame, round(times[found.frame], 3), found.box, round(found.score, 4)) for found in face.track
     ]
-    return TrackFacts(face.squares[0].size, detections)
+    return TrackFacts(row.score, row.rule, row.decides, face.squares[0].size, detections)
 
 
 def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:
@@ -151,11 +156,11 @@ def groups_of(member: Member, score: Score, face: int, sampled: Sampled) -> list
     """The groups of five frames that an image member's score of a face was made of."""
     if member.branch != "image":
         return []
-    frames, sources = frames_of(member.branch, sampled.frames), sampled.sources(face)
+    frames, sources, size = sampled.frames_of(member.branch), sampled.sources(face), sampled.group
     found = []
     for at, group in enumerate(score.parts):
         if group.value is not None:
-            own = frames[at * GROUP : (at + 1) * GROUP]
+            own = frames[at * size : (at + 1) * size]
             times = [round(sampled.timing.times[sources[frame]], 3) for frame in own]
             found.append(GroupFacts(group.value, times, sum(sources[frame] != frame for frame in own)))
     return found
@@ -176,13 +181,16 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(f"{sampled.face_frames} of {sampled.frames} frames show a face.")
     if sampled.timing.starts >= 0.1:
         said.append(f"The picture begins {sampled.timing.starts:.2f} s after a player's clock does.")
+    if sampled.info.still:
+        return [*still_not_analysed(sampled, members), BEYOND_FACES]
     if sampled.faces and any(member.branch == "image" for member in members.values()):
-        seen = len(frames_of("image", sampled.frames))
+        seen = len(sampled.frames_of("image"))
         said.append(f"The image members see {seen} of these, in groups of five.")
     if sampled.faces and (sampled.voted_faces > len(sampled.faces) or sampled.other_detections):
         most = f"Most frames show {sampled.voted_faces} faces ({sampled.voted_frames} of {sampled.frames})"
         others = f"{sampled.other_detections} of {sampled.detections} detections were not scored"
         said.append(f"{most}; the {len(sampled.faces)} seen longest were scored. {others}.")
+    said += undecided(sampled)
     for number, face in enumerate(sampled.faces, start=1):
         if absent := sampled.frames - len(face.track):
             said.append(
@@ -203,4 +211,25 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(
             f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video."
         )
-    return [*said, "The sound, the background, and whatever lies outside the face crops were not looked at."]
+    return [*said, BEYOND_FACES]
+
+
+def undecided(sampled: Sampled) -> list[str]:
+    """The sentence about faces that the label does not depend on, if there are any."""
+    deciding = sum(face.decides for face in sampled.faces)
+    if deciding == len(sampled.faces):
+        return []
+    return [f"The label depends on {deciding} of {len(sampled.faces)} scored faces, as the contract chooses them."]
+
+
+def still_not_analysed(sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
+    """Sentences about what the score of a picture does not take into account."""
+    said = ["This is a picture: one frame is one group, and nothing over time can be seen."]
+    video = [name for name, member in members.items() if member.branch == "video"]
+    if video:
+        said.append(f"The video members ({', '.join(video)}) have no score of a picture.")
+    if sampled.other_detections:
+        said.append(f"{sampled.other_detections} of {sampled.detections} detections were not scored.")
+    if not sampled.faces:
+        said.append("It shows no face, so no network looked at it.")
+    return said + undecided(sampled)

@@ -37,6 +37,7 @@ class VideoFacts:
     stream: int  # of the file, from 0
     streams: int  # how many of the file's streams show pictures
     transfer: str | None  # "PQ" or "HLG" for HDR
+    still: bool  # a picture, not a video
     pixel_aspect: str  # a pixel's width and height, as 1:1
     damaged_packets: int
     concealed_frames: int  # whose damage the decoder noticed and filled in
@@ -79,8 +80,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class TrackFacts:
-    """A face's track through the video."""
+    """A face's track through the video; its score is the ensemble's, as if it were the only face."""
 
+    score: float | None
+    rule: str
+    decides: bool  # whether the video's label depends on it
     crop_side: int
     detections: list[Seen]
 
@@ -95,7 +99,7 @@ class BranchFacts:
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """An image member's score of a group of five frames of a face.
+    """An image member's score of a group of five frames of a face, or of a picture's one.
 
     `times` are those at which the face was seen; `copies` counts the frames that show it at another time than theirs,
     because it was not detected in them.
@@ -142,6 +146,7 @@ class MemberFiles:
 
     checkpoint: str
     sha256: str
+    onnx_sha256: str | None  # of the ONNX file that was run, if one was
     config: str
     config_sha256: str
     pixels: int
@@ -150,10 +155,11 @@ class MemberFiles:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the score: versions, machine, device, precision, and every file that the score depends on."""
+    """What made the score: versions, machine, runtime, device, precision, and every file that it depends on."""
 
     versions: dict[str, str]
     machine: str
+    runtime: str
     device: str
     precision: str
     detector: DetectorFile
@@ -184,6 +190,7 @@ class Evidence:
     status: Status
     reason: str
     label: float
+    false_positive_rate: float | None  # the share of real faces that score as high or higher
     input: Input
     provenance: Provenance
     analysis: Analysis | None = None

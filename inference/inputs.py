@@ -7,14 +7,15 @@ from pathlib import Path
 from common.errors import BadInputError
 from common.layout import read_filenames
 from faces.files import Videos, sort_out
+from faces.pictures import is_picture
 
 
 def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> Videos:
     """Map file names, as the submission will hold them, to paths, in the order of the input.
 
-    A folder stands for its videos, a pattern such as `clips/**/*.mp4` for the videos that it matches, both in the order
-    of their names. Raises BadInputError for two videos with the same name, an unsafe name in the list, or a list
-    without the column `filename`. Raises FileNotFoundError if there is no input, or if a pattern matches nothing.
+    A folder stands for its videos, a pattern such as `clips/**/*.mp4` for the videos and pictures that it matches, both
+    in the order of their names. Raises BadInputError for two videos with the same name, an unsafe name in the list, or
+    a list without the column `filename`. Raises FileNotFoundError if there is no input or a pattern matches nothing.
     """
     expanded = [expand(entry) for entry in inputs]
     paths = [(path.name, path) for found, _ in expanded for path in found]
@@ -36,7 +37,10 @@ def expand(entry: Path) -> tuple[list[Path], list[str]]:
         return sort_out(entry.iterdir())
     if entry.exists() or glob.escape(str(entry)) == str(entry):
         return [entry], []
-    videos, others = sort_out(Path(entry.anchor).glob(str(entry.relative_to(entry.anchor))))
+    matches = sorted(Path(entry.anchor).glob(str(entry.relative_to(entry.anchor))))
+    pictures = [path for path in matches if is_picture(path)]
+    films, others = sort_out(path for path in matches if path not in pictures)
+    videos = sorted([*films, *pictures])
     if not videos:
         raise FileNotFoundError(f"no video matches {entry}{Videos({}, others).said}")
     return videos, others

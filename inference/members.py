@@ -64,6 +64,11 @@ class Member:
     crop_fraction: float = 1.0
 
     @property
+    def onnx(self) -> str:
+        """Its network as ONNX, beside the checkpoint; `quality.export` writes it."""
+        return f"{self.file.removesuffix('.pth.tar')}.onnx"
+
+    @property
     def crop_kind(self) -> CropKind:
         """The kind of crops that it sees."""
         return CropKind(self.branch, self.size, self.crop_fraction)

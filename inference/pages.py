@@ -22,14 +22,15 @@ from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
 from common.status import Status
+from inference.calibration import of_real_faces
 from inference.facts import Analysis, Evidence, GroupFacts
 from inference.members import Branch, CropKind, Member
-from inference.sampled import Face, Sampled, frames_of
+from inference.sampled import Face, Sampled
 from inference.scoring import GROUP
 
 LONGEST = 200  # bytes of a file name
 STRIP, THUMBNAIL = 12, 112  # pictures per face, their side in pixels
-COLOURS = ("#0b6e99", "#b5541c")  # of the first and the second face
+COLOURS = ("#0b6e99", "#b5541c", "#5d7d1f", "#7a4fa3", "#a6336b", "#6b6b6b")  # of the faces, in turn
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
 
 
@@ -133,7 +134,7 @@ def timeline(analysis: Analysis) -> list[FaceLine]:
 
     return [
         FaceLine(
-            colour=COLOURS[face],
+            colour=COLOURS[face % len(COLOURS)],
             points=[
                 Point(across(median_low(group.times)), up(score), 2 * group.copies > GROUP)
                 for group, score in group_means(analysis, face)
@@ -154,13 +155,13 @@ def strip(
 ) -> list[StripCrop]:
     """The crops of one face, as `strips` shows them."""
     branch: Branch = "image" if "image" in kinds else "video"
-    crops, frames = face.crops[kinds[branch]], frames_of(branch, sampled.frames)
+    crops, frames, size = face.crops[kinds[branch]], sampled.frames_of(branch), sampled.group
     sources = sampled.sources(number)
     chosen: list[tuple[float | None, int]]
     if branch == "image":
         means = [score for _, score in group_means(analysis, number)]
         best = sorted(range(len(means)), key=lambda at: -means[at])[:STRIP]
-        chosen = [(means[at], at * GROUP + GROUP // 2) for at in best]
+        chosen = [(means[at], at * size + size // 2) for at in best]
     else:
         chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
     return [
@@ -174,8 +175,10 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
     """A video's evidence as HTML."""
     analysis = evidence.analysis if evidence.status == Status.OK else None
     kinds = {member.branch: member.crop_kind for member in members.values()}
+    rate = evidence.false_positive_rate
     return PAGES.get_template("video.html").render(
         evidence=evidence,
+        of_real_faces=None if rate is None else of_real_faces(rate),
         analysis=evidence.analysis,
         scored=evidence.status == Status.OK,
         verdict=verdict(evidence.status, evidence.label, evidence.reason),
@@ -188,13 +191,24 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
     )
 
 
-def write_evidence(folder: Path, evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> None:
-    """Write a video's page, then its JSON."""
-    write_text(evidence_file(folder, evidence.filename, ".html"), page(evidence, sampled, members))
+class Document(NamedTuple):
+    """A video's evidence as the content of its two files."""
+
+    page: str
+    json: str
+
+    def write(self, folder: Path, filename: str) -> None:
+        """Write the page, then the JSON."""
+        write_text(evidence_file(folder, filename, ".html"), self.page)
+        write_text(evidence_file(folder, filename, ".json"), self.json)
+
+
+def document(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> Document:
+    """A video's evidence as page and JSON."""
     crop = middle_crop(sampled) if sampled and sampled.faces else None
     thumbnail = None if crop is None else picture(crop)
     text = json.dumps(evidence.to_json() | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
-    write_text(evidence_file(folder, evidence.filename, ".json"), text + "\n")
+    return Document(page(evidence, sampled, members), text + "\n")
 
 
 def evidence_file(folder: Path, filename: str, suffix: str) -> Path:

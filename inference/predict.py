@@ -36,13 +36,20 @@ from common.device import CHOICES
 from common.script import positive, run_script
 from common.shard import Shard, parse_shard, shard_of_array
 from common.stage import cores, progress
-from common.status import UNREADABLE
+from common.status import UNREADABLE, Status
+from inference.calibration import of_real_faces
 from inference.inputs import find_videos
 from inference.members import MODELS
-from inference.networks import PRECISIONS
-from inference.rows import Row, exit_status, statuses
-from inference.run import Run, Settings, plan
+from inference.pages import NOT_SCORED, evidence_file, verdict
+from inference.plan import Settings, plan
+from inference.rows import Row, exit_status, statuses, utf8_name
+from inference.run import Output, Run
+from inference.runtimes import PRECISIONS, RUNTIMES
+from inference.sampled import MAX_FACES
 from inference.scoring import VIDEO_FRAMES
+
+NAMED = 10  # videos of which each has a line at the end
+RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
 
 def scoring_parser(description: str | None) -> argparse.ArgumentParser:
@@ -64,6 +71,12 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
         "--precision", choices=PRECISIONS, default="fp32", help="of the networks (default: fp32, the contract's)"
     )
     parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="auto",
+        help="of the networks (default: ONNX Runtime on a CPU if all members have an ONNX file, else PyTorch)",
+    )
+    parser.add_argument(
         "--workers", type=positive, default=cores(), metavar="N", help="find faces (default: all cores)"
     )
     parser.add_argument(
@@ -74,6 +87,20 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
         help=f"sampled of a video, at most (default: {VIDEO_FRAMES})",
     )
     parser.add_argument(
+        "--faces",
+        type=positive,
+        default=MAX_FACES,
+        metavar="N",
+        help=f"score up to so many faces (default: {MAX_FACES}, the contract's)",
+    )
+    parser.add_argument(
+        "--decide-by",
+        type=positive,
+        default=MAX_FACES,
+        metavar="N",
+        help=f"let the label depend on so many of these (default: {MAX_FACES}, as the contract chooses them)",
+    )
+    parser.add_argument(
         "--shots",
         action="store_true",
         help="score each shot and take the highest (default: the contract's whole video)",
@@ -81,35 +108,35 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def settings_of(
-    options: argparse.Namespace, output: Path, evidence: Path | None = None, is_shard: bool = False
-) -> Settings:
+def settings_of(options: argparse.Namespace, evidence: bool = False) -> Settings:
     """The settings that the options of `scoring_parser` mean."""
     return Settings(
-        output=output,
-        evidence=evidence,
         models=options.models,
         members=options.members,
         allow_missing=options.allow_missing,
         weights=options.weights,
+        runtime=options.runtime,
         device=options.device,
         precision=options.precision,
         workers=options.workers,
         max_frames=options.max_frames,
+        faces=options.faces,
+        decide_by=options.decide_by,
         by_shots=options.shots,
-        is_shard=is_shard,
+        evidence=evidence,
     )
 
 
-def score_videos(videos: Mapping[str, Path], settings: Settings, more: str = "") -> list[Row]:
+def score_videos(videos: Mapping[str, Path], settings: Settings, output: Output, more: str = "") -> list[Row]:
     """Score videos with a progress bar and write the submission; return the rows in the order of the videos.
 
     It also prints where the time went; the summary line ends with `more`. Raises BadInputError for members, weights, an
     output or a ledger that cannot be used.
     """
     planned = plan(settings)
-    print(f"predict: scoring with {', '.join(planned.members)} of {settings.models}", flush=True)
-    run = Run(planned)
+    names = ", ".join(planned.members)
+    print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[planned.runtime]}", flush=True)
+    run = Run(planned, output)
     rows: dict[str, Row] = {}
     with progress(total=len(videos), desc="predict", unit="video") as bar:
         for row in run.rows(videos):
@@ -122,8 +149,22 @@ def score_videos(videos: Mapping[str, Path], settings: Settings, more: str = "")
     in_order = [rows[name] for name in videos]
     run.write(in_order)
     print(table(run))
-    print(f"predict: {statuses(in_order)}; {settings.output}{more}")
+    if len(in_order) <= NAMED:
+        print("".join(f"{said_of(row, output.evidence)}\n" for row in in_order))
+    print(f"predict: {statuses(in_order)}; {output.submission}{more}")
     return in_order
+
+
+def said_of(row: Row, evidence: Path | None) -> str:
+    """A video's score, what it is called, and where its page is, in a line."""
+    if row.status == Status.OK:
+        said = f"{row.label:.3f}, {verdict(row.status, row.label, row.reason).name}"
+    else:
+        said = f"{NOT_SCORED}, {row.status}"
+    if row.false_positive_rate is not None:
+        said += f" ({of_real_faces(row.false_positive_rate)})"
+    page = f"; {evidence_file(evidence, row.filename, '.html')}" if evidence else ""
+    return utf8_name(f"{row.filename}: {said}{page}")
 
 
 def table(run: Run) -> str:
@@ -161,11 +202,12 @@ def main() -> int:
     in_array = "SLURM_ARRAY_TASK_ID" in os.environ
     shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
     found = find_videos(options.inputs, options.list, options.videos)
-    videos, output = found.videos, options.output
+    videos, submission = found.videos, options.output
     if shard:
-        videos, output = shard.of(videos), shard_output(output, shard)
-    settings = settings_of(options, output, options.evidence, is_shard=shard is not None)
-    return exit_status(score_videos(videos, settings, found.said))
+        videos, submission = shard.of(videos), shard_output(submission, shard)
+    output = Output(submission, options.evidence, is_shard=shard is not None)
+    settings = settings_of(options, evidence=options.evidence is not None)
+    return exit_status(score_videos(videos, settings, output, found.said))
 
 
 if __name__ == "__main__":

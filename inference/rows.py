@@ -35,6 +35,20 @@ class ShotRow:
 
 
 @dataclass(frozen=True)
+class FaceRow:
+    """A tracked face of a video, scored as if it were the only one."""
+
+    number: int  # from 1, the one seen longest first
+    score: float | None
+    rule: str  # that made the score
+    decides: bool  # whether the video's label depends on it
+    members: dict[str, float | None]
+    detections: int
+    first: float  # when it is first seen, in seconds of a player's clock
+    last: float
+
+
+@dataclass(frozen=True)
 class Row:
     """A video in a submission. Scores are probabilities of FAKE in [0, 1]; None means no score."""
 
@@ -56,6 +70,8 @@ class Row:
     notes: tuple[str, ...] = ()  # what a person should know of how the file was read, and of the faces in it
     shots: tuple[ShotRow, ...] = ()  # with --shots
     not_finite: tuple[str, ...] = ()  # members whose networks gave no finite number, so that they were left out
+    each_face: tuple[FaceRow, ...] = ()  # with --shots, those of the shot that decides
+    false_positive_rate: float | None = None  # share of real faces that score as high or higher; see calibration.py
 
     def to_json(self) -> dict[str, Any]:
         """The row as `submission.jsonl` holds it."""
@@ -65,8 +81,9 @@ class Row:
     def from_json(cls, row: dict[str, Any]) -> Self:
         """Read a row back. Raises TypeError or ValueError if it is not a row."""
         shots = tuple(ShotRow(**shot | {"status": Status(shot["status"])}) for shot in row.get("shots", ()))
+        faces = tuple(FaceRow(**face) for face in row.get("each_face", ()))
         lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes", "not_finite")}
-        return cls(**row | {"status": Status(row["status"]), "shots": shots} | lists)
+        return cls(**row | {"status": Status(row["status"]), "shots": shots, "each_face": faces} | lists)
 
     @property
     def is_remarkable(self) -> bool:
@@ -130,7 +147,9 @@ def highest_of(parts: list[Row]) -> tuple[int, Row]:
     )
 
 
-def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result: Ensemble) -> Row:
+def scored_row(
+    name: str, members: Mapping[str, Member], sampled: Sampled, scores: Mapping[str, Score], result: Ensemble
+) -> Row:
     """The row of a video that could be read, or of one of its shots."""
     values = {member: score.value for member, score in scores.items()}
     value, showing = result.final.value, sampled.face_frames
@@ -140,6 +159,8 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
         reason += f"; {faces_in(showing, sampled.frames)}" if showing else ""
     elif value is None and not_finite:
         status, reason = Status.NOT_FINITE, f"{', '.join(not_finite)}: {NOT_FINITE}"
+    elif value is None and sampled.info.still:
+        status, reason = Status.TOO_FEW_FRAMES, "a picture, and no image member to score it"
     elif value is None:
         status, reason = Status.TOO_FEW_FRAMES, f"{sampled.frames} sampled frame{'s' * (sampled.frames > 1)}"
     else:
@@ -154,11 +175,25 @@ def scored_row(name: str, sampled: Sampled, scores: Mapping[str, Score], result:
         detections=sampled.detections,
         not_scored=sampled.other_detections,
         not_finite=not_finite,
+        each_face=face_rows(members, sampled, scores),
     )
     filled = filled_in(sampled.concealed, sampled.total)
     without = f"left out {', '.join(not_finite)}: {NOT_FINITE}"
     notes = (*sampled.info.notes, *[filled] * bool(sampled.concealed), *[without] * bool(not_finite), *face_notes(row))
     return replace(row, notes=notes, shots=shot_rows(row, sampled))
+
+
+def face_rows(members: Mapping[str, Member], sampled: Sampled, scores: Mapping[str, Score]) -> tuple[FaceRow, ...]:
+    """The rows of a video's faces, each scored as if it were the only one."""
+    rows = []
+    for at, face in enumerate(sampled.faces):
+        mine = {name: score.parts[at] if score.parts else score for name, score in scores.items()}
+        final = combine(members, mine).final
+        seen = [sampled.timing.times[found.frame] for found in (face.track[0], face.track[-1])]
+        values = {name: score.value for name, score in mine.items()}
+        times = (round(time, 3) for time in seen)
+        rows.append(FaceRow(at + 1, final.value, final.rule, face.decides, values, len(face.track), *times))
+    return tuple(rows)
 
 
 def shot_rows(row: Row, sampled: Sampled) -> tuple[ShotRow, ...]:

@@ -20,13 +20,15 @@ from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.crops import Square
 from faces.detector import FaceDetector, load_detector
-from faces.one_pass import Faces, Submit, crop_pixels, find_faces, threads
+from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
+from faces.pictures import Still, is_picture
 from faces.shots import find_shots
 from faces.streams import ChangedError
 from faces.tracking import Track, fill_track
-from faces.video import Reading, Shown, VideoInfo, probe, read_some
+from faces.video import Reading, Shown, VideoInfo, probe
 from inference.members import Branch, CropKind
-from inference.scoring import image_frames, sampling_interval
+from inference.scoring import GROUP, image_frames, sampling_interval
+from inference.tally import Tally
 
 MAX_FACES = 2
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
@@ -36,11 +38,17 @@ KEPT_BYTES = 256 << 20
 
 @dataclass
 class Face:
-    """A tracked face: detections and squares by sampled frame, and by kind its crops, RGB uint8 [N, side, side, 3]."""
+    """A tracked face: detections and squares by sampled frame, and by kind its crops, RGB uint8 [N, side, side, 3].
+
+    The image members' logits are averaged over `group` crops: five, or of a picture one. `decides` says whether the
+    video's label depends on the face.
+    """
 
     track: Track
     squares: list[Square]
     crops: dict[CropKind, np.ndarray]
+    group: int = GROUP
+    decides: bool = True
 
 
 class Timing(NamedTuple):
@@ -86,30 +94,67 @@ class Sampled:
     sha256: str | None = None  # of the file
     poster: bytes | None = None  # JPEG of the frame that first shows the first face
 
+    @property
+    def group(self) -> int:
+        """How many frames an image member's scores are averaged over."""
+        return group_of(self.info)
+
+    def frames_of(self, branch: Branch) -> list[int]:
+        """Which sampled frames a branch sees."""
+        return frames_of(branch, self.frames, self.info.still)
+
     def sources(self, face: int) -> list[int]:
         """From which sampled frame the crop of a face for each sampled frame comes: another one where it is absent."""
         return [found.frame for found in fill_track(self.faces[face].track, self.frames)]
 
 
-def frames_of(branch: Branch, frames: int) -> list[int]:
-    """Which sampled frames a branch sees (contract, section 3): all, or whole groups of five spread over the video."""
+def group_of(info: VideoInfo) -> int:
+    """How many frames an image member's scores of a video are averaged over; of a picture there is one."""
+    return 1 if info.still else GROUP
+
+
+def frames_of(branch: Branch, frames: int, still: bool = False) -> list[int]:
+    """Which sampled frames a branch sees (contract, section 3): all, or whole groups of five spread over the video.
+
+    Of a picture (`still`), the image members see the only frame, the video members nothing.
+    """
+    if still:
+        return [0] if branch == "image" else []
     return image_frames(frames) if branch == "image" else list(range(frames))
 
 
 def sample(
-    video: Path, kinds: Set[CropKind], wanted: int, weights: Path, cores: int, evidence: bool, by_shots: bool
+    video: Path,
+    kinds: Set[CropKind],
+    wanted: int,
+    weights: Path,
+    cores: int,
+    evidence: bool = False,
+    by_shots: bool = False,
+    faces: int = MAX_FACES,
+    decide_by: int = MAX_FACES,
+    tally: Tally | None = None,
 ) -> list[Sampled]:
-    """Find the faces of a video in at most `wanted` frames and cut their crops, on `cores` cores.
+    """Find the faces of a video or picture in at most `wanted` frames and cut their crops, on `cores` cores.
 
     With `by_shots` it does so for each shot; else the video is one. With `evidence` it also makes a poster and the
-    file's sha256. Raises the exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError,
-    FileNotFoundError, and ChangedError if the file is not the same at the end.
+    file's sha256. `faces` beyond two are those that the contract leaves out; they decide the label only with a greater
+    `decide_by`. `tally` gets the number of frames while it works.
+
+    Raises the exceptions of `common.stage.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and
+    ChangedError if the file is not the same at the end.
     """
     before, began = identity(video), time.thread_time()
-    info, detector = probe(video), load_detector(weights, "cpu")
+    still = Still(video) if is_picture(video) else None
+    info, detector = still.info if still else probe(video), load_detector(weights, "cpu")
     with threads(cores) as (submit, ahead):
-        worker = Worker(video, info, kinds, wanted, detector, submit, ahead, cores == 1, evidence, began)
-        if by_shots:
+        worker = Worker(
+            *(video, info, kinds, wanted, detector, submit, ahead, cores == 1, evidence, began),
+            *(faces, decide_by, tally),
+        )
+        if still:
+            found = [worker.look(still, still, 1, again=still.again)]
+        elif by_shots:
             found = list(worker.shots())
         else:
             found = [worker.whole(info.frames)]
@@ -144,6 +189,9 @@ class Worker:
     here: bool
     evidence: bool
     since: float
+    faces: int
+    decide_by: int
+    tally: Tally | None
 
     def whole(self, frames: int) -> Sampled:
         """Sample the video as one that shows so many frames."""
@@ -163,17 +211,32 @@ class Worker:
             shot = Shot(at + 1, len(shots), shots[at][0], shots[at][-1])
             yield self.look(islice(frames, len(chosen)), whole, chosen.step, shot)
 
-    def look(self, frames: Iterable[Shown], whole: Reading, interval: int, shot: Shot | None = None) -> Sampled:
+    def look(
+        self,
+        frames: Iterable[Shown],
+        whole: Reading | Still,
+        interval: int,
+        shot: Shot | None = None,
+        again: Again | None = None,
+    ) -> Sampled:
         """Find, track and cut the faces in frames; `whole` has read the video to its end when these end."""
         began, detecting = self.since, Stopwatch()
-        submit = detecting.around(self.submit)
         faces = find_faces(
-            self.video, self.info, frames, self.detector, submit, self.ahead, lambda count: None, KEPT_BYTES, MAX_FACES
-        )  # fmt: skip
+            *(self.video, self.info, frames, self.detector, detecting.around(self.submit), self.ahead),
+            on_frames=self.counter(interval),
+            keep=KEPT_BYTES,
+            max_faces=min(self.faces, MAX_FACES),
+            more_faces=max(self.faces - MAX_FACES, 0),
+            again=again,
+        )
         decoded = time.thread_time()
         tracks = faces.tracking.tracks
         crops = cut_crops(faces, self.kinds)
-        found = [Face(*face) for face in zip(tracks, faces.squares, crops, strict=True)]
+        decide = self.decide_by if self.decide_by > MAX_FACES else min(self.decide_by, faces.tracking.chosen)
+        found = [
+            Face(*face, group_of(self.info), at < decide)
+            for at, face in enumerate(zip(tracks, faces.squares, crops, strict=True))
+        ]
         poster = frame_as_jpeg(faces, tracks[0][0].frame) if self.evidence and found else None
         boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
         self.since = time.thread_time()
@@ -200,8 +263,20 @@ class Worker:
             },
         )
 
+    def counter(self, interval: int) -> Callable[[int], None]:
+        """A function that adds frames to the tally, of as many as there are at this interval."""
+        tally, done, of = self.tally, [0], -(-self.info.frames // interval)
+        if tally is None:
+            return lambda count: None
 
-def timing(faces: Faces, whole: Reading) -> Timing:
+        def count(frames: int) -> None:
+            done[0] += frames
+            tally.write(done[0], of)
+
+        return count
+
+
+def timing(faces: Faces, whole: Reading | Still) -> Timing:
     """The timing of the sampled frames of a video that was read to its end."""
     times = [time for time in faces.times if time is not None]
     if len(times) == faces.frames:
@@ -212,8 +287,9 @@ def timing(faces: Faces, whole: Reading) -> Timing:
 
 def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
     """Each face's crops of each kind, cut only from the frames that the kind's branch sees."""
-    branches = {kind.branch for kind in kinds}
-    places = {branch: {frame: at for at, frame in enumerate(frames_of(branch, faces.frames))} for branch in branches}
+    still = faces.info.still
+    seen_by = {branch: frames_of(branch, faces.frames, still) for branch in {kind.branch for kind in kinds}}
+    places = {branch: {frame: at for at, frame in enumerate(frames)} for branch, frames in seen_by.items()}
     seen = set().union(*places.values())
     faces.crops = {
         source: needed
@@ -243,7 +319,7 @@ def middle(image: np.ndarray, fraction: float) -> np.ndarray:
 
 def frame_as_jpeg(faces: Faces, at: int) -> bytes:
     """The JPEG of the frame that was sampled as number `at`, scaled to POSTER_WIDTH."""
-    _, frame = next(read_some(faces.video, faces.info, {faces.numbers[at]}))
+    _, frame = next(faces.again({faces.numbers[at]}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 

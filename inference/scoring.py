@@ -12,6 +12,7 @@ import numpy as np
 VIDEO_FRAMES, IMAGE_FRAMES, GROUP = 160, 35, 5
 BRANCH_WEIGHTS = {"video": 0.4, "image": 0.6}
 NO_SCORE = 0.5  # the label of a video that cannot be scored
+A_PICTURE = "a picture: there is nothing to see over time"  # the rule of a video member's score of it, which is none
 NOT_FINITE = "its network gave no finite number"  # the rule of a member's score that is left out for this
 
 
@@ -60,9 +61,12 @@ def fake_probability(logits: np.ndarray) -> np.ndarray:
     return exponents[..., 1] / exponents.sum(axis=-1)
 
 
-def group_probabilities(logits: np.ndarray) -> list[float]:
-    """Logits [N, 2] of an image model's frames -> a probability per group of five: mean of the logits, then softmax."""
-    groups = logits[: len(logits) // GROUP * GROUP].reshape(-1, GROUP, 2)
+def group_probabilities(logits: np.ndarray, group: int = GROUP) -> list[float]:
+    """Logits [N, 2] of an image model's frames -> a probability per group of five: mean of the logits, then softmax.
+
+    Of a picture, `group` is 1.
+    """
+    groups = logits[: len(logits) // group * group].reshape(-1, group, 2)
     return fake_probability(groups.mean(axis=1)).tolist()
 
 
@@ -105,9 +109,9 @@ def squeeze(score: float) -> float:
     return (score - 0.5) * 0.96 + 0.5 if score >= 0.98 or score <= 0.02 else score
 
 
-def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
+def image_score(faces: Sequence[np.ndarray], squeezed: bool, group: int = GROUP) -> Score:
     """An image member's score of a video from the logits [N, 2] of each face's frames."""
-    scored = tuple(_image_face(logits) for logits in faces)
+    scored = tuple(_image_face(logits, group) for logits in faces)
     values = [score.value for score in scored if score.value is not None]
     if not values:
         return scored[0]._replace(parts=scored) if scored else face_score([])
@@ -118,12 +122,11 @@ def image_score(faces: Sequence[np.ndarray], squeezed: bool) -> Score:
     return Score(value, rule, scored)
 
 
-def _image_face(logits: np.ndarray) -> Score:
-    """A face's score from the logits [N, 2] of its frames, with its groups as parts."""
-    groups = group_probabilities(logits)
-    return group_score(groups)._replace(
-        parts=tuple(Score(group, "softmax of five frames' mean logits") for group in groups)
-    )
+def _image_face(logits: np.ndarray, size: int) -> Score:
+    """A face's score from the logits [N, 2] of its frames, with its groups of so many frames as parts."""
+    groups = group_probabilities(logits, size)
+    rule = "softmax of five frames' mean logits" if size > 1 else "softmax of the picture's logits"
+    return group_score(groups)._replace(parts=tuple(Score(group, rule) for group in groups))
 
 
 def video_score(faces: Sequence[np.ndarray]) -> Score:

@@ -21,8 +21,9 @@ from common.images import resize
 from common.script import run_script
 from common.stage import progress
 from inference.members import MODELS, SHIPPED, Member, choose_members
-from inference.networks import Networks, load_networks
+from inference.networks import Networks
 from inference.rows import combine
+from inference.runtimes import load_fastest
 from inference.scoring import Score, fake_probability
 from training.face_tracks import FaceTracks
 
@@ -76,7 +77,7 @@ def main() -> int:
     if any(member.branch != "image" for member in members.values()):
         raise BadInputError(f"--members {options.members}: a crop is for image members only")
     keep_freed_memory()
-    networks = load_networks(members, options.models, pick_device(options.device), "fp32")
+    networks = load_fastest(members, options.models, pick_device(options.device))
     final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
     write_scores(options.output, final)
     print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")

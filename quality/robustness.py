@@ -30,6 +30,7 @@ from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of
 from inference.predict import score_videos, scoring_parser, settings_of
 from inference.rows import Row
+from inference.run import Output
 from quality.evaluate import Truth, read_truth
 from quality.perturb import PERTURBATIONS, recode
 
@@ -140,7 +141,9 @@ def main() -> int:
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()).videos, options.output
     everything = recode_all(videos, folder, options.workers)
-    rows = {row.filename: row for row in score_videos(everything, settings_of(options, folder / "submission.csv"))}
+    rows = {
+        row.filename: row for row in score_videos(everything, settings_of(options), Output(folder / "submission.csv"))
+    }
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
     found = [summarise(kind, rows, names, truth) for kind in kinds]
     write_table(folder / "robustness.csv", [COLUMNS, *found])

@@ -24,7 +24,7 @@ from common.errors import BadInputError
 from common.script import run_script
 from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
-from inference.networks import load_networks
+from inference.runtimes import load_networks
 from quality.crops import score_crops
 from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift
 from quality.sets import CHOOSE_BY

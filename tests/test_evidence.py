@@ -96,7 +96,8 @@ def test_provenance_names_every_file_by_its_content(evidence):
     assert facts["input"]["sha256"] == sha256(evidence / "two & <faces>.mp4")
     assert facts["video"] == {
         "duration": 0.4, "starts": 0.0, "fps": 25.0, "frames": 10, "declared_frames": 10, "width": 1280, "height": 360,
-        "rotation": 0, "mirrored": False, "stream": 0, "streams": 1, "transfer": None, "pixel_aspect": "1:1",
+        "rotation": 0, "mirrored": False, "stream": 0, "streams": 1, "transfer": None, "still": False,
+        "pixel_aspect": "1:1",
         "damaged_packets": 0, "concealed_frames": 0,
     }  # fmt: skip
     assert facts["sampling"]["times"] == [round(number / 25, 3) for number in range(10)]

@@ -25,7 +25,7 @@ from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
-from inference.networks import load_networks
+from inference.runtimes import load_networks
 from make_crop_lists import half
 from quality.crops import score_crops
 from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift

@@ -12,7 +12,7 @@ from demo.tree import write_video
 from faces.video import read_frames
 from inference.checkpoints import compare, read_recorded
 from inference.members import MEMBERS, SHIPPED, choose_members, markdown_table
-from inference.run import detector_weights
+from inference.plan import detector_weights
 from tests.conftest import ROOT
 from tests.test_networks import build
 

@@ -20,10 +20,10 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.checkpoints import load_member
 from inference.members import MEMBERS, CropKind
-from inference.networks import Networks
 from inference.rows import utf8_name
 from inference.sampled import Face, sample
 from inference.scoring import NOT_FINITE, VIDEO_FRAMES, Score, image_frames
+from inference.torch_networks import networks_of
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 
@@ -159,10 +159,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
     kinds = {CropKind("image", 299), CropKind("image", 256), CropKind("video", 256), CropKind("image", 224, 0.65)}
-    return [
-        sample(folder / name, kinds, VIDEO_FRAMES, weights, 1, evidence=False, by_shots=False)[0]
-        for name in ("one.mp4", "two.mp4", "short.mp4")
-    ]
+    return [sample(folder / name, kinds, VIDEO_FRAMES, weights, 1)[0] for name in ("one.mp4", "two.mp4", "short.mp4")]
 
 
 class Broken(nn.Module):
@@ -177,12 +174,11 @@ class Broken(nn.Module):
 def test_one_value_that_is_not_finite_is_no_score(sampled):
     """Of that video; a network with numbers at float32 only is asked again at float32."""
     member = MEMBERS["b0"]
-    (scores,) = Networks({"b0": (member, Broken())}, limits={"b0": 100}).scores([sampled[0].faces])
+    (scores,) = networks_of({"b0": (member, Broken())}, limits={"b0": 100}).scores([sampled[0].faces])
     assert scores["b0"] == Score(None, NOT_FINITE)
-    plain, low = (Networks({"b0": (member, Narrow())}, precision=name) for name in ("fp32", "bf16"))
+    plain, low = (networks_of({"b0": (member, Narrow())}, precision=name) for name in ("fp32", "bf16"))
     faces = [video.faces for video in sampled]
     assert low.scores(faces) == plain.scores(faces)
-    assert low.precision == "bf16"
     assert None not in [score.value for video in low.scores(faces[:2]) for score in video.values()]
 
 
@@ -210,8 +206,8 @@ class Hungry(nn.Module):
 def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsys):
     members = {name: (MEMBERS[name], load_member(MEMBERS[name], models)) for name in ("b0", "res34", "sf3")}
     faces = [video.faces for video in sampled]
-    plain = Networks(members).scores(faces)
-    hungry = Networks(
+    plain = networks_of(members).scores(faces)
+    hungry = networks_of(
         {name: (member, Hungry(network, 4)) for name, (member, network) in members.items()}, limits={"b0": 16}
     )
     scores = hungry.scores(faces)
@@ -224,20 +220,20 @@ def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsy
         for name, score in alone.items():
             assert split[name].value == (None if score.value is None else pytest.approx(score.value, abs=1e-5))
     with pytest.raises(BadInputError, match="no memory for member b0, one of"):
-        Networks({"b0": (MEMBERS["b0"], Hungry(members["b0"][1], 0))}).scores(faces)
+        networks_of({"b0": (MEMBERS["b0"], Hungry(members["b0"][1], 0))}).scores(faces)
 
 
 def test_videos_scored_together_score_as_alone(models, sampled):
     """As on a GPU: faces of several videos in one batch, clips of one length stacked."""
     members = {name: (MEMBERS[name], load_member(MEMBERS[name], models)) for name in ("b0", "sf3")}
-    together = Networks(members, limits={"b0": 100, "sf3": 8}).scores([video.faces for video in sampled])
+    together = networks_of(members, limits={"b0": 100, "sf3": 8}).scores([video.faces for video in sampled])
     for video, scores in zip(sampled, together, strict=True):
-        (alone,) = Networks(members, limits={"b0": 1, "sf3": 1}).scores([video.faces])
+        (alone,) = networks_of(members, limits={"b0": 1, "sf3": 1}).scores([video.faces])
         for name, score in alone.items():
             assert scores[name].value == (None if score.value is None else pytest.approx(score.value, abs=1e-5))
             assert len(scores[name].parts) == len(video.faces)
     nothing: list[list[Face]] = [[], []]
-    assert [scores["b0"].value for scores in Networks(members).scores(nothing)] == [None, None]
+    assert [scores["b0"].value for scores in networks_of(members).scores(nothing)] == [None, None]
 
 
 def test_sampling_equals_the_stages_crops(folder, sampled, detector):

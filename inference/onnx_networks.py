@@ -1,0 +1,46 @@
+"""Members in ONNX Runtime, on the CPU at float32.
+
+A member's ONNX file holds the whole way from RGB crops to logits: colours, normalisation, the mirrored image, the
+network. Its weights are those of the checkpoint beside it, which it points into. So it must be made anew, by
+`quality.export`, when the checkpoint changes; it holds the checkpoint's sha256.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.digests import sha256
+from common.errors import CheckpointError
+from common.onnx_session import load_session, run_session
+from inference.members import Member
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+CROPS, LOGITS = "crops", "logits"  # the graph's input and output
+CHECKPOINT = "checkpoint_sha256"  # a key of its metadata
+
+
+@dataclass
+class OnnxNetwork:
+    """A member's network; see `inference.networks.Network`. It always computes at float32."""
+
+    member: Member
+    session: "InferenceSession"
+
+    def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
+        """Crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""
+        parts = [pixels] if self.member.branch == "image" else pixels
+        found = [run_session(self.session, {CROPS: part}, self.member.file)[0] for part in parts]
+        return np.concatenate(found)
+
+
+def load_member(member: Member, models: Path, threads: int) -> OnnxNetwork:
+    """The member's network. Raises CheckpointError if its ONNX file was made from another checkpoint."""
+    path, checkpoint = models / member.onnx, models / member.file
+    session = load_session(path, threads, arena=False)
+    if session.get_modelmeta().custom_metadata_map.get(CHECKPOINT) != sha256(checkpoint):
+        raise CheckpointError(f"{path} was made from another {checkpoint.name}: run `python -m quality.export` again")
+    return OnnxNetwork(member, session)

