@@ -3,6 +3,7 @@
 Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
        <output>/sets.json   the table's rows
+       --calibration FILE   what inference reads to say how many real faces score as high (inference.calibration)
 
 A row is a set, a manipulation of it (its fakes against all reals of the set), or a group of real faces. Columns: crops
 and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the fraction of
@@ -26,10 +27,12 @@ import numpy as np
 
 from common.atomic import write_text
 from common.device import CHOICES, keep_freed_memory, pick_device
+from common.digests import sha256
 from common.errors import BadInputError
 from common.script import run_script
+from inference.calibration import Calibration, rates_of, write_calibration
 from inference.members import MODELS, SHIPPED, choose_members
-from inference.networks import load_networks
+from inference.runtimes import load_fastest
 from quality.crops import combined, score_crops, write_scores
 from quality.evaluate import Truth, read_truth, without_nan
 from quality.measures import found_at, measures
@@ -169,11 +172,14 @@ def main() -> int:
     parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
     parser.add_argument("--output", type=Path, default=Path("evaluation/sets"), metavar="DIR")
     parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FILE", help=f"write it, by the reals of {', '.join(CHOOSE_BY)}"
+    )
     options = parser.parse_args()
     names = present(options.lists, options.sets)
     members = choose_members(options.members, options.models).members
     keep_freed_memory()
-    networks = load_networks(members, options.models, pick_device(options.device), "fp32")
+    networks = load_fastest(members, options.models, pick_device(options.device))
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     scored = []
@@ -188,6 +194,14 @@ def main() -> int:
         rows += rows_of(name, truths, *scored[-1])
     report = [without_nan(asdict(row)) for row in rows]
     write_text(options.output / "sets.json", json.dumps(report, indent=1) + "\n")
+    if options.calibration:
+        reals = [
+            scores[labels == 0]
+            for name, (labels, scores) in zip(names, scored, strict=True)
+            if name in CHOOSE_BY and not labels.all()
+        ]
+        digests = {name: sha256(options.models / member.file) for name, member in members.items()}
+        write_calibration(options.calibration, Calibration(digests, *rates_of(reals)))
     print(table(rows))
     print(f"\nWhat a score means, every set alike:\n\n{bands(scored)}\n")
     print(f"{summary(rows)}; {options.output}")
