@@ -1,3 +1,5 @@
+# make score VIDEO=clip.mp4   score a video or a picture, in a small environment without PyTorch (.venv-score)
+# make serve             a page on which one drops videos, in the same environment
 # make demo              run all stages on sample clips
 # make test              run ruff, mypy, and the tests of pytest except those that take minutes
 # make test-slow         run the tests of pytest that take minutes
@@ -12,8 +14,16 @@
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
+SCORE := .venv-score/bin/python
 
-.PHONY: demo test test-slow bench lint lock slurm-install browser-install
+.PHONY: score serve demo test test-slow bench lint lock slurm-install browser-install
+score: .venv-score/installed
+	@test -n "$(VIDEO)" || { echo "name a video: make score VIDEO=clip.mp4"; exit 2; }
+	$(SCORE) -m inference.predict "$(VIDEO)" --evidence evidence/
+
+serve: .venv-score/installed
+	$(SCORE) -m inference.serve
+
 demo: $(INSTALLED)
 	$(VENV) -m demo
 
@@ -24,7 +34,7 @@ test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m slow
 
 bench: $(INSTALLED)
-	for name in crops_on_disk inference loader networks preprocess reading; do $(VENV) -m benchmarks.$$name || exit 1; done
+	for name in crops_on_disk inference loader networks preprocess reading runtimes; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .
@@ -35,6 +45,9 @@ lock: $(INSTALLED)
 	$(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --custom-compile-command 'make lock' $(UPGRADE) \
 		--output-file requirements.lock requirements-dev.txt requirements-nodeps.txt
+	$(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --custom-compile-command 'make lock' --constraint requirements.lock \
+		--output-file requirements-score.lock requirements-score.txt
 
 slurm-install:
 	apt-get update --quiet=2
@@ -44,11 +57,19 @@ browser-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
-# A .venv without pip is half made: by an interrupted make, or by a Debian without python3-venv. It is made anew.
+# An environment without pip is half made: by an interrupted make, or by a Debian without python3-venv. It is made anew.
 # The lock's pip comes first, checked by its hashes too: it resumes an interrupted download.
-$(INSTALLED): requirements.lock
-	$(VENV) -m pip --version > /dev/null 2>&1 || { rm -rf .venv && $(PYTHON) -m venv .venv; }
-	sed -n '/^pip==/,/# via/p' requirements.lock | \
-		$(VENV) -m pip install --quiet --require-hashes -r /dev/stdin
-	$(VENV) -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+define install
+	$(@D)/bin/python -m pip --version > /dev/null 2>&1 || { rm -rf $(@D) && $(PYTHON) -m venv $(@D); }
+	sed -n '/^pip==/,/# via/p' $< | $(@D)/bin/python -m pip install --quiet --require-hashes -r /dev/stdin
+	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes $(1) -r $<
 	touch $@
+endef
+
+$(INSTALLED): requirements.lock
+	$(call install)
+
+# Python compiles the modules that it uses as it uses them.
+.venv-score/installed: requirements-score.lock
+	$(call install,--no-compile)
+	$(@D)/bin/python -m pip uninstall --quiet --yes setuptools  # Python 3.11 brings it, nothing needs it

@@ -130,13 +130,26 @@ def test_no_environment_gets_two_versions(environment):
 def test_one_command_installs_the_lock():
     """The README, the Makefile and the documents name the same."""
     found = {}
-    patterns = ("Makefile", "requirements*.txt", "*.md", "*/*.md")
-    for file in (file for pattern in patterns for file in ROOT.glob(pattern)):
-        commands = re.findall(r"pip install [^\n`|#]*requirements\.lock", file.read_text())
+    patterns = ("requirements*.txt", "*.md", "*/*.md")
+    texts = {str(file.relative_to(ROOT)): file.read_text() for pattern in patterns for file in ROOT.glob(pattern)}
+    make = ["make", "--dry-run", "--always-make", ".venv/installed"]
+    texts["Makefile"] = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name, text in texts.items():
+        commands = re.findall(r"pip install [^\n`|#]*requirements\.lock", text)
         if commands:
-            found[file.name] = {command.replace(" --quiet", "") for command in commands}
+            found[name] = {" ".join(command.replace(" --quiet", "").split()) for command in commands}
     assert {"README.md", "Makefile"} <= set(found)
     assert set.union(*found.values()) == {INSTALL}, found
+
+
+def test_the_small_environment_has_the_versions_of_the_whole_one():
+    """So scores are the same, and one lock is tested with the other."""
+    small, whole = (
+        set(re.findall(r"^([\w.-]+==[\w.]+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements-score.lock", "requirements.lock")
+    )
+    assert len(small) > 15
+    assert small <= whole
 
 
 @pytest.mark.skipif(not SET_UP_BY_MAKE, reason="make did not set up this Python")
