@@ -1,0 +1,121 @@
+"""Who may ask a server: by the Host that a request names, the page that it comes from, and the token.
+
+A page of another site can send requests to this machine from the analyst's browser. It cannot name our host as its own
+origin, and with DNS rebinding it cannot name our host in `Host`.
+"""
+
+import hmac
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+# The server's own pages load scripts, styles and frames from it and nothing from elsewhere.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# A page of evidence holds its styles and pictures. It runs no script, and its origin is nobody's.
+EVIDENCE_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Address:
+    """The names under which a server is asked: those of this machine if it is bound to one of them or to all."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.is_everywhere = host in EVERYWHERE
+        self.suffix = "" if port == 80 else f":{port}"  # a browser leaves out the port of http
+        names = {host, *LOOPBACK, *([socket.gethostname()] if self.is_everywhere else [])}
+        self.hosts = {host_and_port(name.lower(), self.suffix) for name in names}
+
+    def is_ours(self, host: str) -> bool:
+        """Whether a Host header names this server.
+
+        DNS rebinding needs a name, so a server that is bound to all addresses takes any number.
+        """
+        if host.lower() in self.hosts:
+            return True
+        name = host.removesuffix(self.suffix)
+        if self.is_everywhere and host.endswith(self.suffix):
+            with suppress(ValueError):
+                return bool(ip_address(name.removeprefix("[").removesuffix("]")))
+        return False
+
+
+def host_and_port(host: str, suffix: str) -> str:
+    """A host as URLs and the Host header have it."""
+    return f"[{host}]{suffix}" if ":" in host else f"{host}{suffix}"
+
+
+class Guard:
+    """Refuses what does not come from the server's own pages or a program of its owner; adds HEADERS to all answers."""
+
+    def __init__(self, app: ASGIApp, address: Address, token: str | None) -> None:
+        self.app, self.address, self.token = app, address, token
+        self.cookie = f"token{address.suffix.replace(':', '-')}"  # cookies do not tell ports apart
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (answer or self.app)(scope, receive, send_with_headers)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """What to answer instead of the application, or None."""
+        if not self.address.is_ours(request.headers.get("host", "")):
+            return refused(421, "This server does not go by the name in the header Host.")
+        if is_foreign(request):
+            return refused(403, "Pages of other sites may not use this server.")
+        return self._without_token(request) if self.token else None
+
+    def _without_token(self, request: Request) -> Response | None:
+        if request.url.path == "/" and self._is_token(request.query_params.get("token")):
+            answer = RedirectResponse("/", 303)
+            answer.set_cookie(self.cookie, self.token or "", httponly=True, samesite="lax")
+            return answer
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        bearer = given if scheme.lower() == "bearer" else None
+        if self._is_token(bearer) or self._is_token(request.cookies.get(self.cookie)):
+            return None
+        return refused(401, "Send `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser.")
+
+    def _is_token(self, given: str | None) -> bool:
+        return given is not None and hmac.compare_digest(given.encode(), (self.token or "").encode())
+
+
+def is_foreign(request: Request) -> bool:
+    """Whether a page of another site makes a request; following its link to a page of ours is no such request."""
+    headers = request.headers
+    origin = headers.get("origin")
+    if origin is not None and origin.lower() != f"http://{headers['host'].lower()}":
+        return True
+    follows_link = request.method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not follows_link
+
+
+def refused(status: int, why: str) -> Response:
+    """An answer that says why a request is refused."""
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": why}, status, headers)

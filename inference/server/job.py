@@ -1,0 +1,108 @@
+"""One file that a server scores: its names, where it is, and how it ended."""
+
+import asyncio
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import escape
+
+from inference.scorer import Progress, Result
+
+LONGEST_NAME = 200  # characters
+
+
+class State(StrEnum):
+    """Where a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"  # scored, or found to be no video: its status says which
+    CANCELLED = "cancelled"
+    TOO_LONG = "too long"  # it took more seconds than the server allows
+    FAILED = "failed"  # by a defect of ours
+
+
+UNFINISHED = (State.WAITING, State.RUNNING)
+
+
+class Outcome(NamedTuple):
+    """How a job ended; the rest is None unless it is done."""
+
+    state: State
+    reason: str
+    status: str | None = None
+    label: float | None = None
+    verdict: str | None = None
+    false_positive_rate: float | None = None
+    faces: int | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """A file to score. `name` is what the client calls it, for display only; `path` is random."""
+
+    id: str
+    name: str
+    path: Path
+    state: State = State.WAITING
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+    is_cancelled: bool = False
+    finished: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as the API tells it."""
+        progress = self.progress or Progress("", 0, None)
+        outcome = self.outcome or Outcome(self.state, "")
+        return {"id": self.id, "name": self.name, **progress._asdict(), **outcome._asdict(), "state": self.state}
+
+    @property
+    def page(self) -> Path:
+        """Where the page of its evidence is, once it is done."""
+        return self.path.with_name(f"{self.id}.html")
+
+    @property
+    def result(self) -> Path:
+        """Where the JSON of its result is, once it is done."""
+        return self.path.with_name(f"{self.id}.json")
+
+
+def clean_name(name: str) -> str:
+    """What a client calls a file, for display: the last component, printable, not too long."""
+    last = re.split(r"[/\\]", name)[-1].strip()
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in last)[:LONGEST_NAME] or "unnamed"
+
+
+def clean_suffix(name: str) -> str:
+    """The suffix of a file's name if it is a plain one, else nothing."""
+    found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    return found[0].lower() if found else ""
+
+
+def new_job(name: str, folder: Path) -> Job:
+    """A job for a file that is to be written to `folder`; of the client's name only a plain suffix comes there."""
+    number = secrets.token_hex(16)
+    return Job(number, clean_name(name), folder / f"{number}{clean_suffix(name)}")
+
+
+def write_result(job: Job, result: Result) -> Outcome:
+    """Write a job's page and JSON, in which the file has its name, not its path here."""
+    path, name = str(job.path), job.name
+    text = json.dumps(result.to_json(), allow_nan=False)
+    job.result.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")
+    page = result.page().replace(str(escape(path)), str(escape(name)))
+    job.page.write_text(page, encoding="utf-8", errors="replace")
+    return Outcome(
+        state=State.DONE,
+        reason=result.reason.replace(path, name),
+        status=result.status,
+        label=result.label,
+        verdict=result.verdict,
+        false_positive_rate=result.false_positive_rate,
+        faces=len(result.faces),
+    )

@@ -1,0 +1,153 @@
+"""A server for tests: in a thread with a scorer that need not be real, or the real command in a process of its own."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from common.errors import BadInputError
+from common.status import Status
+from inference.pages import Document
+from inference.rows import failed_row
+from inference.scorer import Progress, Result
+from inference.serve import Server, bound
+from inference.server.guard import Address
+from inference.server.jobs import Jobs, Limits
+from tests.conftest import ROOT, wait_for
+
+
+class FakeScorer:
+    """Obeys a file's content: `wait` waits for `go`, `defect` raises, `text` is no video, all else scores .25."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.paths = []
+
+    def score(self, path, name=None, watch=None):
+        self.paths.append(path)
+        content = path.read_bytes()
+        while content.startswith(b"wait") and not self.go.wait(0.02):
+            watch(Progress("faces", 3, 10))
+        watch(Progress("networks", 1, 2))
+        if content == b"defect":
+            raise RuntimeError("a defect")
+        row = failed_row(name, BadInputError(f"{path}: not a video"), ["b0"])
+        row = replace(row, status=Status.UNSUPPORTED)
+        if content != b"text":
+            row = replace(row, status=Status.OK, label=0.25, reason="the mean", false_positive_rate=0.125)
+        return Result(path, row, (), Document(f"<!doctype html><p>{path}</p>", "{}"))
+
+
+class Answer:
+    """The status, the headers and the body of an answer."""
+
+    def __init__(self, answer):
+        self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+@dataclass
+class Client:
+    """Asks a server on this machine; `headers` go with every request."""
+
+    port: int
+    headers: dict
+
+    def ask(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, {**self.headers, **headers})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def add(self, content, name="clip.mp4"):
+        answer = self.ask("POST", f"/jobs?name={name}", content)
+        assert answer.status == 202, answer.body
+        return answer.json["id"]
+
+    def job(self, number):
+        return self.ask("GET", f"/jobs/{number}").json
+
+    def wait(self, number, *states):
+        wait_for(lambda: self.job(number)["state"] in (states or ("done",)))
+        return self.job(number)
+
+    @contextmanager
+    def begin(self, path, size=1000, sent=b"wait"):
+        """The socket of a request that has sent only a part of its body."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as half:
+            head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Length: {size}\r\n\r\n"
+            half.sendall(head.encode() + sent)
+            yield half
+
+    @contextmanager
+    def events(self):
+        """The server-sent events as they come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", "/events", headers=self.headers)
+        answer = connection.getresponse()
+        lines = iter(answer.readline, b"")
+        try:
+            yield (json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: "))
+        finally:
+            connection.close()
+
+
+@dataclass
+class Served(Client):
+    """A server in a thread."""
+
+    scorer: FakeScorer
+    folder: Path
+    jobs: Jobs
+
+    def files(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@contextmanager
+def serving(folder, scorer=None, token=None, **limits):
+    """A server in a thread of this process."""
+    scorer = scorer or FakeScorer()
+    with bound("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        jobs = Jobs(scorer, folder, Limits(**limits))
+        server = Server(jobs, Address("127.0.0.1", port), token, "")
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        wait_for(lambda: server.started)
+        try:
+            yield Served(port, {"Authorization": f"Bearer {token}"} if token else {}, scorer, folder, jobs)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def command(folder, *words):
+    """The real command with `folder` for its temporary files: its process, and a client once it answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inference.serve", "--port", "0", *words],
+        cwd=ROOT, env=os.environ | {"TMPDIR": str(folder)}, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        said = process.stdout.readline()
+        assert said.startswith("serve: open http://127.0.0.1:"), said + process.stderr.read()
+        yield process, Client(int(said.split(":")[3].split("/")[0]), {})
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()

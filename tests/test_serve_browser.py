@@ -1,0 +1,271 @@
+"""The page of `inference.serve` in a real browser, with the shipped networks: dropping, watching, keyboard, width."""
+
+import io
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.scorer import Scorer
+from tests.browser import Browser, Page
+from tests.conftest import ROOT
+from tests.serving import serving
+
+TEMPLATES = ROOT / "inference/templates"
+ROWS = "[...document.querySelectorAll('.job')].map(row => row.innerText)"
+FINISHED = "document.querySelectorAll('#results .job').length === document.querySelectorAll('.job').length"
+RESULTS = f"{FINISHED} && document.querySelectorAll('#results .job').length"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def scorer(weights):
+    with Scorer() as scorer:
+        yield scorer
+
+
+@pytest.fixture
+def shown(browser, tmp_path):
+    """Opens the page of a server, with the real scorer or a fake one, and looks that nothing was refused in it."""
+
+    @contextmanager
+    def show(scorer=None, limits=None, **how):
+        with serving(tmp_path, scorer, **limits or {}) as served:
+            page = Page(browser, **how)
+            page.open(f"http://127.0.0.1:{served.port}/")
+            page.wait("document.readyState === 'complete'")
+            yield page, served
+            assert page.said() == []
+            page.close()
+
+    return show
+
+
+def texts(page):
+    return page.js(ROWS)
+
+
+def test_a_clip_that_is_dropped_has_a_score_and_its_evidence(shown, scorer, clip):
+    with shown(scorer) as (page, served):
+        page.drop(clip("single_face.mp4").resolve())
+        page.wait(f"{RESULTS} === 1")
+        (job,) = served.ask("GET", "/jobs").json
+        assert (job["name"], job["status"]) == ("single_face.mp4", "ok")
+        (text,) = texts(page)
+        assert "single_face.mp4" in text
+        assert f"{job['label']:.2f}" in text
+        assert job["verdict"] in text
+        assert page.js("document.getElementById('said').textContent").startswith("single_face.mp4: likely")
+        page.js("document.querySelector('#results .show').click()")
+        address = f"http://127.0.0.1:{served.port}/jobs/{job['id']}/page"
+        assert page.js("document.querySelector('iframe').src") == address
+        page.js("document.querySelector('iframe').scrollIntoView()")
+        page.wait("new Promise(done => setTimeout(() => done(true), 300))")
+        assert inked(page.picture()) > 0.02
+        page.open(address)
+        assert page.js("document.querySelector('h1').textContent") == "single_face.mp4"
+        assert page.js("document.querySelectorAll('img').length") > 3
+        assert page.js("[...document.images].every(image => image.naturalWidth > 0)")
+        assert page.js("getComputedStyle(document.body).maxWidth") == "860px"
+
+
+def inked(png):
+    """The share of a picture's lower half that is not of its most frequent brightness."""
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    lower = image[len(image) // 2 :]
+    return (np.abs(lower.astype(int) - np.bincount(lower.ravel()).argmax()) > 20).mean()
+
+
+def test_a_text_file_says_why_it_has_no_score(shown, scorer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "<img src=x onerror=document.title=1>.txt"
+    path.write_text("hello")
+    with shown(scorer) as (page, _):
+        page.drop(path)
+        page.wait(f"{RESULTS} === 1")
+        (text,) = texts(page)
+        assert text.startswith(f"{path.name}\n")
+        assert "not scored" in text
+        assert "not a video" in text
+        assert page.js("document.querySelectorAll('img').length") == 0
+        assert page.js("document.title") != "1"
+
+
+def test_two_at_once_and_a_reload_midway(shown, clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    for name in ("one.mp4", "two.mp4"):
+        (folder / name).write_bytes(b"wait")
+    with shown() as (page, served):
+        page.drop(folder / "one.mp4", folder / "two.mp4")
+        page.wait("document.querySelectorAll('#jobs .job').length === 2 && document.body.innerText.includes('3 of 10')")
+        before = texts(page)
+        assert ["one.mp4\n" in before[0], "two.mp4\n" in before[1]] == [True, True]
+        assert "finding faces: 3 of 10 frames" in before[0]
+        assert page.js("document.querySelector('progress').value") == pytest.approx(0.3)
+        page.open(f"http://127.0.0.1:{served.port}/")
+        page.wait("document.querySelectorAll('#jobs .job').length === 2")
+        assert [text.split("\n")[0] for text in texts(page)] == ["one.mp4", "two.mp4"]
+        served.scorer.go.set()
+        page.wait(f"{RESULTS} === 2")
+        page.open(f"http://127.0.0.1:{served.port}/")
+        page.wait(f"{RESULTS} === 2")
+        assert [text.split("\n")[0] for text in texts(page)] == ["two.mp4", "one.mp4"]  # the newest first
+
+
+def test_more_files_than_the_queue_holds_wait_in_the_page(shown, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    files = [folder / f"{number}.mp4" for number in range(5)]
+    for path in files:
+        path.write_bytes(b"wait")
+    with shown(limits={"queue": 2}) as (page, served):
+        page.drop(*files)
+        page.wait("document.querySelectorAll('#jobs .job').length === 5")
+        page.wait("document.body.innerText.includes('3 of 10')")
+        assert len(served.ask("GET", "/jobs").json) == 2
+        assert sum("waits to be sent" in text for text in texts(page)) == 3
+        served.scorer.go.set()
+        page.wait(f"{RESULTS} === 5")
+        assert [job["state"] for job in served.ask("GET", "/jobs").json] == ["done"] * 5
+
+
+def test_a_file_that_is_too_large_is_not_sent(shown, tmp_path_factory):
+    path = tmp_path_factory.mktemp("large") / "large.mp4"
+    path.write_bytes(b"x" * 1001)
+    with shown(limits={"bytes": 1000}) as (page, served):
+        page.drop(path)
+        page.wait(f"{RESULTS} === 1")
+        assert "larger than the limit" in texts(page)[0]
+        assert served.ask("GET", "/jobs").json == []
+        page.js("document.querySelector('.delete').click()")
+        assert texts(page) == []
+
+
+def test_by_keyboard_only(shown, browser, tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "clip.mp4"
+    path.write_bytes(b"wait")
+    with shown() as (page, served):
+        page.call("Page.setInterceptFileChooserDialog", enabled=True)
+
+        def choose():
+            tab_to(page, "Choose files")
+            page.press("Enter")
+            node = browser.event("Page.fileChooserOpened")["backendNodeId"]
+            page.call("DOM.setFileInputFiles", files=[str(path)], backendNodeId=node)
+
+        choose()
+        page.wait("document.querySelectorAll('.job').length === 1 && document.body.innerText.includes('3 of 10')")
+        tab_to(page, "Cancel: clip.mp4")
+        page.press("Space")
+        page.wait("document.body.innerText.includes('cancelled while it was scored')")
+        assert focused(page) == "Delete: clip.mp4"
+        page.press("Enter")
+        page.wait("!document.querySelector('.job')")
+        assert focused(page) == "Choose files"
+        served.scorer.go.set()
+        choose()
+        page.wait(f"{RESULTS} === 1")
+        tab_to(page, "Show evidence: clip.mp4")
+        assert page.js("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.press("Enter")
+        assert page.js("document.querySelector('iframe').title") == "Evidence for clip.mp4"
+        assert focused(page) == "Hide evidence: clip.mp4"
+        assert page.js("document.activeElement.getAttribute('aria-expanded')") == "true"
+        page.press("Space")
+        assert page.js("document.querySelector('iframe')") is None
+
+
+def focused(page):
+    return page.js("document.activeElement.ariaLabel ?? document.activeElement.textContent")
+
+
+def tab_to(page, name):
+    """Press the tabulator until it is there."""
+    for _ in range(20):
+        if focused(page) == name:
+            return
+        page.press("Tab")
+    raise AssertionError(f"the tabulator does not reach {name}")
+
+
+def test_a_screen_reader_finds_names_and_states(shown, tmp_path_factory):
+    path = tmp_path_factory.mktemp("reader") / "clip.mp4"
+    path.write_bytes(b"wait")
+    with shown() as (page, served):
+        page.drop(path)
+        page.wait("document.body.innerText.includes('3 of 10')")
+        page.call("Accessibility.enable")
+        nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+        found = {(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes if not node["ignored"]}
+        assert {
+            ("button", "Choose files"),
+            ("button", "Cancel: clip.mp4"),
+            ("list", "Queue"),
+            ("heading", "clip.mp4"),
+        } <= found
+        assert ("progressbar", "Progress of clip.mp4") in found
+        assert page.js("document.querySelector('[role=status]').ariaLive") == "polite"
+        served.scorer.go.set()
+        page.wait("document.querySelector('[role=status]').textContent === 'clip.mp4: leans real, score 0.25'")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_phone_needs_no_sideways_scrolling_and_words_have_contrast(shown, tmp_path_factory, scheme, path):
+    file = tmp_path_factory.mktemp("phone") / f"{'x' * 200}.mp4"
+    file.write_bytes(b"video")
+    with shown(width=360, height=740, scheme=scheme) as (page, served):
+        page.drop(file)
+        page.wait(f"{RESULTS} === 1")
+        page.js("document.querySelector('#results .show').click()")
+        if path != "/":
+            page.open(f"http://127.0.0.1:{served.port}{path}")
+        check_width_and_colours(page, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_so_does_the_evidence(shown, scorer, clip, scheme):
+    with shown(scorer, width=360, height=740, scheme=scheme) as (page, served):
+        served.ask("POST", "/score", clip("single_face.mp4").read_bytes())
+        number = served.jobs.to_json()[0]["id"]
+        page.open(f"http://127.0.0.1:{served.port}/jobs/{number}/page")
+        check_width_and_colours(page, scheme)
+
+
+def check_width_and_colours(page, scheme):
+    """That a page is 360 pixels wide, light or dark, and that its words can be read."""
+    assert page.js("innerWidth") == 360
+    assert page.js("document.documentElement.scrollWidth") <= 360
+    paper = page.js("getComputedStyle(document.body).backgroundColor")
+    assert (brightness(paper) < 0.1) == (scheme == "dark")
+    for words in json.loads(page.js(COLOURS)):
+        assert contrast(words["ink"], words["paper"]) >= 4.5, words
+
+
+COLOURS = """JSON.stringify([...document.querySelectorAll('body *')]
+  .filter(node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()) && node.offsetParent)
+  .map(node => {
+    let behind = node;
+    while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)') behind = behind.parentElement;
+    const [ink, paper] = [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
+    return {text: node.textContent.slice(0, 40), ink, paper};
+  }))"""
+
+
+def brightness(colour):
+    """The relative luminance of `rgb(r, g, b)`, by WCAG 2."""
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one, other):
+    """The contrast of two colours, by WCAG 2; 4.5 is enough for words."""
+    low, high = sorted((brightness(one), brightness(other)))
+    return (high + 0.05) / (low + 0.05)
