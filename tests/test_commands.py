@@ -14,9 +14,10 @@ COMMANDS = (
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
     *("image_based.main", "video_based.main", "training.plot", "training.state"),
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
+    *("inference.serve", "quality.export"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
-    "benchmarks.reading",
+    *("benchmarks.reading", "benchmarks.runtimes"),
 )
 
 
@@ -61,6 +62,9 @@ def test_an_option_means_the_same_in_every_command(helps):
     assert len(metavars) > 40
     several = {option: set(found) for option, found in metavars.items() if len(found) > 1}
     del several["output"]  # what a command makes is a file of its own kind
-    assert several == {"precision": {"{fp32,bf16}", "{fp32,tf32,fp16,bf16}"}}  # training knows fewer
+    assert several == {
+        "precision": {"{fp32,bf16}", "{fp32,tf32,fp16,bf16}"},  # training knows fewer
+        "faces": {"DIR", "N"},  # folders of faces in training; at inference how many faces of a video
+    }
     for option, metavar in {"weights": "FILE", "frames": "DIR", "list": "CSV", "labels": "TRUTH"}.items():
         assert list(metavars[option]) == [metavar]
