@@ -10,6 +10,7 @@ from pathlib import Path
 from common.device import pick_device
 from common.stage import cores
 from faces.detector import default_weights
+from inference.calibration import FILE
 from inference.evidence import provenance
 from inference.facts import Provenance
 from inference.ledger import state_of
@@ -58,6 +59,7 @@ class Plan:
             "members": {name: state_of(settings.models / member.file) for name, member in self.members.items()},
             "left_out": list(self.left_out),
             "weights": state_of(self.weights),
+            "calibration": state_of(settings.models / FILE),
             "runtime": self.runtime,
             "device": self.device,
             "precision": settings.precision,
