@@ -32,10 +32,10 @@ from inference.members import MEMBERS, Member, crop_kinds
 from inference.networks import VIDEOS_TOGETHER, Networks
 from inference.plan import Plan, Settings
 from inference.runtimes import PRECISIONS
-from inference.sampled import sample
 from inference.scorer import Video, find, score
-from inference.scoring import VIDEO_FRAMES, Score
+from inference.scoring import Score
 from inference.torch_networks import networks_of
+from inference.worker import Wanted, sample
 
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
 Scores = dict[str, dict[str, float | None]]
@@ -68,7 +68,7 @@ def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Se
     scores, spent = {}, Seconds()
     for video in videos:
         kinds = crop_kinds(plan.members.values())
-        (found,) = sample(video.path, kinds, VIDEO_FRAMES, plan.weights, 1)
+        (found,) = sample(video.path, Wanted(kinds, plan.weights))
         spent.add(found.seconds)
         scores[video.name] = values(networks.scores([found.faces])[0])
     spent.add(networks.seconds)

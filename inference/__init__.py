@@ -6,7 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inference.scorer import Result, Scorer
+    from inference.results import Result
+    from inference.scorer import Scorer
 
 __all__ = ["Result", "Scorer"]
 

@@ -12,14 +12,12 @@ faces, its evidence). A bad video has a status, and raises nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from common.device import keep_freed_memory
-from common.errors import BadInputError
 from common.stage import Workers, cores, patience
 from common.status import Status
 from faces.detector import load_detector
@@ -28,13 +26,15 @@ from inference.calibration import Calibration, calibration_of
 from inference.evidence import analyse, evidence_of
 from inference.members import MODELS, crop_kinds
 from inference.networks import VIDEOS_TOGETHER, Networks
-from inference.pages import Document, document, verdict
+from inference.pages import document
 from inference.plan import Plan, Settings, plan
-from inference.rows import FaceRow, Row, combine, failed_row, highest_of, scored_row
+from inference.results import FaceResult, Result, face_results
+from inference.rows import Row, combine, failed_row, highest_of, scored_row
 from inference.runtimes import load_networks
-from inference.sampled import Sampled, sample
+from inference.sampled import Sampled
 from inference.scoring import Score
 from inference.tally import Tally
+from inference.worker import Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks
 
@@ -55,75 +55,6 @@ class Progress(NamedTuple):
 
 
 Watch = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class FaceResult(FaceRow):
-    """A tracked face, with the times in seconds and the boxes (x1, y1, x2, y2) in pixels of its detections."""
-
-    times: tuple[float, ...] = ()
-    boxes: tuple[tuple[int, int, int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a video or a picture was found to be.
-
-    Scores are probabilities of FAKE in [0, 1]. The label is .5 unless the status is ok. `false_positive_rate` is the
-    share of real faces that score as high or higher (inference.calibration); None if it is not known.
-    """
-
-    path: Path
-    row: Row
-    faces: tuple[FaceResult, ...]  # the one seen longest first
-    document: Document | None  # JSON and page of the evidence
-
-    @property
-    def filename(self) -> str:
-        """The name under which it was scored."""
-        return self.row.filename
-
-    @property
-    def label(self) -> float:
-        """The probability that a face was swapped."""
-        return self.row.label
-
-    @property
-    def verdict(self) -> str:
-        """What the label is called, such as `likely fake`."""
-        return verdict(self.row.status, self.row.label, self.row.reason).name
-
-    @property
-    def false_positive_rate(self) -> float | None:
-        """The share of real faces that score as high or higher."""
-        return self.row.false_positive_rate
-
-    @property
-    def status(self) -> Status:
-        """Whether it was scored, or why not."""
-        return self.row.status
-
-    @property
-    def reason(self) -> str:
-        """The rule that made the label, or what went wrong."""
-        return self.row.reason
-
-    def to_json(self) -> dict[str, Any]:
-        """The row of `submission.jsonl`, with the verdict and each face's times and boxes."""
-        return self.row.to_json() | {"verdict": self.verdict, "each_face": [asdict(face) for face in self.faces]}
-
-    def page(self) -> str:
-        """The page of its evidence, as HTML. Raises BadInputError if no evidence was made."""
-        return self._made().page
-
-    def save_evidence(self, folder: Path | str) -> None:
-        """Write the JSON and the page of its evidence. Raises BadInputError if no evidence was made."""
-        self._made().write(Path(folder), self.filename)
-
-    def _made(self) -> Document:
-        if self.document is None:
-            raise BadInputError(f"{self.filename} was scored without evidence")
-        return self.document
 
 
 class Video(NamedTuple):
@@ -217,10 +148,14 @@ class Scorer:
 
     def close(self, at_once: bool = False) -> None:
         """End the worker processes, `at_once` those at work too."""
+        self._end_workers(at_once)
+        self._beside.shutdown(cancel_futures=True)
+
+    def _end_workers(self, at_once: bool = False) -> None:
+        """End the worker processes; the next video starts new ones."""
         if self._workers:
             self._workers.end(at_once)
             self._workers = None
-        self._beside.shutdown(cancel_futures=True)
 
     @property
     def seconds(self) -> Mapping[str, float]:
@@ -247,7 +182,7 @@ class Scorer:
             try:
                 return next(self.score_videos([video], tally, look, on_member))
             except BaseException:
-                self._stop()
+                self._end_workers(at_once=True)
                 raise
 
     def score_many(self, paths: Iterable[Path | str]) -> Iterator[Result]:
@@ -270,16 +205,9 @@ class Scorer:
         settings = self.plan.settings
         processes = max(min(settings.workers, len(videos)), 1)
         if self._workers is None or self._workers.count != processes:
-            if self._workers:
-                self._workers.end()
+            self._end_workers()
             self._workers = Workers(processes)
         return find(videos, self.plan, self._workers, tally, on_tick)
-
-    def _stop(self) -> None:
-        """End the worker processes at once; the next video starts new ones."""
-        if self._workers:
-            self._workers.end(at_once=True)
-            self._workers = None
 
 
 def find(
@@ -291,22 +219,19 @@ def find(
 ) -> Iterator[Found]:
     """Find the faces of videos in worker processes; yield them as they finish."""
     settings = plan.settings
-    threads = max(settings.workers // workers.count, 1)
-    how = partial(
-        sample,
+    wanted = Wanted(
         kinds=crop_kinds(plan.members.values()),
-        wanted=settings.max_frames,
         weights=plan.weights,
-        cores=threads,
+        frames=settings.max_frames,
+        cores=max(settings.workers // workers.count, 1),
         faces=settings.faces,
         decide_by=settings.decide_by,
-        evidence=settings.evidence,
         by_shots=settings.by_shots,
-        tally=tally,
+        evidence=settings.evidence,
     )
-    jobs = {str(number): (video.path,) for number, video in enumerate(videos)}
+    jobs = {str(number): (video.path, wanted, tally) for number, video in enumerate(videos)}
     seconds = {str(number): patience(video.path) for number, video in enumerate(videos)}
-    for number, outcome in workers.run(how, jobs, seconds, on_tick, ahead=workers.count + SPARE):
+    for number, outcome in workers.run(sample, jobs, seconds, on_tick, ahead=workers.count + SPARE):
         yield Found(videos[int(number)], outcome)
 
 
@@ -344,19 +269,6 @@ def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Res
     digest = sampled.sha256 if sampled else None
     evidence = evidence_of(row, video.path, digest, plan.provenance, analysis)
     return Result(video.path, row, faces, document(evidence, sampled, plan.members))
-
-
-def face_results(row: Row, sampled: Sampled) -> tuple[FaceResult, ...]:
-    """The faces of a row, with times and boxes."""
-    times = sampled.timing.times
-    return tuple(
-        FaceResult(
-            **asdict(known),
-            times=tuple(round(times[seen.frame], 3) for seen in face.track),
-            boxes=tuple(seen.box for seen in face.track),
-        )
-        for known, face in zip(row.each_face, sampled.faces, strict=True)
-    )
 
 
 def complete(row: Row, plan: Plan, calibration: Calibration | None) -> Row:

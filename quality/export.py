@@ -9,6 +9,7 @@ PyTorch may differ by TOLERANCE at most. A file that fails is removed.
 """
 
 import argparse
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from demo.clips import clip
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.plan import detector_weights
 from inference.runtimes import load_networks
-from inference.sampled import sample
+from inference.sampled import Face
+from inference.worker import Wanted, sample
 from quality.graph import export
 
 TOLERANCE = 1e-4  # of log odds
@@ -28,18 +30,18 @@ SURE = 30  # log odds that hardly any trained network reaches; float32 has seven
 FRAMES = 40  # sampled of the video
 
 
-def crops_of(video: Path, member: Member) -> list[np.ndarray]:
-    """The member's crops of each face of a video, and as many crops of noise."""
-    (found,) = sample(video, crop_kinds([member]), FRAMES, detector_weights(), cores())
-    faces = [face.crops[member.crop_kind] for face in found.faces]
-    if not sum(len(crops) for crops in faces):
+def faces_of(video: Path, members: Iterable[Member]) -> list[Face]:
+    """The faces of a video, with the crops that the members see. Raises BadInputError if there are none."""
+    (found,) = sample(video, Wanted(crop_kinds(members), detector_weights(), FRAMES, cores()))
+    if not found.faces or not all(len(crops) for crops in found.faces[0].crops.values()):
         raise BadInputError(f"{video} has no face, or too few frames, to check with")
-    return [*faces, np.random.RandomState(0).randint(0, 256, faces[0].shape, dtype=np.uint8)]
+    return found.faces
 
 
-def difference(name: str, member: Member, models: Path, video: Path) -> float:
+def difference(name: str, member: Member, models: Path, faces: Sequence[Face]) -> float:
     """The largest difference of the log odds by PyTorch and by ONNX Runtime; beyond SURE in proportion to them."""
-    crops = crops_of(video, member)
+    crops = [face.crops[member.crop_kind] for face in faces]
+    crops.append(np.random.RandomState(0).randint(0, 256, crops[0].shape, dtype=np.uint8))
 
     def odds(runtime: str) -> np.ndarray:
         networks = load_networks({name: member}, models, runtime=runtime, threads=cores())
@@ -58,16 +60,17 @@ def main() -> int:
     options = parser.parse_args()
     names = options.members or ",".join(KNOWN)
     members, _ = choose_members(names, options.models, allow_missing=options.members is None)
-    video = options.video or clip("single_face.mp4")
+    faces = faces_of(options.video or clip("single_face.mp4"), members.values())
     failed = 0
     for name, member in members.items():
         output = options.models / member.onnx
         export(member, options.models)
-        size, apart = output.stat().st_size / 1e6, difference(name, member, options.models, video)
-        if not apart <= TOLERANCE:  # NaN is not
+        size, apart = output.stat().st_size / 1e6, difference(name, member, options.models, faces)
+        differs = not apart <= TOLERANCE  # as NaN does
+        if differs:
             output.unlink()
             failed += 1
-        verdict = "FAILED, removed" if not apart <= TOLERANCE else "ok"
+        verdict = "FAILED, removed" if differs else "ok"
         print(f"quality.export: {name}: {output}, {size:.1f} MB; log odds apart by {apart:.1e}: {verdict}", flush=True)
     print(f"quality.export: {len(members) - failed} written, {failed} failed")
     return 1 if failed else 0

@@ -26,6 +26,7 @@ from common.script import status_of
 from demo.tree import write_video
 from faces.detector import FaceDetector
 from faces.video import read_frames
+from inference import Scorer
 from tests.strange import encode
 from training.watch import Watchdog
 
@@ -57,6 +58,13 @@ def weights() -> Path:
 @pytest.fixture(scope="session")
 def detector(weights: Path) -> FaceDetector:
     return FaceDetector(weights)
+
+
+@pytest.fixture(scope="module")
+def scorer(weights: Path) -> Iterator[Scorer]:
+    """A scorer with the shipped members."""
+    with Scorer() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,9 @@ from pathlib import Path
 from common.errors import BadInputError
 from common.status import Status
 from inference.pages import Document
+from inference.results import Result
 from inference.rows import failed_row
-from inference.scorer import Progress, Result
+from inference.scorer import Progress
 from inference.serve import Server, bound
 from inference.server.guard import Address
 from inference.server.jobs import Jobs, Limits

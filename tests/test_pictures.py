@@ -19,12 +19,6 @@ from inference.scoring import A_PICTURE
 
 
 @pytest.fixture(scope="module")
-def scorer(weights):
-    with Scorer() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def several(weights):
     """A scorer of up to ten faces."""
     with Scorer(faces=10) as made:

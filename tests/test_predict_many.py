@@ -21,9 +21,10 @@ from faces.video import read_frames
 from inference.checkpoints import load_member
 from inference.members import MEMBERS, CropKind
 from inference.rows import utf8_name
-from inference.sampled import Face, sample
-from inference.scoring import NOT_FINITE, VIDEO_FRAMES, Score, image_frames
+from inference.sampled import Face
+from inference.scoring import NOT_FINITE, Score, image_frames
 from inference.torch_networks import networks_of
+from inference.worker import Wanted, sample
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 
@@ -159,7 +160,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
     kinds = {CropKind("image", 299), CropKind("image", 256), CropKind("video", 256), CropKind("image", 224, 0.65)}
-    return [sample(folder / name, kinds, VIDEO_FRAMES, weights, 1)[0] for name in ("one.mp4", "two.mp4", "short.mp4")]
+    return [sample(folder / name, Wanted(kinds, weights))[0] for name in ("one.mp4", "two.mp4", "short.mp4")]
 
 
 class Broken(nn.Module):

@@ -21,12 +21,6 @@ from inference.scorer import Cancelled
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def scorer(weights):
-    with Scorer() as made:
-        yield made
-
-
 def test_the_example_of_the_docstring(clip):
     clip("single_face.mp4")
     assert doctest.testmod(inference.scorer).attempted == 3

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference.scorer import Scorer
 from tests.browser import Browser, Page
 from tests.conftest import ROOT
 from tests.serving import serving
@@ -24,12 +23,6 @@ def browser(tmp_path_factory):
     browser = Browser(tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()
-
-
-@pytest.fixture(scope="module")
-def scorer(weights):
-    with Scorer() as scorer:
-        yield scorer
 
 
 @pytest.fixture

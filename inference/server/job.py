@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from markupsafe import escape
 
-from inference.scorer import Progress, Result
+from inference.results import Result
+from inference.scorer import Progress
 
 LONGEST_NAME = 200  # characters
 

@@ -1,0 +1,253 @@
+"""What a worker process does with one video: decode sampled frames, detect, track, cut the crops that members need.
+
+It imports no PyTorch, so a worker starts in .3 s with 100 MB. Faces are found on the CPU on every machine: 16 cores
+find them faster than a GPU scores them, and the crops are always the same.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from common.digests import sha256
+from common.images import encode_image, resize
+from faces.boxes import tracking_boxes
+from faces.detector import FaceDetector, load_detector
+from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
+from faces.pictures import Still, is_picture
+from faces.shots import find_shots
+from faces.streams import ChangedError
+from faces.video import Reading, Shown, VideoInfo, probe
+from inference.members import CropKind
+from inference.sampled import MAX_FACES, Face, Sampled, Shot, Timing, frames_of, group_of
+from inference.scoring import VIDEO_FRAMES, sampling_interval
+from inference.tally import Tally
+
+MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
+POSTER_WIDTH = 640
+KEPT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to look for in videos, and how. `kinds` are the crops to cut, `weights` the detector's.
+
+    `faces` beyond two are those that the contract leaves out; they decide the label only with a greater `decide_by`.
+    """
+
+    kinds: Set[CropKind]
+    weights: Path
+    frames: int = VIDEO_FRAMES  # sampled of a video, at most
+    cores: int = 1
+    faces: int = MAX_FACES
+    decide_by: int = MAX_FACES
+    by_shots: bool = False  # look at each shot as if it were a video
+    evidence: bool = False  # also make a poster, and the file's sha256
+
+
+def sample(video: Path, wanted: Wanted, tally: Tally | None = None) -> list[Sampled]:
+    """Find the faces of a video or picture, or of each of its shots, and cut their crops.
+
+    `tally` gets the number of frames while it works. Raises the exceptions of `common.stage.FAILURES`, among them
+    UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file is not the same at the end.
+    """
+    before, began = identity(video), time.thread_time()
+    still = Still(video) if is_picture(video) else None
+    info, detector = still.info if still else probe(video), load_detector(wanted.weights, "cpu")
+    with threads(wanted.cores) as (submit, ahead):
+        worker = Worker(video, info, wanted, detector, submit, ahead, began, tally)
+        if still:
+            found = [worker.look(still, still, 1, again=still.again)]
+        elif wanted.by_shots:
+            found = list(worker.shots())
+        else:
+            found = [worker.whole(info.frames)]
+            if found[0].interval != sampling_interval(found[0].total, wanted.frames):  # the packets told another number
+                found = [worker.whole(found[0].total)]
+    digest = sha256(video) if wanted.evidence else None
+    if identity(video) != before:
+        raise ChangedError(f"{video}: the file changed while it was read")
+    return [replace(part, sha256=digest) for part in found]
+
+
+def identity(path: Path) -> tuple[int, ...]:
+    """What tells whether a file is still the same one and was not written to: device, inode, size, both times."""
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+@dataclass
+class Worker:
+    """What `sample` knows before it decodes; `since` is when it began with what the next look includes."""
+
+    video: Path
+    info: VideoInfo
+    wanted: Wanted
+    detector: FaceDetector
+    submit: Submit
+    ahead: int
+    since: float
+    tally: Tally | None
+
+    def whole(self, frames: int) -> Sampled:
+        """Sample the video as one that shows so many frames."""
+        interval = sampling_interval(frames, self.wanted.frames)
+        reading = Reading(self.video, self.info, lambda number: number % interval == 0)
+        return self.look(reading, reading, interval)
+
+    def shots(self) -> Iterator[Sampled]:
+        """Sample the shots of the video, at most MAX_SHOTS, in two passes over its frames."""
+        whole = Reading(self.video, self.info)
+        shots = find_shots(whole)
+        longest = sorted(range(len(shots)), key=lambda at: -len(shots[at]))[:MAX_SHOTS]
+        plan = {at: shots[at][:: sampling_interval(len(shots[at]), self.wanted.frames)] for at in sorted(longest)}
+        numbers = {number for chosen in plan.values() for number in chosen}
+        frames = iter(Reading(self.video, self.info, numbers.__contains__))
+        for at, chosen in plan.items():
+            shot = Shot(at + 1, len(shots), shots[at][0], shots[at][-1])
+            yield self.look(islice(frames, len(chosen)), whole, chosen.step, shot)
+
+    def look(
+        self,
+        frames: Iterable[Shown],
+        whole: Reading | Still,
+        interval: int,
+        shot: Shot | None = None,
+        again: Again | None = None,
+    ) -> Sampled:
+        """Find, track and cut the faces in frames; `whole` has read the video to its end when these end."""
+        wanted, began, detecting = self.wanted, self.since, Stopwatch()
+        faces = find_faces(
+            *(self.video, self.info, frames, self.detector, detecting.around(self.submit), self.ahead),
+            on_frames=self.counter(interval),
+            keep=KEPT_BYTES,
+            max_faces=min(wanted.faces, MAX_FACES),
+            more_faces=max(wanted.faces - MAX_FACES, 0),
+            again=again,
+        )
+        decoded = time.thread_time()
+        tracks = faces.tracking.tracks
+        crops = cut_crops(faces, wanted.kinds)
+        decide = wanted.decide_by if wanted.decide_by > MAX_FACES else min(wanted.decide_by, faces.tracking.chosen)
+        found = [
+            Face(*face, group_of(self.info), at < decide)
+            for at, face in enumerate(zip(tracks, faces.squares, crops, strict=True))
+        ]
+        poster = frame_as_jpeg(faces, tracks[0][0].frame) if wanted.evidence and found else None
+        boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
+        self.since = time.thread_time()
+        return Sampled(
+            info=self.info,
+            total=whole.frames,
+            interval=interval,
+            frames=faces.frames,
+            face_frames=faces.frames_with_faces,
+            damaged=whole.damaged,
+            concealed=whole.concealed,
+            voted_faces=faces.tracking.voted_faces,
+            voted_frames=faces.tracking.voted_frames,
+            faces=found,
+            detections=boxes,
+            other_detections=boxes - sum(len(track) for track in tracks),
+            timing=timing(faces, whole),
+            shot=shot,
+            poster=poster,
+            seconds={
+                "decode": decoded - began - (detecting.seconds if wanted.cores == 1 else 0),
+                "detect": detecting.seconds,
+                "track and crop": self.since - decoded,
+            },
+        )
+
+    def counter(self, interval: int) -> Callable[[int], None]:
+        """A function that adds frames to the tally, of as many as there are at this interval."""
+        done, of = 0, -(-self.info.frames // interval)
+
+        def count(frames: int) -> None:
+            nonlocal done
+            done += frames
+            if self.tally:
+                self.tally.write(done, of)
+
+        return count
+
+
+def timing(faces: Faces, whole: Reading | Still) -> Timing:
+    """The timing of the sampled frames of a video that was read to its end."""
+    times = [time for time in faces.times if time is not None]
+    if len(times) == faces.frames:
+        return Timing(times, whole.first or 0.0, whole.duration, "timestamps")
+    frame = 1 / faces.info.fps if faces.info.fps else 0.0
+    return Timing([number * frame for number in faces.numbers], 0.0, whole.frames * frame, "rate")
+
+
+def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
+    """Each face's crops of each kind, cut only from the frames that the kind's branch sees."""
+    still = faces.info.still
+    seen_by = {branch: frames_of(branch, faces.frames, still) for branch in {kind.branch for kind in kinds}}
+    places = {branch: {frame: at for at, frame in enumerate(frames)} for branch, frames in seen_by.items()}
+    seen = set().union(*places.values())
+    faces.crops = {
+        source: needed
+        for source, crops in faces.crops.items()
+        if (needed := [crop for crop in crops if crop.frame in seen])
+    }
+    found = [
+        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds}
+        for _ in faces.squares
+    ]
+    for pixels in crop_pixels(faces):
+        for crop, image in pixels:
+            wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
+            views = {kind[1:] for kind in wanted}  # two branches may need the same crop
+            small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}
+            for kind in wanted:
+                found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
+    return found
+
+
+def middle(image: np.ndarray, fraction: float) -> np.ndarray:
+    """The middle of a square image [S, S, 3], `fraction` of its side wide, as a view."""
+    side = max(round(len(image) * fraction), 1)
+    start = (len(image) - side) // 2
+    return image[start : start + side, start : start + side]
+
+
+def frame_as_jpeg(faces: Faces, at: int) -> bytes:
+    """The JPEG of the frame that was sampled as number `at`, scaled to POSTER_WIDTH."""
+    _, frame = next(faces.again({faces.numbers[at]}))
+    scale = POSTER_WIDTH / frame.shape[1]
+    return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
+
+
+class Stopwatch:
+    """Adds up the CPU seconds that calls take."""
+
+    def __init__(self) -> None:
+        self.spent: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """The sum so far."""
+        return sum(self.spent)
+
+    def around(self, submit: Submit) -> Submit:
+        """Return a `submit` that also measures the calls, in whichever thread they run."""
+
+        def measured(work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+            began = time.thread_time()
+            try:
+                return work(*arguments)
+            finally:
+                self.spent.append(time.thread_time() - began)
+
+        def submit_measured(work: Callable[..., Any], *arguments: object) -> Future[Any]:
+            return submit(measured, work, *arguments)
+
+        return submit_measured
