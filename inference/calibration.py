@@ -33,6 +33,16 @@ class Calibration:
         return self.rates[bisect_right(self.scores, score) - 1]
 
 
+def digests(members: Mapping[str, Member], models: Path) -> dict[str, str]:
+    """The sha256 of the members' checkpoints."""
+    return {name: sha256(models / member.file) for name, member in members.items()}
+
+
+def share_above(reals: Sequence[np.ndarray], score: float) -> float:
+    """The share of real faces that score at least so high: the mean over the sets whose scores are given."""
+    return float(np.mean([np.mean(scores >= score) for scores in reals]))
+
+
 def of_real_faces(rate: float) -> str:
     """A rate in words."""
     count = f"{1000 * rate:.0f}" if rate >= 0.001 else "fewer than 1"
@@ -40,10 +50,9 @@ def of_real_faces(rate: float) -> str:
 
 
 def rates_of(reals: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scores 0, .01, ..., 1 and the share of real faces that score at least so high: the mean over sets of scores."""
-    steps = np.arange(101) / 100
-    shares = np.mean([[np.mean(scores >= step) for step in steps] for scores in reals], axis=0)
-    return tuple(steps.tolist()), tuple(shares.round(6).tolist())
+    """Scores 0, .01, ..., 1 and the share of real faces above each."""
+    steps = tuple(step / 100 for step in range(101))
+    return steps, tuple(round(share_above(reals, step), 6) for step in steps)
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -73,7 +82,7 @@ def calibration_of(members: Mapping[str, Member], models: Path, path: Path | Non
     if path is None and not file.is_file():
         return None
     calibration = read_calibration(file)
-    if calibration.members == {name: sha256(models / member.file) for name, member in members.items()}:
+    if calibration.members.keys() == members.keys() and calibration.members == digests(members, models):
         return calibration
     if path is not None:
         raise BadInputError(f"{path} was made for other members: {', '.join(calibration.members)}")

@@ -38,7 +38,7 @@ def expand(entry: Path) -> tuple[list[Path], list[str]]:
     if entry.exists() or glob.escape(str(entry)) == str(entry):
         return [entry], []
     matches = sorted(Path(entry.anchor).glob(str(entry.relative_to(entry.anchor))))
-    pictures = [path for path in matches if is_picture(path)]
+    pictures = {path for path in matches if is_picture(path)}
     films, others = sort_out(path for path in matches if path not in pictures)
     videos = sorted([*films, *pictures])
     if not videos:

@@ -30,6 +30,10 @@ LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
 class Network(Protocol):
     """A member's network on its device."""
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it computes at float32 in any case."""
+
     def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
         """RGB uint8 crops [N, side, side, 3] -> logits [N, 2]; of a video member clips [B, T, side, side, 3] -> [B, 2].
 
@@ -60,14 +64,14 @@ class Networks:
         below float32 it is first tried again at float32.
         """
         found: list[dict[str, Score]] = [{} for _ in videos]
-        for done, (name, (member, _)) in enumerate(self.members.items()):
+        for done, (name, (member, network)) in enumerate(self.members.items()):
             on_member(done)
             began = time.perf_counter()
             logits = self.logits(name, [face.crops[member.crop_kind] for faces in videos for face in faces])
             left = iter(logits)
             for scores, faces in zip(found, videos, strict=True):
                 mine = [next(left) for _ in faces]
-                if not all_finite(mine):
+                if not all_finite(mine) and not network.is_exact:
                     mine = self.logits(name, [face.crops[member.crop_kind] for face in faces], exact=True)
                 scores[name] = member_score(member, mine, faces) if all_finite(mine) else Score(None, NOT_FINITE)
             self.seconds[name] += time.perf_counter() - began

@@ -7,7 +7,7 @@ network. Its weights are those of the checkpoint beside it, which it points into
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -25,10 +25,11 @@ CHECKPOINT = "checkpoint_sha256"  # a key of its metadata
 
 @dataclass
 class OnnxNetwork:
-    """A member's network; see `inference.networks.Network`. It always computes at float32."""
+    """A member's network; see `inference.networks.Network`."""
 
     member: Member
     session: "InferenceSession"
+    is_exact: ClassVar[bool] = True
 
     def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
         """Crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""

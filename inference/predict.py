@@ -1,11 +1,11 @@
 """Stage 6: score videos with the ensemble.
 
-Reads  videos, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos);
+Reads  videos, pictures, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in --videos);
        checkpoints; the detector
 Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
        submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
-       video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots, not_finite (explained in
-       inference.rows)
+       video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots, not_finite, each_face,
+       false_positive_rate (explained in inference.rows)
        with --evidence DIR a JSON and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and

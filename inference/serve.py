@@ -11,7 +11,6 @@ Results stay until they are deleted, 200 newer ones are there, or the server end
 """
 
 import argparse
-import os
 import re
 import signal
 import socket
@@ -139,7 +138,6 @@ def main() -> int:
     options = parse_arguments()
     if options.host not in LOOPBACK and not options.token:
         raise BadInputError(f"--host {options.host} lets other machines in: give a --token that they must know")
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports to Microsoft, and leaves files
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal is closed; nohup ignores that
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with suppress(KeyboardInterrupt):

@@ -25,6 +25,11 @@ class TorchNetwork:
     device: str = "cpu"
     precision: str = "fp32"
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it computes at float32 in any case."""
+        return DTYPES[self.precision] == torch.float32
+
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
         """Crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""

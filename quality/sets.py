@@ -27,10 +27,9 @@ import numpy as np
 
 from common.atomic import write_text
 from common.device import CHOICES, keep_freed_memory, pick_device
-from common.digests import sha256
 from common.errors import BadInputError
 from common.script import run_script
-from inference.calibration import Calibration, rates_of, write_calibration
+from inference.calibration import Calibration, digests, rates_of, share_above, write_calibration
 from inference.members import MODELS, SHIPPED, choose_members
 from inference.runtimes import load_fastest
 from quality.crops import combined, score_crops, write_scores
@@ -149,7 +148,7 @@ def bands(scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
         ]
         reals, fakes = np.mean(within, axis=0) if within else (math.nan, math.nan)
         share = fakes / (reals + fakes) if reals + fakes > 0 else math.nan
-        above = float(np.mean([np.mean(scores >= low) for scores in real])) if real else math.nan
+        above = share_above(real, low) if real else math.nan
         lines.append(f"| {low:g} to {min(high, 1):g} | {shown(100 * share, 0, ' %')} | {shown(100 * above, 0, ' %')} |")
     return "\n".join(lines)
 
@@ -200,8 +199,7 @@ def main() -> int:
             for name, (labels, scores) in zip(names, scored, strict=True)
             if name in CHOOSE_BY and not labels.all()
         ]
-        digests = {name: sha256(options.models / member.file) for name, member in members.items()}
-        write_calibration(options.calibration, Calibration(digests, *rates_of(reals)))
+        write_calibration(options.calibration, Calibration(digests(members, options.models), *rates_of(reals)))
     print(table(rows))
     print(f"\nWhat a score means, every set alike:\n\n{bands(scored)}\n")
     print(f"{summary(rows)}; {options.output}")
