@@ -29,7 +29,7 @@ def test_without_a_place_a_temporary_folder_serves_and_is_said_once(monkeypatch,
 
 @pytest.mark.slow
 def test_a_read_only_install_scores(clip, weights, tmp_path):
-    """Neither the folder of the program nor the user's cache can be written to; nothing was made before."""
+    """Neither the folder of the program nor the user's cache can be written to, and scoring needs neither."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here")
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
@@ -45,5 +45,5 @@ def test_a_read_only_install_scores(clip, weights, tmp_path):
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "/proc/nowhere/robustforensics cannot be written to" in done.stderr
+    assert "cannot be written to" not in done.stderr
     assert "1 ok" in done.stdout
