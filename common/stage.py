@@ -117,6 +117,8 @@ def run_stage(
     return 1 if failed else 0
 
 
+# After so many jobs a process is replaced by a new one: decoders lose some memory with every video.
+JOBS_OF_A_PROCESS = 100
 RESTARTS = 3  # how often a pool is opened again after its idle workers died
 
 
@@ -130,7 +132,9 @@ class Workers:
         self._open()
 
     def _open(self) -> None:
-        self.pool = ProcessPool(self.count, 0, _start, self.starting, multiprocessing.get_context("spawn"))
+        self.pool = ProcessPool(
+            self.count, JOBS_OF_A_PROCESS, _start, self.starting, multiprocessing.get_context("spawn")
+        )
 
     def __enter__(self) -> "Workers":
         return self
