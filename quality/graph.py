@@ -28,8 +28,10 @@ from common.errors import BadInputError
 from inference.checkpoints import BRANCHES
 from inference.members import Member
 from inference.onnx_networks import CHECKPOINT, CROPS, LOGITS
+from quality.by_frames import ByFrames
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
+from video_based.models.slowfast import SlowFast50
 
 SMALLEST = 64  # bytes of a weight that is worth pointing to
 
@@ -39,12 +41,13 @@ class FromCrops(nn.Module):
 
     def __init__(self, member: Member, network: nn.Module) -> None:
         super().__init__()
-        self.member, self.network = member, network
+        self.member = member
+        self.network = ByFrames(network) if isinstance(network, SlowFast50) else network
 
     def forward(self, crops: Tensor) -> Tensor:
         images = to_input(crops, self.member.color, *self.member.normalisation)
         if self.member.branch == "video":
-            return self.network(images.transpose(0, 1)[None])
+            return self.network(images)
         if not self.member.flip:
             return self.network(images)
         output = self.network(torch.cat([images, images.flip(-1)]))

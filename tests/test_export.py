@@ -12,6 +12,7 @@ from common.errors import BadInputError, CheckpointError
 from common.stage import cores
 from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
 from inference.runtimes import choose_runtime, load_networks
+from quality.by_frames import ByFrames
 from quality.graph import Records, export
 from tests.test_networks import build, lively
 
@@ -99,6 +100,15 @@ def test_a_file_that_differs_is_removed(exported, run, monkeypatch):
     assert done.returncode == 1
     assert "FAILED, removed" in done.stdout
     assert not (exported / KNOWN["res34"].onnx).exists()
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_slowfast_by_frames_is_slowfast(frames):
+    network = lively("slowfast50")
+    images = torch.randn(frames, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(images.transpose(0, 1)[None])
+        assert torch.allclose(ByFrames(network).eval()(images), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "preprocessing": {"common", "faces"},
     "pretrain": {"common", "faces", "training", "video_based"},
     "inference": {"common", "faces", "training", "image_based", "video_based", "pretrain"},
-    "quality": {"common", "faces", "training", "image_based", "inference", "demo"},
+    "quality": {"common", "faces", "training", "image_based", "video_based", "inference", "demo"},
     "script": {"common", "faces", "preprocessing"},
     "demo": {"common", "faces", "training", "inference", "pretrain"},
 }
