@@ -95,6 +95,16 @@ def test_numbers_come_from_the_environment(lab):
     ]
 
 
+@pytest.mark.parametrize(
+    ("environment", "threads"), [({}, "5"), ({"CPUS_PER_TASK": "3"}, "3"), ({"OMP_NUM_THREADS": "2"}, "2")]
+)
+def test_a_task_has_as_many_threads_as_cores(lab, monkeypatch, environment, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    words = ("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", lab / "dist")
+    done = launch(lab, *words, SRUN_DOES="echo threads $OMP_NUM_THREADS", **environment)
+    assert f"threads {threads}\n" in done.stdout
+
+
 def test_train_stops_at_the_first_failure_and_keeps_its_status(lab):
     done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="echo sorry; exit 7")
     assert (done.returncode, len(launches(lab))) == (7, 1)

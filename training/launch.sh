@@ -5,8 +5,8 @@
 #     sh training/launch.sh MODULE NTASKS CONFIG PARTITION DIST_DIR [TASK] [OPTIONS OF MODULE ...]
 #
 # The default numbers are the reference's. The environment can set others: NTASKS, GPUS_PER_NODE (8; 0 asks for none),
-# NTASKS_PER_NODE (8), CPUS_PER_TASK (5). SRUN_ARGS and TRAIN_ARGS hold more options of srun and of the training. PYTHON
-# chooses the interpreter.
+# NTASKS_PER_NODE (8), CPUS_PER_TASK (5), OMP_NUM_THREADS (CPUS_PER_TASK). SRUN_ARGS and TRAIN_ARGS hold more options of
+# srun and of the training. PYTHON chooses the interpreter.
 #
 # The exit status is the training's, as srun returns it. 2: an option, config, list or checkpoint is wrong, and it is of
 # no use to start again. 75: the training was told to stop and saved; recover it to go on.
@@ -44,6 +44,8 @@ case " $* ${TRAIN_ARGS:-} " in
     *) name="--datetime $now" ;;
 esac
 mkdir -p logs
+# Otherwise the threads of every rank are as many as the node has cores.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-${CPUS_PER_TASK:-5}}"
 # Otherwise every rank warns that no parameter is unused, which is intended.
 export TORCH_CPP_LOG_LEVEL="${TORCH_CPP_LOG_LEVEL:-ERROR}"
 
