@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import atomic_file, write_table, write_text
+from common.atomic import atomic_file, sync_all_in, write_table, write_text
 from common.errors import BadInputError
 from common.images import decode_image, encode_image
 from common.labels import parse_label
@@ -152,11 +152,11 @@ def unpack(archive: Path, crops: dict[str, Crop], faces: Path, cutter: "Cutter")
                 continue
             crop = crops.get(folder) or unnamed(folder)
             path = faces / crop.path
-            if not path.is_file():
+            if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty one
                 picture = cutter.picture(crop, content.read())
                 if picture is None:
                     continue
-                with atomic_file(path) as temporary:
+                with atomic_file(path, synced=False) as temporary:
                     temporary.write_bytes(picture)
             yield crop
 
@@ -270,6 +270,8 @@ def main() -> int:
             for crop in unpack(archive, wanted, options.faces, cutter):
                 found[crop.folder] = crop
                 bar.update()
+    if found:
+        sync_all_in(options.faces)
     missing = wanted.keys() - found.keys() - {crop.folder for crop in cutter.left_out}
     if missing:
         raise BadInputError(
