@@ -174,7 +174,10 @@ class Workers:
             if left:
                 restarts += 1
                 if restarts > RESTARTS:
-                    raise RuntimeError("worker processes die before they take a job")
+                    raise RuntimeError(
+                        "worker processes die before they take a job; if a script of yours starts them, "
+                        'it needs `if __name__ == "__main__":`'
+                    )
                 self.pool.stop()
                 self.pool.join()
                 self._open()
