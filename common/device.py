@@ -1,4 +1,4 @@
-"""The option `--device auto|cpu|cuda`, and how a process on a CPU keeps the memory that it frees."""
+"""The option `--device auto|cpu|cuda`, and whether a process on a CPU keeps the memory that it frees."""
 
 import ctypes
 from contextlib import suppress
@@ -37,3 +37,9 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def give_back_freed_memory() -> None:
+    """Return the memory that this process has freed so far to the kernel; works with glibc only."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

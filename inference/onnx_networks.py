@@ -41,7 +41,7 @@ class OnnxNetwork:
 def load_member(member: Member, models: Path, threads: int) -> OnnxNetwork:
     """The member's network. Raises CheckpointError if its ONNX file was made from another checkpoint."""
     path, checkpoint = models / member.onnx, models / member.file
-    session = load_session(path, threads, arena=False)
+    session = load_session(path, threads, take_turns=True)
     if session.get_modelmeta().custom_metadata_map.get(CHECKPOINT) != sha256(checkpoint):
         raise CheckpointError(f"{path} was made from another {checkpoint.name}: run `python -m quality.export` again")
     return OnnxNetwork(member, session)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from common.device import give_back_freed_memory
 from common.errors import BadInputError
 from common.stage import cores
 from inference.members import Member
@@ -57,7 +58,9 @@ def load_networks(
     if runtime == "onnx":
         from inference.onnx_networks import load_member
 
-        return Networks({name: (member, load_member(member, models, threads)) for name, member in members.items()})
+        networks = Networks({name: (member, load_member(member, models, threads)) for name, member in members.items()})
+        give_back_freed_memory()  # ONNX Runtime has rearranged the weights
+        return networks
     from inference.torch_networks import load_networks as load  # imports PyTorch, which takes seconds
 
     return load(members, models, device, precision)

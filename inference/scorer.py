@@ -133,7 +133,8 @@ class Scorer:
         self.plan = planned
         self.calibration: Calibration | None = calibration_of(planned.members, planned.settings.models, calibration)
         load_detector(planned.weights, "cpu")  # a bad weights file gives one error here, not one for every video
-        keep_freed_memory()
+        if planned.runtime == "torch":
+            keep_freed_memory()
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
         settings = planned.settings

@@ -1,0 +1,119 @@
+"""One video with all eleven members as whole processes: plain PyTorch as the reference runs it, and our two runtimes.
+
+"Plain" is one process on one video: it samples the video and finds faces on one core, then each image, its mirror
+image and each clip go through their network alone. The networks are as they were built: eager, batch norms unfolded,
+memory as PyTorch lays it out by default. It decodes and detects in our way, so it flatters the reference. The others
+are `inference.predict`. Everything counts: start, loading, decoding. The sides take turns, and the checkpoints have
+random weights. Memory is that of the largest process.
+
+The floor on two cores with .18 TFLOP/s of matrix products: 4.46 TFLOP of the networks take 24.8 s, decoding 2.3 s and
+detecting 3.2 s of one core, so 27.5 s in all. Loading takes 2.4 s of a core beside that.
+
+    python -m benchmarks.whole [VIDEO] [--repeat 2]
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+import pretrain.retinaface
+from demo.clips import clip
+from faces.detector import default_weights
+from inference.checkpoints import BRANCHES
+from inference.members import MEMBERS, Member, crop_kinds
+from inference.networks import member_score
+from inference.worker import Wanted, sample
+from quality.graph import export
+from training.checkpoint import load_weights, read_weights
+from training.inputs import to_input
+
+SIDES = ("plain", "torch", "onnx")
+
+
+def make_members(models: Path) -> None:
+    """Write checkpoints of random weights for all members, and their ONNX files."""
+    torch.manual_seed(0)
+    for member in MEMBERS.values():
+        network = BRANCHES[member.branch](member.arch)
+        torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, models / member.file)
+        export(member, models)
+
+
+@torch.inference_mode()
+def plain_logits(member: Member, models: Path, crops: torch.Tensor) -> torch.Tensor:
+    """A member's logits of a face's RGB crops [N, side, side, 3], one by one: [N, 2], or [1, 2] of a clip."""
+    network = BRANCHES[member.branch](member.arch).eval()
+    load_weights(network, read_weights(models / member.file), member.file)
+    images = to_input(crops, member.color, *member.normalisation).contiguous()
+    if member.branch == "video":
+        return network(images.transpose(0, 1)[None].contiguous())
+    found = []
+    for image in images.split(1):
+        logits = network(image)
+        found.append((logits + network(image.flip(-1))) / 2 if member.flip else logits)
+    return torch.cat(found)
+
+
+def plain(video: Path, models: Path) -> None:
+    """Score a video in the reference's way."""
+    (found,) = sample(video, Wanted(crop_kinds(MEMBERS.values()), default_weights()))
+    for name, member in MEMBERS.items():
+        crops = [torch.from_numpy(face.crops[member.crop_kind]) for face in found.faces]
+        logits = [plain_logits(member, models, part).numpy() for part in crops]
+        print(name, member_score(member, logits, found.faces).value)
+
+
+def run(side: str, video: Path, models: Path, output: Path) -> tuple[float, float]:
+    """Score the video in a new process; return its seconds and the megabytes of its largest process."""
+    if side == "plain":
+        command = ["benchmarks.whole", str(video), "--plain", str(models)]
+    else:
+        how = ["--models", str(models), "--members", ",".join(MEMBERS), "--runtime", side]
+        command = ["inference.predict", str(video), *how, "--output", str(output)]
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{side} ended with status {status}: {' '.join(command)}")
+    return time.perf_counter() - began, usage.ru_maxrss / 1000
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", nargs="?", type=Path, metavar="VIDEO", help="default: a clip of the demo")
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--plain", type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    parser.add_argument("--make", type=Path, metavar="DIR", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        make_members(options.make)
+        return
+    video = options.video or clip("single_face.mp4")
+    pretrain.retinaface.main()
+    if options.plain:
+        plain(video, options.plain)
+        return
+    times: dict[str, list[float]] = {side: [] for side in SIDES}
+    with TemporaryDirectory() as folder:
+        # In a process of its own: a child's peak memory, as the kernel counts it, is at least its parent's.
+        subprocess.run([sys.executable, "-m", "benchmarks.whole", "--make", folder], check=True)
+        for number in range(options.repeat):
+            for side in SIDES:
+                seconds, megabytes = run(side, video, Path(folder), Path(folder) / f"{side}{number}.csv")
+                times[side].append(seconds)
+                print(f"{side:<6}{seconds:>7.1f} s{megabytes:>7.0f} MB", flush=True)
+    medians = {side: statistics.median(found) for side, found in times.items()}
+    ratios = "".join(f", {side} {medians['plain'] / medians[side]:.2f}" for side in SIDES[1:])
+    print(f"benchmarks.whole: times the speed of plain PyTorch{ratios}; medians of {options.repeat}")
+
+
+if __name__ == "__main__":
+    main()
