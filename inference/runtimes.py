@@ -18,18 +18,21 @@ RUNTIMES = ("auto", "torch", "onnx")
 # tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
+NOT_FOLLOWED = "ONNX Runtime does not follow checkpoints that are links to other folders"
+
 
 def choose_runtime(
     choice: str, members: Mapping[str, Member], models: Path, device: str = "cpu", precision: str = "fp32"
 ) -> str:
-    """`torch` or `onnx`; `auto` is ONNX Runtime on a CPU at float32 if all members have an ONNX file, else PyTorch.
+    """`torch` or `onnx`; `auto` is ONNX Runtime on a CPU at float32 if it can run all members, else PyTorch.
 
     Raises BadInputError, saying what to do, if the choice cannot run.
     """
     without = [name for name, member in members.items() if not (models / member.onnx).is_file()]
+    linked = [member.file for member in members.values() if leads_out(models / member.file)]
     fits = device == "cpu" and precision in ("fp32", "tf32")
     if choice == "auto":
-        choice = "onnx" if fits and not without else "torch"
+        choice = "onnx" if fits and not without and not linked else "torch"
     if choice == "onnx" and not fits:
         raise BadInputError(f"--runtime onnx scores on the CPU at fp32, not on {device} at {precision}")
     if choice == "onnx" and without:
@@ -37,10 +40,17 @@ def choose_runtime(
             f"no ONNX file of {', '.join(without)} in {models}: write it with `python -m quality.export`, "
             "which needs PyTorch"
         )
+    if choice == "onnx" and linked:
+        raise BadInputError(f"{NOT_FOLLOWED}: {', '.join(linked)}; --runtime torch follows them")
     if choice == "torch" and find_spec("torch") is None:
         needs = f"{', '.join(without)} have no ONNX file in {models}" if without else "this choice needs it"
         raise BadInputError(f"PyTorch is not installed, and {needs}: pip install -r requirements.txt")
     return choice
+
+
+def leads_out(checkpoint: Path) -> bool:
+    """Whether a checkpoint is a link to a file in another folder."""
+    return checkpoint.resolve().parent != checkpoint.parent.resolve()
 
 
 def load_networks(

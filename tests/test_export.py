@@ -128,6 +128,19 @@ def test_all_eleven(tmp_path, run, weights, clip):
         assert rows["onnx"]["members"][name] == pytest.approx(score, abs=1e-4)
 
 
+def test_checkpoints_that_are_links_run_in_pytorch(exported, tmp_path, run):
+    """ONNX Runtime reads weights only from the folder of their ONNX file."""
+    member = {"b0": KNOWN["b0"]}
+    shutil.copy(exported / KNOWN["b0"].onnx, tmp_path)
+    (tmp_path / KNOWN["b0"].file).symlink_to(exported / KNOWN["b0"].file)
+    assert choose_runtime("auto", member, tmp_path) == "torch"
+    with pytest.raises(BadInputError, match=r"does not follow .* b0_rgb_58000\.pth\.tar; --runtime torch"):
+        choose_runtime("onnx", member, tmp_path)
+    done = run("-m", "quality.export", "--models", tmp_path, "--members", "b0", check=False)
+    assert done.returncode != 0
+    assert "put the files themselves there" in done.stderr
+
+
 def test_the_choice_of_a_runtime(exported, models):
     shipped = SHIPPED
     assert choose_runtime("auto", shipped, MODELS) == "onnx"
