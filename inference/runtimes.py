@@ -18,8 +18,6 @@ RUNTIMES = ("auto", "torch", "onnx")
 # tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 
-NOT_FOLLOWED = "ONNX Runtime does not follow checkpoints that are links to other folders"
-
 
 def choose_runtime(
     choice: str, members: Mapping[str, Member], models: Path, device: str = "cpu", precision: str = "fp32"
@@ -29,7 +27,7 @@ def choose_runtime(
     Raises BadInputError, saying what to do, if the choice cannot run.
     """
     without = [name for name, member in members.items() if not (models / member.onnx).is_file()]
-    linked = [member.file for member in members.values() if leads_out(models / member.file)]
+    linked = links(members, models)
     fits = device == "cpu" and precision in ("fp32", "tf32")
     if choice == "auto":
         choice = "onnx" if fits and not without and not linked else "torch"
@@ -40,17 +38,31 @@ def choose_runtime(
             f"no ONNX file of {', '.join(without)} in {models}: write it with `python -m quality.export`, "
             "which needs PyTorch"
         )
-    if choice == "onnx" and linked:
-        raise BadInputError(f"{NOT_FOLLOWED}: {', '.join(linked)}; --runtime torch follows them")
+    if choice == "onnx":
+        refuse_links(members, models)
     if choice == "torch" and find_spec("torch") is None:
-        needs = f"{', '.join(without)} have no ONNX file in {models}" if without else "this choice needs it"
+        needs = "this choice needs it"
+        if without:
+            needs = f"{', '.join(without)} have no ONNX file in {models}"
+        elif linked:
+            needs = f"ONNX Runtime does not follow links: {', '.join(linked)}"
         raise BadInputError(f"PyTorch is not installed, and {needs}: pip install -r requirements.txt")
     return choice
 
 
-def leads_out(checkpoint: Path) -> bool:
-    """Whether a checkpoint is a link to a file in another folder."""
-    return checkpoint.resolve().parent != checkpoint.parent.resolve()
+def links(members: Mapping[str, Member], models: Path) -> list[str]:
+    """The checkpoints that are links to other folders, which ONNX Runtime does not follow."""
+    folder = models.resolve()
+    return [member.file for member in members.values() if (models / member.file).resolve().parent != folder]
+
+
+def refuse_links(members: Mapping[str, Member], models: Path) -> None:
+    """Raise BadInputError if one of the checkpoints is a link to another folder."""
+    if found := links(members, models):
+        raise BadInputError(
+            f"ONNX Runtime does not follow checkpoints that are links to other folders: {', '.join(found)}; "
+            "--runtime torch follows them, or put the files themselves there"
+        )
 
 
 def load_networks(

@@ -20,7 +20,7 @@ from common.stage import cores
 from demo.clips import clip
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.plan import detector_weights
-from inference.runtimes import NOT_FOLLOWED, leads_out, load_networks
+from inference.runtimes import load_networks, refuse_links
 from inference.sampled import Face
 from inference.worker import Wanted, sample
 from quality.graph import export
@@ -60,8 +60,7 @@ def main() -> int:
     options = parser.parse_args()
     names = options.members or ",".join(KNOWN)
     members, _ = choose_members(names, options.models, allow_missing=options.members is None)
-    if linked := [member.file for member in members.values() if leads_out(options.models / member.file)]:
-        raise BadInputError(f"{NOT_FOLLOWED}: {', '.join(linked)}; put the files themselves there")
+    refuse_links(members, options.models)
     faces = faces_of(options.video or clip("single_face.mp4"), members.values())
     failed = 0
     for name, member in members.items():

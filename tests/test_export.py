@@ -128,7 +128,7 @@ def test_all_eleven(tmp_path, run, weights, clip):
         assert rows["onnx"]["members"][name] == pytest.approx(score, abs=1e-4)
 
 
-def test_checkpoints_that_are_links_run_in_pytorch(exported, tmp_path, run):
+def test_checkpoints_that_are_links_run_in_pytorch(exported, tmp_path, run, monkeypatch):
     """ONNX Runtime reads weights only from the folder of their ONNX file."""
     member = {"b0": KNOWN["b0"]}
     shutil.copy(exported / KNOWN["b0"].onnx, tmp_path)
@@ -139,6 +139,11 @@ def test_checkpoints_that_are_links_run_in_pytorch(exported, tmp_path, run):
     done = run("-m", "quality.export", "--models", tmp_path, "--members", "b0", check=False)
     assert done.returncode != 0
     assert "put the files themselves there" in done.stderr
+    monkeypatch.setattr("inference.runtimes.find_spec", lambda name: None)
+    with pytest.raises(
+        BadInputError, match=r"PyTorch is not installed, and ONNX Runtime does not follow links: b0_rgb"
+    ):
+        choose_runtime("auto", member, tmp_path)
 
 
 def test_the_choice_of_a_runtime(exported, models):
