@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
-from common.device import keep_freed_memory
 from common.stage import Workers, cores, patience
 from common.status import Status
 from faces.detector import load_detector
@@ -133,8 +132,6 @@ class Scorer:
         self.plan = planned
         self.calibration: Calibration | None = calibration_of(planned.members, planned.settings.models, calibration)
         load_detector(planned.weights, "cpu")  # a bad weights file gives one error here, not one for every video
-        if planned.runtime == "torch":
-            keep_freed_memory()
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
         settings = planned.settings

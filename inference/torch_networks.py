@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.device import keep_freed_memory
 from inference.checkpoints import load_member
 from inference.members import Member
 from inference.networks import Networks
@@ -68,6 +69,10 @@ def networks_of(
 
 
 def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:
-    """The members' networks with their checkpoints in `models`. Raises BadInputError for one that does not fit."""
+    """The members' networks with their checkpoints in `models`. Raises BadInputError for one that does not fit.
+
+    From now on this process keeps the memory that it frees.
+    """
+    keep_freed_memory()
     loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}
     return networks_of(loaded, device, precision)

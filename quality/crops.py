@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import write_table
-from common.device import CHOICES, keep_freed_memory, pick_device
+from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.images import resize
 from common.script import run_script
@@ -76,7 +76,6 @@ def main() -> int:
     members = choose_members(options.members, options.models).members
     if any(member.branch != "image" for member in members.values()):
         raise BadInputError(f"--members {options.members}: a crop is for image members only")
-    keep_freed_memory()
     networks = load_fastest(members, options.models, pick_device(options.device))
     final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
     write_scores(options.output, final)

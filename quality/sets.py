@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import write_text
-from common.device import CHOICES, keep_freed_memory, pick_device
+from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.script import run_script
 from inference.calibration import Calibration, digests, rates_of, share_above, write_calibration
@@ -177,7 +177,6 @@ def main() -> int:
     options = parser.parse_args()
     names = present(options.lists, options.sets)
     members = choose_members(options.members, options.models).members
-    keep_freed_memory()
     networks = load_fastest(members, options.models, pick_device(options.device))
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
