@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from benchmarks import seconds
-from common.device import keep_freed_memory
 from common.stage import cores
 from inference.checkpoints import BRANCHES
 from inference.members import KNOWN, Member
@@ -34,11 +33,16 @@ IMAGES = 4
 Sides = dict[str, Callable[[], object]]
 
 
+def make_member(member: Member, models: Path) -> None:
+    """Write a checkpoint of random weights and its ONNX file."""
+    network = BRANCHES[member.branch](member.arch)
+    torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, models / member.file)
+    export(member, models)
+
+
 def sides_of(name: str, member: Member, models: Path) -> Sides:
     """A call of the member's network on the same crops, by runtime."""
-    network = BRANCHES[member.branch](member.arch)
-    torch.save({"step": 0, "arch": member.arch, "state_dict": network.state_dict()}, models / member.file)
-    export(member, models)
+    make_member(member, models)
     count = CLIP if member.branch == "video" else IMAGES
     crops = np.random.RandomState(0).randint(0, 256, (count, member.size, member.size, 3), dtype=np.uint8)
     networks = {
@@ -64,7 +68,6 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--networks", metavar="A,B", help="default: all")
     options = parser.parse_args()
-    keep_freed_memory()
     by_arch = {member.arch: (name, member) for name, member in reversed(KNOWN.items())}
     wanted = options.networks.split(",") if options.networks else list(by_arch)
     print(f"{cores()} cores; milliseconds of {IMAGES} images or a clip of {CLIP} frames, median of {options.repeat}")

@@ -24,26 +24,17 @@ from tempfile import TemporaryDirectory
 import torch
 
 import pretrain.retinaface
+from benchmarks.runtimes import make_member
 from demo.clips import clip
 from faces.detector import default_weights
 from inference.checkpoints import BRANCHES
 from inference.members import MEMBERS, Member, crop_kinds
 from inference.networks import member_score
 from inference.worker import Wanted, sample
-from quality.graph import export
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
 
 SIDES = ("plain", "torch", "onnx")
-
-
-def make_members(models: Path) -> None:
-    """Write checkpoints of random weights for all members, and their ONNX files."""
-    torch.manual_seed(0)
-    for member in MEMBERS.values():
-        network = BRANCHES[member.branch](member.arch)
-        torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, models / member.file)
-        export(member, models)
 
 
 @torch.inference_mode()
@@ -94,7 +85,9 @@ def main() -> None:
     parser.add_argument("--make", type=Path, metavar="DIR", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make:
-        make_members(options.make)
+        torch.manual_seed(0)
+        for member in MEMBERS.values():
+            make_member(member, options.make)
         return
     video = options.video or clip("single_face.mp4")
     pretrain.retinaface.main()
