@@ -27,6 +27,8 @@ def load_session(path: Path, threads: int, take_turns: bool = False) -> "Inferen
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # A thread that waits by spinning takes the core from the process that finds the next video's faces.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if take_turns:
         _share_an_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
