@@ -35,7 +35,7 @@ from inference.scoring import Score
 from inference.tally import Tally
 from inference.worker import Wanted, sample
 
-SPARE = 2  # how many more videos than workers are at work or wait for the networks
+SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
 
 
 class Cancelled(Exception):  # noqa: N818 - nothing went wrong
@@ -227,10 +227,19 @@ def find(
         by_shots=settings.by_shots,
         evidence=settings.evidence,
     )
+    together = VIDEOS_TOGETHER[plan.device]
     jobs = {str(number): (video.path, wanted, tally) for number, video in enumerate(videos)}
     seconds = {str(number): patience(video.path) for number, video in enumerate(videos)}
-    for number, outcome in workers.run(sample, jobs, seconds, on_tick, ahead=workers.count + SPARE):
+    for number, outcome in workers.run(sample, jobs, seconds, on_tick, under_way(workers, together)):
         yield Found(videos[int(number)], outcome)
+
+
+def under_way(workers: Workers, together: int) -> int:
+    """How many videos are at work or wait for the networks, which take `together` at a time.
+
+    While the networks are at work, so many workers may finish before anybody gives them another video.
+    """
+    return workers.count + max(SPARE, together)
 
 
 def score(

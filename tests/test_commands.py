@@ -17,7 +17,7 @@ COMMANDS = (
     *("inference.serve", "quality.export"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
-    *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card"),
+    *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
 )
 
 

@@ -79,3 +79,28 @@ def test_a_process_ends_after_a_hundred_jobs(tmp_path):
         "        print(sorted(Counter(pid for _, pid in pool.run(work, jobs)).values()))\n",
     )
     assert done.stdout == "[10, 100, 100]\n", done.stderr
+
+
+def test_no_worker_waits_for_networks_that_take_four_videos_at_a_time(tmp_path):
+    """While the networks are at work, each worker can begin its next video, so as many more are done as they take."""
+    done = run_program(
+        tmp_path,
+        "import time\nfrom concurrent.futures import Future\nfrom pathlib import Path\n"
+        "from common.stage import Workers\nfrom inference.scorer import Found, Video, score, under_way\n"
+        f"FOLDER = Path({str(tmp_path)!r})\n"
+        "def work(number):\n    (FOLDER / f'{number}.done').touch()\n    return []\n"
+        "if __name__ == '__main__':\n"
+        "    networks = Future()\n    networks.set_result(None)\n"
+        "    with Workers(2) as pool:\n"
+        "        jobs = {str(n): (n,) for n in range(40)}\n"
+        "        outcomes = pool.run(work, jobs, ahead=under_way(pool, 4))\n"
+        "        found = (Found(Video(name, FOLDER), outcome) for name, outcome in outcomes)\n"
+        "        scored = score(found, networks, 4)\n"
+        "        next(scored)\n"  # four are taken; nobody asks for another one now
+        "        end = time.monotonic() + 20\n"
+        "        while len(list(FOLDER.glob('*.done'))) < 9 and time.monotonic() < end:\n"
+        "            time.sleep(0.05)\n"
+        "        print(len(list(FOLDER.glob('*.done'))))\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 4 + 2 + 3, "two are at work, and three or more wait"
