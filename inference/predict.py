@@ -53,9 +53,15 @@ RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
 
 def scoring_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of every command that scores videos."""
+    """A parser with videos as inputs and the options of every command that scores videos."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
+    add_scoring_options(parser)
+    return parser
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how videos are scored."""
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
     parser.add_argument(
         "--members", metavar="A,B", help="default: all eleven, or the shipped ones where none of them is there"
@@ -105,7 +111,6 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
         action="store_true",
         help="score each shot and take the highest (default: the contract's whole video)",
     )
-    return parser
 
 
 def settings_of(options: argparse.Namespace, evidence: bool = False) -> Settings:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from common.atomic import write_table, write_text
 from common.status import UNREADABLE, Status
 from faces.failures import failure
@@ -46,6 +48,7 @@ class FaceRow:
     detections: int
     first: float  # when it is first seen, in seconds of a player's clock
     last: float
+    groups: tuple[float, ...] = ()  # score of each group of five frames, the image members' weighted mean
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Row:
     def from_json(cls, row: dict[str, Any]) -> Self:
         """Read a row back. Raises TypeError or ValueError if it is not a row."""
         shots = tuple(ShotRow(**shot | {"status": Status(shot["status"])}) for shot in row.get("shots", ()))
-        faces = tuple(FaceRow(**face) for face in row.get("each_face", ()))
+        faces = tuple(FaceRow(**face | {"groups": tuple(face.get("groups", ()))}) for face in row.get("each_face", ()))
         lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes", "not_finite")}
         return cls(**row | {"status": Status(row["status"]), "shots": shots, "each_face": faces} | lists)
 
@@ -191,9 +194,22 @@ def face_rows(members: Mapping[str, Member], sampled: Sampled, scores: Mapping[s
         final = combine(members, mine).final
         seen = [sampled.timing.times[found.frame] for found in (face.track[0], face.track[-1])]
         values = {name: score.value for name, score in mine.items()}
-        times = (round(time, 3) for time in seen)
-        rows.append(FaceRow(at + 1, final.value, final.rule, face.decides, values, len(face.track), *times))
+        first, last = (round(time, 3) for time in seen)
+        groups = group_scores(members, mine)
+        rows.append(
+            FaceRow(at + 1, final.value, final.rule, face.decides, values, len(face.track), first, last, groups)
+        )
     return tuple(rows)
+
+
+def group_scores(members: Mapping[str, Member], scores: Mapping[str, Score]) -> tuple[float, ...]:
+    """The weighted mean of a face's groups over the image members that have a score of them."""
+    images = {name: score for name, score in scores.items() if members[name].branch == "image" and score.parts}
+    if not images:
+        return ()
+    values = np.array([[part.value for part in score.parts] for score in images.values()], float)
+    means = np.average(values, axis=0, weights=[members[name].weight for name in images])
+    return tuple(round(float(value), 8) for value in means)
 
 
 def shot_rows(row: Row, sampled: Sampled) -> tuple[ShotRow, ...]:
