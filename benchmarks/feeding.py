@@ -15,7 +15,7 @@ The second moves the floor only where the networks take less than what the worke
 On 26 November every row reached 98 % or more. With two spare videos instead of four it was 95 % at .3 s: networks that
 take four videos at a time leave workers idle, if fewer than four wait for them.
 
-    python -m benchmarks.feeding [--workers 16] [--decode 2.3] [--find 5.5] [--detect 0.2] [--videos 64]
+    python -m benchmarks.feeding [--workers 16] [--decode 2.3] [--find 5.5] [--detect 0.2] [--count 64]
 """
 
 import argparse
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--decode", type=float, default=2.3, metavar="S", help="of a core, a video (default: 2.3)")
     parser.add_argument("--find", type=float, default=5.5, metavar="S", help="decode and detect (default: 5.5)")
     parser.add_argument("--detect", type=float, default=0.2, metavar="S", help="of a card, a video (default: 0.2)")
-    parser.add_argument("--videos", type=positive, default=64, metavar="N", help="of each row (default: 64)")
+    parser.add_argument("--count", type=positive, default=64, metavar="N", help="videos of each row (default: 64)")
     options = parser.parse_args()
     pretrain.retinaface.main()
     wanted = Wanted(crop_kinds(MEMBERS.values()), default_weights())
@@ -104,7 +104,7 @@ def main() -> None:
             for networks in NETWORKS:
                 card = networks + more
                 floor = max(finding / options.workers, card)
-                took = seconds_a_video(workers, wanted, finding, card, options.videos)
+                took = seconds_a_video(workers, wanted, finding, card, options.count)
                 print(f"{networks:>9}s{card:>8.2f}{floor:>8.3f}{took:>8.3f}{floor / took:>9.1%}", flush=True)
 
 

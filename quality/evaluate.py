@@ -1,7 +1,8 @@
 """How good a submission is: measures over all videos with 95 % intervals, and by status and subset; calibration.
 
-Reads  submission.csv (`filename,label`), the statuses in submission.jsonl beside it if it is there, and the truth: a
-       metadata.json of DFDC, or a CSV `filename,label[,original][,subset]` with labels REAL, FAKE, 0 or 1
+Reads  submission.csv (`filename,label`) or another kind of quality.score_files; the statuses in submission.jsonl
+       beside it if it is there; the truth: a metadata.json of DFDC, or a CSV `filename,label[,original][,subset]` with
+       labels REAL, FAKE, 0 or 1
 Writes <output>/evaluation.json, roc.png, reliability.png, histogram.png; with --fit a calibration
 
 For the intervals, originals are drawn with replacement, each with its fakes, because these are not independent. Videos
@@ -30,7 +31,9 @@ from common.atomic import atomic_file, write_text
 from common.errors import BadInputError
 from common.labels import LABELS, parse_label
 from common.script import positive, run_script
+from inference.scoring import NO_SCORE
 from quality.measures import BINS, Calibration, fit_calibration, intervals, measures
+from quality.score_files import read_score_file
 
 
 class Truth(NamedTuple):
@@ -78,21 +81,11 @@ def truth_of(row: dict[str, str]) -> Truth:
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """The scores of a submission, by file name.
+    """The scores of a submission, or of another kind of score file, by name; .5 for a video without a score.
 
-    Raises BadInputError for a missing column, a repeated name, or a label outside [0, 1].
+    Raises BadInputError as `quality.score_files.read_score_file` does.
     """
-    scores: dict[str, float] = {}
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                name, score = row["filename"], float(row["label"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise BadInputError(f"{path}:{number}: not filename,label: {error!r}") from error
-            if not 0 <= score <= 1 or name in scores:
-                raise BadInputError(f"{path}:{number}: {name} stands there twice or has no score in [0, 1]: {score}")
-            scores[name] = score
-    return scores
+    return {name: NO_SCORE if score is None else score for name, score in read_score_file(path).items()}
 
 
 def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:

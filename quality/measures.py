@@ -4,7 +4,7 @@ A measure that the videos do not define is NaN, for example the area under the c
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -130,15 +130,24 @@ def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def intervals(
-    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, rounds: int, seed: int = 0
+    labels: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    rounds: int,
+    seed: int = 0,
+    of: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of all measures, by drawing whole groups (an original and its fakes) with replacement."""
+    """95 % intervals of what `of` (default: `measures`) gives, by drawing whole groups with replacement.
+
+    A group is an original and its fakes. `scores` may have more dimensions than the first.
+    """
+    of = of or measures
     random = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     drawn: dict[str, list[float]] = {}
     for _ in range(rounds):
         chosen = np.concatenate([members[at] for at in random.integers(len(members), size=len(members))])
-        for name, value in measures(labels[chosen], scores[chosen]).items():
+        for name, value in of(labels[chosen], scores[chosen]).items():
             drawn.setdefault(name, []).append(value)
     return {name: percentiles(np.array(values)) for name, values in drawn.items()}
 

@@ -165,7 +165,7 @@ def test_a_calibration_goes_from_one_set_to_another(run, files):
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("submission.csv", "name,score\na,1\n", "submission.csv:2: not filename,label"),
+        ("submission.csv", "name,score\na,1\n", "submission.csv has the columns "),
         ("submission.csv", "filename,label\nv0.mp4,nan\n", "has no score in [0, 1]: nan"),
         ("submission.csv", "filename,label\nv0.mp4,.1\nv0.mp4,.1\n", "submission.csv:3: v0.mp4 stands there twice"),
         ("submission.csv", "filename,label\nother.mp4,.1\n", "have no video in common"),

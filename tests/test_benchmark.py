@@ -1,0 +1,349 @@
+"""The field's benchmarks: small trees of each layout, their check, their table, and their scores as they travel."""
+
+import csv
+import json
+import math
+import signal
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from common.errors import BadInputError
+from quality.layouts import LAYOUTS, SPLITS, read_items
+from quality.score_files import read_score_file
+from tests.conftest import GIVING_WAY, ROOT, wait_for
+from tests.strange import encode
+
+PAIRS = json.loads((SPLITS / "ffpp_test.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def forms(frames, tmp_path_factory):
+    """Twelve short real clips, all different: the first six sharp, the others blurred as fakes often are."""
+    root = tmp_path_factory.mktemp("forms")
+    made = []
+    for number in range(12):
+        pictures = [cv2.resize(image, (480, 270)) for image in frames[number % 6 : number % 6 + 5]]
+        if number >= 6:
+            pictures = [cv2.GaussianBlur(image, (0, 0), 1.5) for image in pictures]
+        made.append(encode(root / f"{number}.mp4", pictures))
+    return made
+
+
+def put(form, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(form.read_bytes())
+    return path
+
+
+def benchmark(run, kind, root, output, *more, check=True):
+    return run("-m", "quality.benchmark", kind, "--root", root, "--output", output, *more, check=check)
+
+
+def findings(output):
+    return {(one["kind"], one["what"]): one["keys"] for one in json.loads((output / "check.json").read_text())}
+
+
+def ffpp_tree(root, forms):
+    """Two official pairs with their fakes by two manipulations, as FaceForensics++ lies on disk."""
+    for number, (one, other) in enumerate(PAIRS[:2]):
+        for at, name in enumerate((one, other)):
+            put(forms[2 * number + at], root / f"original_sequences/youtube/c23/videos/{name}.mp4")
+        for kind in ("Deepfakes", "Face2Face"):
+            for at, name in enumerate((f"{one}_{other}", f"{other}_{one}")):
+                place = root / f"manipulated_sequences/{kind}/c23/videos/{name}.mp4"
+                put(forms[6 + 2 * number + at], place).write_bytes(place.read_bytes() + kind.encode())
+    return root
+
+
+def test_the_check_of_faceforensics_names_what_is_wrong(run, forms, frames, tmp_path):
+    root, output = ffpp_tree(tmp_path / "ff", forms), tmp_path / "out"
+    (one, other), (third, fourth) = PAIRS[:2]
+    videos = "manipulated_sequences/Deepfakes/c23/videos"
+    (root / f"{videos}/{one}_{other}.mp4").unlink()
+    (root / f"{videos}/{other}_{one}.mp4").write_bytes(b"")
+    (root / f"{videos}/{third}_{fourth}.mp4").write_text("no video\n" * 99)
+    put(forms[0], root / f"{videos}/999_998_old.mp4")
+    put(forms[0], root / "manipulated_sequences/Deepfakes/masks/videos" / f"{one}_{other}.mp4")
+    put(forms[0], root / f"manipulated_sequences/Face2Face/c23/videos/{one}_{other}.mp4")  # the original itself
+    narrow = [cv2.resize(image, (464, 270)) for image in frames[:5]]  # 480 is a multiple of 16: this is no such cut
+    encode(root / f"manipulated_sequences/Face2Face/c23/videos/{third}_{fourth}.mp4", narrow)
+    done = benchmark(run, "ffpp", root, output, "--check", check=False)
+    assert done.returncode == 1
+    found = findings(output)
+    missing = found["missing", "of the list are not on disk"]
+    assert f"{videos}/{one}_{other}.mp4" in missing
+    assert len(missing) == 2 * 68 + 4 * 140 - 8 + 1, "all but the two pairs of two manipulations, and one of these"
+    assert found["empty", "files have no content"] == [f"{videos}/{other}_{one}.mp4"]
+    assert found["unreadable", "files are no readable video"] == [f"{videos}/{third}_{fourth}.mp4"]
+    assert found["extra", "videos are not of the set"] == [f"{videos}/999_998_old.mp4"]
+    assert sorted(found["content", "files have the content of one of the other label"]) == [
+        f"manipulated_sequences/Face2Face/c23/videos/{one}_{other}.mp4",
+        f"original_sequences/youtube/c23/videos/{one}.mp4",
+    ]
+    assert not any(kind in ("leak", "width", "rate", "label") for kind, _ in found)
+    assert "fetch them again" in done.stdout
+    assert not (output / "submission.csv").exists()
+
+
+def test_the_check_of_faceforensics_knows_its_oddities(run, forms, frames, tmp_path):
+    root, output = tmp_path / "ff", tmp_path / "out"
+    (one, other) = PAIRS[0]
+    wide = [cv2.resize(image, (486, 270)) for image in frames[:5]]
+    encode(root_file(root, f"original_sequences/youtube/c23/videos/{one}.mp4"), wide)
+    put(forms[6], root / f"manipulated_sequences/Deepfakes/c23/videos/{one}_{other}.mp4")  # 480 pixels wide
+    slow = root_file(root, f"manipulated_sequences/FaceSwap/c23/videos/{one}_{other}.mp4")
+    encode(slow, wide, times=[0, 2, 4, 6, 8])
+    benchmark(run, "ffpp", root, output, "--check", check=False)
+    found = findings(output)
+    assert found["width", "fakes are cut to a width that is a multiple of 16"] == [
+        f"manipulated_sequences/Deepfakes/c23/videos/{one}_{other}.mp4"
+    ]
+    assert found["rate", "fakes have another frame rate than their original"] == [
+        f"manipulated_sequences/FaceSwap/c23/videos/{one}_{other}.mp4"
+    ]
+
+
+def root_file(root, name):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    return root / name
+
+
+def test_a_list_that_is_turned_round_and_a_leak_are_seen(run, forms, tmp_path):
+    root, output = tmp_path / "celeb", tmp_path / "out"
+    put(forms[0], root / "Celeb-real/id0_0000.mp4")
+    put(forms[1], root / "YouTube-real/00001.mp4")
+    put(forms[6], root / "Celeb-synthesis/id0_id1_0000.mp4")
+    put(forms[7], root / "Celeb-synthesis/id0_id2_0000.mp4")
+    (root / "List_of_testing_videos.txt").write_text(
+        "0 Celeb-real/id0_0000.mp4\n0 YouTube-real/00001.mp4\n1 Celeb-synthesis/id0_id1_0000.mp4\n"
+    )
+    assert benchmark(run, "celebdf1", root, output, "--check", "--split", "all", check=False).returncode == 1
+    found = findings(output)
+    assert len(found["label", "labels of the list contradict the folder"]) == 3
+    assert found["leak", "originals are in two splits"] == ["Celeb-real/id0_0000"]
+    assert found["leak", "identities are in two splits"] == ["id0"]
+    (root / "List_of_testing_videos.txt").write_text(
+        "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00001.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+    )
+    done = benchmark(run, "celebdf1", root, output, "--check")
+    assert "the list is whole" in done.stdout
+    assert findings(output) == {}
+    (root / "List_of_testing_videos.txt").unlink()
+    with pytest.raises(BadInputError, match=r"List_of_testing_videos\.txt is missing"):
+        read_items("celebdf1", root, "c23")
+    assert sum(item.split == "test" for item in read_items("celebdf2", root, "c23")) == 518
+
+
+def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms):
+    def known(kind, root):
+        return {
+            item.key: (item.label, item.manipulation, item.original, item.identities, item.split)
+            for item in read_items(kind, root, "c23")
+        }
+
+    root = tmp_path / "dfd"
+    real = "original_sequences/actors/c23/videos/01__exit_phone_room.mp4"
+    fake = "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__exit_phone_room__YVGY8LOK.mp4"
+    for key in (real, fake, "original_sequences/actors/c40/videos/01__exit_phone_room.mp4"):
+        put(forms[0], root / key)
+    assert known("dfd", root) == {
+        real: (0, "", "01__exit_phone_room", ("01",), "test"),
+        fake: (1, "DeepFakeDetection", "01__exit_phone_room", ("01", "02"), "test"),
+    }
+    root = tmp_path / "celeb3"
+    put(forms[0], root / "Celeb-real/id3_0004.mp4")
+    put(forms[0], root / "Celeb-synthesis/FaceSwap/SimSwap/id3_id5_0004.mp4")
+    (root / "List_of_testing_videos.txt").write_text("0 Celeb-synthesis/FaceSwap/SimSwap/id3_id5_0004.mp4\n")
+    assert known("celebdf3", root) == {
+        "Celeb-real/id3_0004.mp4": (0, "", "Celeb-real/id3_0004", ("id3",), "train"),
+        "Celeb-synthesis/FaceSwap/SimSwap/id3_id5_0004.mp4": (
+            *(1, "SimSwap", "Celeb-real/id3_0004"), ("id3", "id5"), "test",
+        ),
+    }  # fmt: skip
+    root = tmp_path / "dfdc"
+    for part in (7, 35):
+        entries = {
+            "a.mp4": {"label": "REAL", "split": "train"}, "b.mp4": {"label": "FAKE", "original": "a.mp4"},
+        }  # fmt: skip
+        file = root_file(root, f"dfdc_train_part_{part}/metadata.json")
+        file.write_text(json.dumps(entries))
+    root_file(root, "test/labels.csv").write_text("filename,label\nc.mp4,1\n")
+    found = known("dfdc", root)
+    a = "dfdc_train_part_35/a.mp4"
+    assert found["dfdc_train_part_35/b.mp4"] == (1, "DFDC", a, (a,), "val")
+    assert found["dfdc_train_part_7/a.mp4"][4] == "train"
+    assert found["test/c.mp4"] == (1, "DFDC", "test/c.mp4", ("test/c.mp4",), "test")
+    root = tmp_path / "dfdcp"
+    entries = {
+        "original_videos/12/x.mp4": {"label": "real", "set": "test", "target_id": 12},
+        "method_A/12_34/y.mp4": {"label": "fake", "set": "train", "target_id": 12, "swapped_id": 34},
+    }
+    root_file(root, "dataset.json").write_text(json.dumps(entries))
+    assert known("dfdcp", root) == {
+        "original_videos/12/x.mp4": (0, "", "12", ("12",), "test"),
+        "method_A/12_34/y.mp4": (1, "method_A", "12", ("12", "34"), "train"),
+    }
+    root = tmp_path / "csv"
+    root_file(root, "labels.csv").write_text(
+        "filename,label,original,manipulation\nr.mp4,0,,\ns/f.mp4,FAKE,r.mp4,wav\n"
+    )
+    assert known("csv", root) == {
+        "r.mp4": (0, "", "r.mp4", ("r.mp4",), "test"),
+        "s/f.mp4": (1, "wav", "r.mp4", ("r.mp4",), "test"),
+    }
+    root_file(root, "labels.csv").write_text("filename,label\n../r.mp4,0\n")
+    with pytest.raises(BadInputError, match="leaves the folder"):
+        read_items("csv", root, "c23")
+
+
+def test_a_wrong_set_root_split_or_manipulation_is_one_line(run, forms, tmp_path):
+    root = ffpp_tree(tmp_path / "data/ff", forms)
+    done = benchmark(run, "ffpp", root.parent, tmp_path / "out", check=False)
+    assert done.returncode == 2
+    expected = "original_sequences/youtube or manipulated_sequences/Deepfakes"
+    assert f"no FaceForensics++: it has no {expected}; {root} has" in done.stderr
+    done = benchmark(run, "celebdf2", root, tmp_path / "out", check=False)
+    assert "it has no Celeb-synthesis or Celeb-real; it looks like ffpp" in done.stderr
+    done = benchmark(run, "ffpp", root, tmp_path / "out", "--manipulation", "Deepfake", check=False)
+    assert "unknown manipulations Deepfake; there are Deepfakes, Face2Face, FaceSwap, NeuralTextures" in done.stderr
+    done = benchmark(run, "ffp", root, tmp_path / "out", check=False)
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in LAYOUTS)
+    put(forms[0], tmp_path / "own/real/a.mp4")
+    done = benchmark(run, "folder", tmp_path / "own", tmp_path / "out", "--split", "val", check=False)
+    assert "no video is of the split val; there are test" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def own(forms, tmp_path_factory):
+    """A folder of reals and of fakes of two kinds, and a file that is no video."""
+    root = tmp_path_factory.mktemp("own")
+    for number, form in enumerate(forms):
+        kind = "real" if number < 6 else ("fake/soft", "fake/softer")[number % 2]
+        put(form, root / kind / f"v{number}.mp4")
+    (root / "fake/soft/broken.mp4").write_text("no video\n" * 99)
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(own, tmp_path_factory):
+    """The output of a benchmark of it that nothing disturbed."""
+    output = tmp_path_factory.mktemp("whole")
+    command = [
+        *GIVING_WAY[3:],
+        "-m",
+        "quality.benchmark",
+        "folder",
+        "--root",
+        own,
+        "--output",
+        output,
+        "--rounds",
+        "50",
+    ]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr  # one video could not be read
+    return output
+
+
+def rows_of(output):
+    with (output / "scores.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_numbers_are_scikit_learns(whole):
+    report = json.loads((whole / "benchmark.json").read_text())
+    rows = rows_of(whole)
+    assert len(rows) == 13
+    assert {row["status"] for row in rows} == {"ok", "unsupported"}
+    assert [row["score"] for row in rows if row["status"] != "ok"] == [""]
+
+    def columns(chosen):
+        labels = np.array([int(row["label"]) for row in chosen])
+        return labels, np.array([float(row["score"] or 0.5) for row in chosen])
+
+    labels, scores = columns(rows)
+    overall = report["overall"]
+    assert overall["video_auc"][0] == pytest.approx(roc_auc_score(labels, scores))
+    assert overall["average_precision"][0] == pytest.approx(average_precision_score(labels, scores))
+    assert overall["log_loss"][0] == pytest.approx(log_loss(labels, scores))
+    assert overall["accuracy"][0] == pytest.approx(np.mean((scores > 0.5) == labels))
+    highest_real = scores[labels == 0].max()
+    assert overall["recall_at_1_percent"][0] == pytest.approx(np.mean(scores[labels == 1] > highest_real))
+    for value, low, high in overall.values():
+        assert low <= value <= high or math.isclose(low, high)
+    scored = columns([row for row in rows if row["status"] == "ok"])
+    assert report["overall_scored"]["video_auc"][0] == pytest.approx(roc_auc_score(*scored))
+    areas = {}
+    for kind in ("soft", "softer"):
+        part = columns([row for row in rows if "real/" in row["key"] or f"/{kind}/" in row["key"]])
+        areas[kind] = roc_auc_score(*part)
+        assert report["by_manipulation"][kind]["video_auc"][0] == pytest.approx(areas[kind])
+    assert list(report["by_manipulation"]) == sorted(areas, key=areas.get)
+    assert report["coverage"] == {"real": {"ok": 6}, "soft": {"ok": 3, "unsupported": 1}, "softer": {"ok": 3}}
+    details = [json.loads(line) for line in (whole / "submission.jsonl").read_text().splitlines()]
+    frames = [
+        (int(row["filename"].startswith("fake")), score)
+        for row in details
+        if row["status"] == "ok"
+        for score in row["each_face"][0]["groups"]
+    ]
+    assert len(frames) == 12, "five frames are one group"
+    assert overall["frame_auc"][0] == pytest.approx(roc_auc_score(*zip(*frames, strict=True)))
+    assert report["run"]["members"]["lite0"]["sha256"]
+    assert "soft" in (whole / "benchmark.md").read_text()
+    assert (whole / "roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_travel(whole, run, own, tmp_path):
+    """Each kind of file gives the same scores, and is measured the same."""
+    kaggle, ours, gend = (read_score_file(whole / name) for name in ("submission.csv", "scores.csv", "scores_gend.csv"))
+    assert ours.keys() == kaggle.keys() == gend.keys()
+    for name, score in ours.items():
+        assert kaggle[name] == pytest.approx(0.5 if score is None else score, abs=1e-8)
+        assert gend[name] == pytest.approx(kaggle[name], abs=1e-8)
+    truth = tmp_path / "truth.csv"
+    lines = [f"{row['key']},{row['label']}" for row in rows_of(whole)]
+    truth.write_text("\n".join(["filename,label", *lines]) + "\n")
+    said = [run("-m", "quality.evaluate", whole / name, truth, "--output", tmp_path / name, "--rounds", "5").stdout
+            for name in ("scores.csv", "scores_gend.csv")]  # fmt: skip
+    assert said[0].splitlines()[:5] == said[1].splitlines()[:5]
+    (tmp_path / "odd.csv").write_text("name,value\na,1\n")
+    with pytest.raises(BadInputError, match=r"not one of: filename,label; key,score; files,prob_class_1"):
+        read_score_file(tmp_path / "odd.csv")
+    (tmp_path / "bad.csv").write_text("files,labels,prob_class_0,prob_class_1\na,1,0,1.5\n")
+    with pytest.raises(BadInputError, match=r"bad\.csv:2: a stands there twice or has no score"):
+        read_score_file(tmp_path / "bad.csv")
+
+
+def test_shards_together_are_one_run(whole, own, run, tmp_path):
+    for shard in ("0/2", "1/2"):
+        benchmark(run, "folder", own, tmp_path, "--shard", shard)
+    assert not (tmp_path / "benchmark.json").exists()
+    benchmark(run, "folder", own, tmp_path, "--rounds", "50", check=False)
+    for name in ("scores.csv", "submission.csv", "benchmark.md"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+    done = benchmark(run, "folder", own, tmp_path, "--members", "lite0", check=False)
+    assert "were scored with other members, weights or options" in done.stderr
+
+
+def test_a_killed_benchmark_goes_on(whole, own, run, tmp_path):
+    command = [*GIVING_WAY, "-m", "quality.benchmark", "folder", "--root", own, "--output", tmp_path, "--workers", "1"]
+    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ledger = tmp_path / "submission.partial.jsonl"
+    wait_for(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n") > 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = benchmark(run, "folder", own, tmp_path, "--workers", "1", "--rounds", "50", check=False)
+    assert done.returncode == 1
+    assert (tmp_path / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()
+    assert not ledger.exists()
+
+
+def test_videos_are_chosen_evenly(run, own, tmp_path):
+    done = benchmark(run, "folder", own, tmp_path, "--check", "--max-videos", "6", check=False)
+    assert "test: 3 real, 2 soft, 1 softer" in done.stdout
