@@ -79,6 +79,20 @@ def on_a_screen(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
     return screen
 
 
+def filmed(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
+    """As if a phone filmed a screen: keystone, moire between both grids of pixels, glare, a little out of focus."""
+    height, width = frame.shape[:2]
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * np.array([width, height], np.float32)
+    seen = np.array([[0.04, 0.05], [0.98, 0.02], [0.95, 0.97], [0.02, 0.94]], np.float32)
+    turn = cv2.getPerspectiveTransform(corners, seen * np.array([width, height], np.float32))
+    screen = cv2.warpPerspective(frame, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=(24, 24, 24))
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    moire = 1 + 0.06 * np.sin(2 * np.pi * (x + 0.3 * y) / 7.3) + 0.06 * np.sin(2 * np.pi * (y - 0.2 * x) / 11.7)
+    far = ((x - 0.75 * width) ** 2 + (y - 0.2 * height) ** 2) / (0.25 * width) ** 2
+    lit = screen * moire[..., None] + 70 * np.exp(-far)[..., None]
+    return cv2.GaussianBlur(np.clip(lit, 0, 255).astype(np.uint8), (0, 0), 0.8)
+
+
 PERTURBATIONS = {
     "crf 28": Perturbation(same, crf=28),
     "crf 35": Perturbation(same, crf=35),
@@ -92,6 +106,7 @@ PERTURBATIONS = {
     "mirrored": Perturbation(mirrored),
     "cropped": Perturbation(cropped),
     "screenshot": Perturbation(on_a_screen, crf=30, first_crf=30),
+    "filmed": Perturbation(filmed, crf=30, first_crf=30),
 }
 
 

@@ -1,13 +1,14 @@
-"""How scores change when videos are recoded, made smaller or darker, or filmed off a screen (quality.perturb).
+"""How scores change when videos are recoded, made smaller or darker, or filmed off a screen, and which side breaks.
 
 Reads  videos as inference.predict does, and optionally the truth (metadata.json or a CSV) as quality.evaluate does
-Writes robustness/<perturbation>/<video>.mp4
+Writes robustness/<perturbation>/<video>.mp4 (quality.perturb)
        robustness/robustness.csv (a row per perturbation) and robustness.png
        robustness/submission.csv and .jsonl, with the scores of all as `<perturbation>/<video>`
 
 A row holds the number of videos, how many of them have a score, the mean and the largest shift of the score against the
-original video's, the mean shift of REAL and of FAKE, the AUC of the videos that have a score in both versions, and the
-other statuses. If it is killed, run it again and it goes on.
+original video's, the mean shift of REAL and of FAKE, the AUC of the videos that have a score in both versions, the
+fractions of REAL called fake and of FAKE found at --threshold, and the other statuses. The picture shows both sides. If
+it is killed, run it again and it goes on.
 
     python -m quality.robustness videos/*.mp4 --labels metadata.json --members b0
 """
@@ -16,6 +17,7 @@ import argparse
 import math
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 
@@ -35,6 +37,7 @@ from quality.evaluate import Truth, read_truth
 from quality.perturb import PERTURBATIONS, recode
 
 ORIGINAL = "original"
+SIDES = {0: "REAL", 1: "FAKE", None: "without known label"}
 COLUMNS = (
     "perturbation",
     "videos",
@@ -44,6 +47,8 @@ COLUMNS = (
     "shift_REAL",
     "shift_FAKE",
     "auc",
+    "real_called",
+    "fake_found",
     "statuses",
 )
 
@@ -79,7 +84,9 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
     return {f"{ORIGINAL}/{name}": path for name, path in videos.items()} | found
 
 
-def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth]) -> list[object]:
+def summarise(
+    kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth], threshold: float
+) -> list[object]:
     """The table's row for a perturbation; values that are not defined are empty."""
     mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
     scored = {name: row.label for name, row in mine.items() if row.status == Status.OK}
@@ -91,6 +98,7 @@ def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str
     ]
     known = [(truth[name].label, scored[name]) for name in before if name in truth]
     both = len({label for label, _ in known}) == 2
+    above = [[score > threshold for mine, score in known if mine == label] for label in (0, 1)]
     statuses = Counter(row.status for row in mine.values() if row.status != Status.OK)
     return [
         kind,
@@ -100,6 +108,7 @@ def summarise(kind: str, rows: dict[str, Row], names: list[str], truth: dict[str
         shown(max(shifts.values(), key=abs) if shifts else None),
         *(shown(fmean(some) if some else None) for some in by_label),
         shown(float(roc_auc_score(*zip(*known, strict=True))) if both else None),
+        *(shown(fmean(called) if called else None) for called in above),
         " ".join(f"{count} {status}" for status, count in statuses.items()),
     ]
 
@@ -109,18 +118,29 @@ def shown(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def draw(path: Path, rows: dict[str, Row], names: list[str], kinds: list[str]) -> None:
-    """Draw the scores of every video under every perturbation, one line per video."""
-    figure = Figure(figsize=(1.5 + 0.8 * len(kinds), 5), layout="constrained")
-    axes = figure.subplots()
-    for name in names:
-        mine = [rows.get(f"{kind}/{name}") for kind in kinds]
-        scores = [row.label if row and row.status == Status.OK else math.nan for row in mine]
-        axes.plot(kinds, scores, "o-", label=name)
-    axes.set(ylabel="score", ylim=(-0.02, 1.02))
-    axes.tick_params(axis="x", rotation=45)
-    if len(names) <= 12:
-        axes.legend(fontsize="small")
+def draw(
+    path: Path,
+    rows: dict[str, Row],
+    names: list[str],
+    kinds: list[str],
+    truth: Mapping[str, Truth],
+    threshold: float,
+) -> None:
+    """Draw the scores of every video under every perturbation, a line per video, REAL and FAKE apart if known."""
+    labels = {name: truth[name].label if name in truth else None for name in names}
+    sides = [label for label in (0, 1, None) if label in labels.values()]
+    figure = Figure(figsize=(1.5 + 0.8 * len(kinds), 4 * len(sides)), layout="constrained")
+    for axes, side in zip(figure.subplots(len(sides), squeeze=False)[:, 0], sides, strict=True):
+        mine = [name for name in names if labels[name] == side]
+        for name in mine:
+            of_kinds = [rows.get(f"{kind}/{name}") for kind in kinds]
+            scores = [row.label if row and row.status == Status.OK else math.nan for row in of_kinds]
+            axes.plot(kinds, scores, "o-", label=name)
+        axes.axhline(threshold, linestyle=":", color="gray")
+        axes.set(ylabel="score", ylim=(-0.02, 1.02), title=SIDES[side])
+        axes.tick_params(axis="x", rotation=45)
+        if len(mine) <= 12:
+            axes.legend(fontsize="small")
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
@@ -131,6 +151,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--labels", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label; without it no AUC"
     )
+    parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="of being called fake (default: .5)")
     parser.add_argument("--output", type=Path, default=Path("robustness"), metavar="DIR", help="default: robustness")
     return parser.parse_args()
 
@@ -145,9 +166,9 @@ def main() -> int:
         row.filename: row for row in score_videos(everything, settings_of(options), Output(folder / "submission.csv"))
     }
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
-    found = [summarise(kind, rows, names, truth) for kind in kinds]
+    found = [summarise(kind, rows, names, truth, options.threshold) for kind in kinds]
     write_table(folder / "robustness.csv", [COLUMNS, *found])
-    draw(folder / "robustness.png", rows, names, kinds)
+    draw(folder / "robustness.png", rows, names, kinds, truth, options.threshold)
     print("".join(f"{column:<14}" for column in COLUMNS))
     for line in found:
         print("".join(f"{value!s:<14}" for value in line).rstrip())

@@ -66,6 +66,12 @@ def test_recodings_are_what_their_names_say(video, recoded):
     rough = {kind: np.mean([cv2.Laplacian(frame, cv2.CV_64F).var() for frame in recoded[kind][1]]) for kind in recoded}
     assert rough["blur"] < 0.5 * rough["mirrored"] < 0.25 * rough["noise"]
     assert np.mean([frame[5, 300] for frame in recoded["screenshot"][1]]) < 60  # the dark frame around it
+    filmed = np.mean(recoded["filmed"][1], axis=(0, 3)) - np.mean(original, axis=(0, 3))[:360, :638]
+    assert np.mean(np.mean(recoded["filmed"][1], axis=(0, 3))[180, :5]) < 40, "keystone: the screen's edge is in sight"
+    assert filmed[50:90, 450:510].mean() > filmed[250:300, 100:200].mean() + 30, "glare in the upper right"
+    spectrum = np.abs(np.fft.rfft(filmed[180:340, 50:560] - filmed[180:340, 50:560].mean(), axis=1)).mean(axis=0)
+    moire = round(510 / 7.3)
+    assert spectrum[moire - 2 : moire + 3].max() > 3 * np.median(spectrum[moire + 10 : moire + 60]), "moire"
 
 
 def test_the_noise_is_the_same_again(video, recoded, tmp_path):
@@ -120,6 +126,10 @@ def test_the_table_says_shifts_aucs_and_statuses(run, video, clip, weights, tmp_
     for kind, row in table.items():
         shifts = {name: scores[f"{kind}/{name}"] - scores[f"original/{name}"] for name in ("real.mp4", "fake.mp4")}
         assert float(row["shift_REAL"]) == pytest.approx(shifts["real.mp4"], abs=1e-4)
+        assert float(row["real_called"]) == (scores[f"{kind}/real.mp4"] > 0.5)
+        fakes = ["fake.mp4"] if kind == "15 fps" else ["fake.mp4", "few.mp4"]
+        called = [scores[f"{kind}/{name}"] > 0.5 for name in fakes]
+        assert float(row["fake_found"]) == pytest.approx(np.mean(called))
         if kind == "15 fps":
             assert float(row["shift_FAKE"]) == pytest.approx(shifts["fake.mp4"], abs=1e-4)
             assert float(row["auc"]) == (1.0 if scores[f"{kind}/fake.mp4"] > scores[f"{kind}/real.mp4"] else 0.0)
