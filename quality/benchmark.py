@@ -4,6 +4,7 @@ Reads  a data set as it is distributed (quality.layouts): ffpp, dfd, celebdf1, c
        `folder` with real/ and fake/; or a `csv`, which is a folder with labels.csv
 Writes DIR/benchmark.json     overall and by manipulation: each measure as [value, low, high] with its 95 % interval
        DIR/benchmark.md       the same as a table, the worst manipulation first
+       DIR/protocols.md       with --protocols: the AUC as others would report it from the same scores
        DIR/scores.csv         dataset,key,compression,label,score,status; no video is dropped; scores.json beside it
        DIR/scores_gend.csv    the same in GenD's columns
        DIR/roc.png            a curve for each manipulation against all reals
@@ -18,7 +19,8 @@ If it is killed, run it again and it goes on. With --shard i/n, or in a Slurm ar
 without --shard when all are done.
 
     python -m quality.benchmark ffpp --root FaceForensics --compression c23 --check
-    python -m quality.benchmark celebdf2 --root Celeb-DF-v2 --split test
+    python -m quality.benchmark celebdf2 --root Celeb-DF-v2 --split test --protocols
+    python -m quality.benchmark ffpp --root FaceForensics --detector theirs.py   # def predict(path: str) -> float
 """
 
 import argparse
@@ -45,8 +47,10 @@ from inference.plan import Settings, plan
 from inference.predict import add_scoring_options, score_videos, settings_of, shard_output
 from inference.rows import Row, write_submission
 from inference.run import Output
+from quality import protocols
 from quality.doctor import Finding, counts, examine
 from quality.evaluate import without_nan
+from quality.foreign import load_detector, score_by
 from quality.layouts import COMPRESSIONS, LAYOUTS, Item, extra, read_items
 from quality.measures import equal_error_rate, found_at, intervals
 from quality.score_files import Scored, write_gend, write_scored
@@ -221,6 +225,13 @@ def score(items: Sequence[Item], root: Path, settings: Settings, output: Path, s
     return rows
 
 
+def by_detector(file: Path, items: Sequence[Item], root: Path, folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+    """Rows by another detector, and what it was; the rows of an earlier, killed run by the same file stay."""
+    detector = load_detector(file)
+    paths = {item.key: root / item.key for item in items}
+    return score_by(detector, paths, folder / "submission.csv"), {"detector": str(file), "sha256": detector.digest}
+
+
 def write_check(folder: Path, findings: Sequence[Finding]) -> bool:
     """Print and write what is wrong with the copy; return whether the official list is not whole."""
     for finding in findings:
@@ -250,6 +261,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--compression", choices=COMPRESSIONS, default="c23", help="of ffpp and dfd (default: c23)")
     parser.add_argument("--max-videos", type=positive, metavar="N", help="spread evenly over the list")
     parser.add_argument("--check", action="store_true", help="only check the copy")
+    parser.add_argument("--protocols", action="store_true", help="also the AUC as others report it")
+    parser.add_argument(
+        "--explain", type=float, metavar="AUC", help="a published figure: what each choice makes of the distance"
+    )
+    parser.add_argument(
+        "--detector", type=Path, metavar="FILE.py", help="score with its predict(path) -> float instead of the members"
+    )
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: benchmark/SET")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else all")
@@ -276,12 +294,18 @@ def main() -> int:
         print(f"benchmark: the list is {'not whole' if broken else 'whole'}; {folder / 'check.json'}")
         return int(broken)
     settings = settings_of(options)
-    rows = {row.filename: row for row in score(items, options.root, settings, folder / "submission.csv", shard)}
+    scored_by: dict[str, Any]
+    if options.detector:
+        if shard:
+            raise BadInputError("--detector scores in one process: no --shard")
+        rows, scored_by = by_detector(options.detector, items, options.root, folder)
+    else:
+        rows = {row.filename: row for row in score(items, options.root, settings, folder / "submission.csv", shard)}
+        scored_by = asdict(plan(settings).provenance)
     if shard:
         print(f"benchmark: shard {shard} is scored; run it without --shard when all are")
         return 0
     report = report_of(items, rows, options.rounds)
-    planned = plan(settings)
     how = {
         "dataset": options.set,
         "split": options.split,
@@ -291,7 +315,7 @@ def main() -> int:
         "threshold": THRESHOLD,
         "protocol": "video: the contract's policy over faces and groups; frame: groups of five frames of one face",
         "rounds": options.rounds,
-        "run": asdict(planned.provenance),
+        "run": scored_by,
     }
     content = how | report
     write_text(folder / "benchmark.json", json.dumps(without_nan(content), indent=1, default=str) + "\n")
@@ -300,6 +324,12 @@ def main() -> int:
     write_text(folder / "benchmark.md", table(report) + "\n")
     draw(folder / "roc.png", videos_of(items, rows), items)
     print(f"\n{table(report)}\n")
+    if options.protocols or options.explain is not None:
+        said = protocols.lines(items, rows)
+        write_text(folder / "protocols.md", protocols.table(said) + "\n")
+        print(f"{protocols.table(said)}\n")
+        if options.explain is not None:
+            print(f"{protocols.explain(said, options.explain)}\n")
     lost = sum(row.status in UNREADABLE for row in rows.values())
     print(f"benchmark: {len(items)} videos, {lost} could not be read; {folder / 'benchmark.json'}")
     return int(broken or lost > 0)

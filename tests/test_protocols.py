@@ -1,0 +1,104 @@
+"""The same scores by every protocol, each worked out by hand, and another detector in the harness."""
+
+import json
+import math
+import shutil
+
+import pytest
+
+from common.status import Status
+from inference.rows import FaceRow, Row
+from quality import protocols
+from quality.layouts import Item
+
+
+def item(key, label, manipulation=""):
+    return Item(key, label, manipulation, key, (key,), "test")
+
+
+def row(key, label, *faces, status=Status.OK):
+    """A row whose faces have these scores of frames."""
+    each = tuple(FaceRow(at + 1, 0.5, "", True, {}, 9, 0.0, 1.0, groups) for at, groups in enumerate(faces))
+    return Row(key, label, status, "", 9, len(faces), {}, None, None, {}, each_face=each)
+
+
+ITEMS = [
+    item("real/000.mp4", 0),
+    item("real/001.mp4", 0),
+    item("real/002.mp4", 0),
+    item("Deepfakes/000_001.mp4", 1, "Deepfakes"),
+    item("FaceSwap/000_001.mp4", 1, "FaceSwap"),
+    item("FaceSwap/002_000.mp4", 1, "FaceSwap"),
+]
+ROWS = {
+    one.filename: one
+    for one in (
+        row("real/000.mp4", 0.2, (0.1, 0.3), (0.6, 0.8)),  # the second face is higher
+        row("real/001.mp4", 0.6, (0.6, 0.6)),
+        row("real/002.mp4", 0.5, status=Status.NO_FACE),
+        row("Deepfakes/000_001.mp4", 0.9, (0.9, 0.5)),
+        row("FaceSwap/000_001.mp4", 0.4, (0.3, 0.1)),
+        row("FaceSwap/002_000.mp4", 0.55, (0.65, 0.45)),
+    )
+}
+# Pairs of a fake and a real that are the right way round, over all pairs.
+BY_HAND = {
+    # .9 beats .2 .6 .5; .4 beats .2; .55 beats .2 .5
+    "whole videos": (6, 6 / 9),
+    # without .5 of the reals: .9 beats 2, .4 one, .55 one
+    "whole videos that have a score": (5, 4 / 6),
+    # reals .2 .6; fakes .7 .2 .55: 2 + a tie + 1
+    "mean of frames": (5, 3.5 / 6),
+    # 000_001: (.9 .5 .3 .1) = .45; 002_000 = .55; each beats .2
+    "mean of frames by folder name": (4, 2 / 4),
+    # reals .7 .6; fakes .7 .2 .55: .7 ties and beats .6
+    "highest face, mean of frames": (5, 1.5 / 6),
+    # reals .1 .3 .6 .6; fakes .9 (4) .5 (2) .3 (1.5) .1 (.5) .65 (4) .45 (2)
+    "frames": (10, 14 / 24),
+    # the second real is dropped: .2 is left; .7 beats it, .2 ties, .55 beats it
+    "mean of frames, half of the reals": (4, 2.5 / 3),
+}
+
+
+def test_each_protocol_is_as_worked_out_by_hand():
+    found = protocols.lines(ITEMS, ROWS)
+    assert {line.name: (line.scores, pytest.approx(line.auc)) for line in found} == BY_HAND
+    assert found[0].apart == 0
+    assert found[1].apart == pytest.approx(4 / 6 - 6 / 9)
+    assert "| frames | 0.5833 | 10 | -0.0833 | DeepfakeBench's AUC" in protocols.table(found)
+
+
+def test_a_published_figure_is_taken_apart():
+    said = protocols.explain(protocols.lines(ITEMS, ROWS), 0.5)
+    assert said.splitlines()[0] == "published 0.5000, ours 0.6667: -0.1667 to explain"
+    assert "  frames: -0.0833, 50% of it" in said
+    assert "nearest is mean of frames by folder name with 0.5000; +0.0000 remain" in said
+
+
+def test_another_detector_scores_and_its_failures_count(run, clip, tmp_path):
+    """Failures have a status and no score; they are never scored 0."""
+    root, output = tmp_path / "set", tmp_path / "out"
+    for name in ("real/a.mp4", "real/b.mp4", "fake/c.mp4", "fake/d.mp4", "fake/e.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip("single_face.mp4"), root / name)
+    detector = tmp_path / "theirs.py"
+    detector.write_text(
+        "SCORES = {'a': 0.1, 'b': 0.3, 'c': 0.8, 'd': float('nan')}\n"
+        "def predict(path):\n    return SCORES[path.rpartition('/')[2][0]]\n"
+    )
+    words = ["-m", "quality.benchmark", "folder", "--root", root, "--output", output, "--rounds", "5"]
+    done = run(*words, "--detector", detector, "--protocols", "--explain", "0.9", check=False)
+    assert done.returncode == 1
+    report = json.loads((output / "benchmark.json").read_text())
+    assert report["coverage"] == {"real": {"ok": 2}, "fake": {"ok": 1, "not_finite": 1, "crashed": 1}}
+    assert report["overall"]["video_auc"][0] == 1
+    assert report["overall"]["log_loss"][0] == pytest.approx(-sum(map(math.log, (0.9, 0.7, 0.8, 0.5, 0.5))) / 5)
+    assert report["run"]["detector"] == str(detector)
+    lines = (output / "scores.csv").read_text().splitlines()
+    assert "folder,fake/d.mp4,,1,,not_finite" in lines
+    assert "folder,fake/e.mp4,,1,,crashed" in lines
+    assert "published 0.9000, ours 1.0000: -0.1000 to explain" in done.stdout
+    assert "| whole videos | 1.0000 | 5 |" in (output / "protocols.md").read_text()
+    assert "the detector raised KeyError: 'e'" in done.stderr
+    detector.write_text("x = 1\n")
+    assert "has no function predict" in run(*words, "--detector", detector, check=False).stderr
