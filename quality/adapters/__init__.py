@@ -1,0 +1,1 @@
+"""Our members as other harnesses call detectors."""

@@ -1,0 +1,53 @@
+"""A shipped member as a detector in DeepfakeBench's registry (Yan et al., NeurIPS 2023), to be measured by its test.py.
+
+There, with this repository on PYTHONPATH:
+
+    echo "import quality.adapters.deepfakebench" >> training/detectors/__init__.py
+    # and in a config: model_name: robustforensics, member: lite2, resolution: 256, mean and std [0.5, 0.5, 0.5]
+
+The harness builds the class with its config and calls it with `data_dict["image"]`, normalised RGB [B, 3, H, W], and
+reads `cls`, `prob` and `feat` of what comes back; prob is the probability of FAKE. Its crops are tight like those that
+the member was trained on, so all of a crop is seen.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from detectors import DETECTOR  # type: ignore[import-not-found]  # DeepfakeBench's own registry
+from torch import Tensor, nn
+
+from common.errors import BadInputError
+from common.images import resize
+from inference.checkpoints import load_member
+from inference.members import KNOWN, MODELS
+from training.inputs import to_input
+
+
+@DETECTOR.register_module(module_name="robustforensics")
+class RobustForensics(nn.Module):
+    """An image member that takes DeepfakeBench's batches; it is for testing, its training is this repository's."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Load `config["member"]` (default lite2). Raises BadInputError for one that is unknown or no image member."""
+        super().__init__()
+        name = config.get("member", "lite2")
+        if name not in KNOWN or KNOWN[name].branch != "image":
+            images = ", ".join(known for known, member in KNOWN.items() if member.branch == "image")
+            raise BadInputError(f"{name} is not one of the image members {images}")
+        self.member = KNOWN[name]
+        self.network = load_member(self.member, MODELS)
+        self.mean, self.std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+
+    @torch.inference_mode()
+    def forward(self, data_dict: dict[str, Tensor], inference: bool = False) -> dict[str, Tensor]:
+        """Logits `cls` [B, 2], `prob` [B], and `feat` [B, 2], which is `cls`: the member has one output."""
+        batch = data_dict["image"]
+        levels = (255 * (batch.float().cpu() * self.std + self.mean)).round().clamp(0, 255)
+        pixels = levels.to(torch.uint8).movedim(1, -1).numpy()
+        crops = np.stack([resize(np.ascontiguousarray(crop), self.member.size) for crop in pixels])  # as in training
+        images = to_input(torch.from_numpy(crops).to(batch.device), self.member.color, *self.member.normalisation)
+        logits = self.network(images)
+        if self.member.flip:
+            logits = (logits + self.network(images.flip(-1))) / 2
+        return {"cls": logits, "prob": logits.softmax(dim=1)[:, 1], "feat": logits}
