@@ -1,7 +1,8 @@
 """Score a public data set and measure what is usual in this field, after a check of the copy.
 
 Reads  a data set as it is distributed (quality.layouts): ffpp, dfd, celebdf1, celebdf2, celebdf3, dfdc, dfdcp; a
-       `folder` with real/ and fake/; or a `csv`, which is a folder with labels.csv
+       `folder` with real/ and fake/; a `csv`, which is a folder with labels.csv; or `deepfakebench`, ready-made crops
+       with DeepfakeBench's JSON, in which DF40 comes too
 Writes DIR/benchmark.json     overall and by manipulation: each measure as [value, low, high] with its 95 % interval
        DIR/benchmark.md       the same as a table, the worst manipulation first
        DIR/protocols.md       with --protocols: the AUC as others would report it from the same scores
@@ -51,8 +52,9 @@ from quality import protocols
 from quality.doctor import Finding, counts, examine
 from quality.evaluate import without_nan
 from quality.foreign import load_detector, score_by
-from quality.layouts import COMPRESSIONS, LAYOUTS, Item, extra, read_items
+from quality.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
 from quality.measures import equal_error_rate, found_at, intervals
+from quality.ready import score_ready
 from quality.score_files import Scored, write_gend, write_scored
 
 THRESHOLD = 0.5  # of the accuracy
@@ -259,6 +261,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--split", choices=(*SPLITS, "all"), default="test", help="default: test")
     parser.add_argument("--manipulation", metavar="A,B", help="default: all of them")
     parser.add_argument("--compression", choices=COMPRESSIONS, default="c23", help="of ffpp and dfd (default: c23)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="of deepfakebench (default: the only one in the root)"
+    )
     parser.add_argument("--max-videos", type=positive, metavar="N", help="spread evenly over the list")
     parser.add_argument("--check", action="store_true", help="only check the copy")
     parser.add_argument("--protocols", action="store_true", help="also the AUC as others report it")
@@ -281,7 +286,7 @@ def main() -> int:
     folder: Path = options.output or Path("benchmark") / options.set
     in_array = "SLURM_ARRAY_TASK_ID" in os.environ
     shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
-    everything = read_items(options.set, options.root, options.compression)
+    everything = read_items(options.set, options.root, How(options.compression, options.json))
     manipulations = options.manipulation.split(",") if options.manipulation else None
     items = select(everything, options.split, manipulations, options.max_videos)
     print(f"benchmark: {LAYOUTS[options.set].title}, {options.split}: {counts(items)}", flush=True)
@@ -299,6 +304,10 @@ def main() -> int:
         if shard:
             raise BadInputError("--detector scores in one process: no --shard")
         rows, scored_by = by_detector(options.detector, items, options.root, folder)
+    elif any(item.frames for item in items):
+        if shard:
+            raise BadInputError("ready-made crops are scored in one process: no --shard")
+        rows, scored_by = score_ready(items, options.root, settings, folder / "submission.csv")
     else:
         rows = {row.filename: row for row in score(items, options.root, settings, folder / "submission.csv", shard)}
         scored_by = asdict(plan(settings).provenance)

@@ -35,10 +35,12 @@ class Finding:
 
 def examine(root: Path, items: Sequence[Item], extra: Sequence[str], workers: int) -> list[Finding]:
     """Look at every file of the items; return what is wrong, empty if nothing is."""
-    paths = {item.key: root / item.key for item in items}
+    films = {item.key: root / item.key for item in items if not item.frames}
+    crops = {frame: root / frame for item in items for frame in item.frames}
+    paths = films | crops
     missing = [key for key, path in paths.items() if not path.is_file()]
     empty = [key for key, path in paths.items() if path.is_file() and not path.stat().st_size]
-    there = {key: path for key, path in paths.items() if key not in {*missing, *empty}}
+    there = {key: path for key, path in films.items() if key not in {*missing, *empty}}
     facts, unreadable = read_headers(there, workers)
     whole = [item for item in items if item.key in facts]
     fetch = "fetch them again from where the data set came from"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from common.errors import BadInputError
 from common.labels import parse_label
@@ -39,6 +40,14 @@ class Item:
     split: str
     listed: int | None = None
     mask: str = ""  # path of the mask video below the root
+    frames: tuple[str, ...] = ()  # of crops that are ready-made: their paths below the root, in order
+
+
+class How(NamedTuple):
+    """Which copy of a data set: its compression, and DeepfakeBench's JSON file (None: the only one in the root)."""
+
+    compression: str = "c23"
+    listing: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Layout:
 
     title: str
     needs: tuple[str, ...]  # one of these must be there
-    read: Callable[[Path, str], list[Item]]  # of a root and a compression: what the set should hold
+    read: Callable[[Path, How], list[Item]]  # what the set should hold
     folders: tuple[str, ...] = (".",)  # where other videos would be extra ones
     compressed: bool = False
 
@@ -81,9 +90,9 @@ def videos_below(root: Path, *folders: str) -> Iterator[str]:
                 yield path.relative_to(root).as_posix()
 
 
-def ffpp(root: Path, compression: str) -> list[Item]:
+def ffpp(root: Path, how: How) -> list[Item]:
     """FaceForensics++ (Rössler et al., ICCV 2019): the official pairs, each of which gives two fakes a manipulation."""
-    names = COMPRESSIONS[compression]
+    names = COMPRESSIONS[how.compression]
     manipulations = [*FFPP, *([LATER] if matches(root, f"manipulated_sequences/{LATER}") else [])]
     items = []
 
@@ -105,10 +114,10 @@ def ffpp(root: Path, compression: str) -> list[Item]:
     return items
 
 
-def dfd(root: Path, compression: str) -> list[Item]:
+def dfd(root: Path, how: How) -> list[Item]:
     """DeepFakeDetection: fakes `<target>_<source>__<scene>__<hash>`, no official list; all of it is for testing."""
     items = []
-    for name in COMPRESSIONS[compression]:
+    for name in COMPRESSIONS[how.compression]:
         for key in videos_below(root, f"original_sequences/actors/{name}/videos"):
             stem = Path(key).stem
             items.append(Item(key, 0, "", stem, (stem.partition("__")[0],), "test"))
@@ -123,14 +132,14 @@ def dfd(root: Path, compression: str) -> list[Item]:
     return items
 
 
-def celebdf(root: Path, _: str) -> list[Item]:
+def celebdf(root: Path, _: How) -> list[Item]:
     """Celeb-DF (Li et al., CVPR 2020), versions 1 to 3: the list of testing videos; all others are for training."""
     if not (root / TEST_LIST).is_file():
         raise BadInputError(f"{root / TEST_LIST} is missing: it comes with the data set, and names its testing videos")
     return by_list(root, (root / TEST_LIST).read_text(encoding="utf-8"))
 
 
-def celebdf2(root: Path, _: str) -> list[Item]:
+def celebdf2(root: Path, _: How) -> list[Item]:
     """Celeb-DF-v2, whose list is known where the copy lacks it."""
     own = root / TEST_LIST
     return by_list(root, (own if own.is_file() else SPLITS / "celebdf_v2_test.txt").read_text(encoding="utf-8"))
@@ -161,7 +170,7 @@ def celebdf_item(key: str) -> Item:
     return Item(key, 1, manipulation, original, tuple(parts[:2]), "")
 
 
-def dfdc(root: Path, _: str) -> list[Item]:
+def dfdc(root: Path, _: How) -> list[Item]:
     """DFDC (Dolhansky et al., 2020): parts with metadata.json, and the test set with metadata.json or labels.csv."""
     items = []
     for file in sorted([*root.rglob("metadata.json"), *root.rglob("labels.csv")]):
@@ -191,7 +200,7 @@ def read_entries(file: Path) -> dict[str, dict[str, str]]:
         raise BadInputError(f"{file} is not a list of videos by name: {error!r}") from error
 
 
-def dfdcp(root: Path, _: str) -> list[Item]:
+def dfdcp(root: Path, _: How) -> list[Item]:
     """The preview of DFDC (Dolhansky et al., 2019): dataset.json with label, set, target_id and swapped_id."""
     items = []
     for key, entry in read_entries(root / "dataset.json").items():
@@ -203,7 +212,7 @@ def dfdcp(root: Path, _: str) -> list[Item]:
     return items
 
 
-def folder(root: Path, _: str) -> list[Item]:
+def folder(root: Path, _: How) -> list[Item]:
     """Videos in `real/` and `fake/`; a folder in `fake/` is a manipulation. Fakes have their own originals."""
     items = []
     for key in videos_below(root, "real", "fake"):
@@ -213,7 +222,7 @@ def folder(root: Path, _: str) -> list[Item]:
     return items
 
 
-def table(root: Path, _: str) -> list[Item]:
+def table(root: Path, _: How) -> list[Item]:
     """`labels.csv` below the root: filename, label, and, if they are known, original, manipulation, identities, split.
 
     Identities are separated by spaces.
@@ -228,6 +237,53 @@ def table(root: Path, _: str) -> list[Item]:
         people = tuple((row.get("identities") or original).split())
         items.append(Item(key, label, manipulation if label else "", original, people, row.get("split") or "test"))
     return items
+
+
+def deepfakebench(root: Path, how: How) -> list[Item]:
+    """DeepfakeBench's JSON (Yan et al., NeurIPS 2023): set, class, split, perhaps compression, video, label and frames.
+
+    Frames are ready-made crops whose paths are below the root. Older files have backslashes in them. A video's original
+    is its name up to the first `_`; real ones are those whose class ends in `real`.
+    """
+    files = [how.listing] if how.listing else sorted(root.glob("*.json"))
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files)
+        raise BadInputError(f"{root} holds {len(files)} JSON files ({names}): name one by --json")
+    try:
+        content = json.loads(files[0].read_text(encoding="utf-8"))
+        found = [
+            crops_item(f"{name}/{kind}", split, path, video)
+            for name, kinds in content.items()
+            for kind, splits in kinds.items()
+            for split, videos in splits.items()
+            for path, video in videos_of(videos)
+            if path[:-1] in ((), (how.compression,))
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{files[0]} is no data set of DeepfakeBench: {error!r}") from error
+    return found
+
+
+def videos_of(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """Each video in a split, with its name, before which there may be a compression."""
+    for name, entry in content.items():
+        if "frames" in entry:
+            yield (name,), entry
+        else:
+            yield from (((name, *path), video) for path, video in videos_of(entry))
+
+
+def crops_item(kind: str, split: str, path: tuple[str, ...], video: Mapping[str, Any]) -> Item:
+    """A video of ready-made crops."""
+    frames = [str(frame).replace("\\", "/").removeprefix("./") for frame in video["frames"]]
+    method = str(video["label"])
+    label = int(not method.lower().endswith("real"))
+    name = path[-1]
+    people = tuple(name.split("_")[:2])
+    key = "/".join((kind, split, *path))
+    original = f"{kind.partition('/')[0]}/{people[0]}"
+    in_order = sorted(frames, key=lambda frame: (len(Path(frame).stem), frame))
+    return Item(key, label, method if label else "", original, people, split, frames=tuple(in_order))
 
 
 CELEBDF = ("Celeb-synthesis", "Celeb-real")
@@ -253,16 +309,18 @@ LAYOUTS: Mapping[str, Layout] = {
     "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), table),
+    "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", ("*",), deepfakebench, ()),
 }
 
 
-def read_items(name: str, root: Path, compression: str) -> list[Item]:
+def read_items(name: str, root: Path, how: How) -> list[Item]:
     """What a data set should hold, each key once. Raises BadInputError for a root that is not of this set."""
     check_root(name, root)
-    items = LAYOUTS[name].read(root, compression)
+    items = LAYOUTS[name].read(root, how)
     for item in items:
-        if Path(item.key).is_absolute() or ".." in Path(item.key).parts:
-            raise BadInputError(f"{item.key!r} leaves the folder {root}")
+        for key in (item.key, *item.frames):
+            if Path(key).is_absolute() or ".." in Path(key).parts:
+                raise BadInputError(f"{key!r} leaves the folder {root}")
     return items
 
 

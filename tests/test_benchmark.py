@@ -12,7 +12,11 @@ import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from common.errors import BadInputError
-from quality.layouts import LAYOUTS, SPLITS, read_items
+from common.images import resize
+from inference.members import MODELS, SHIPPED
+from inference.runtimes import load_fastest
+from inference.scoring import fake_probability
+from quality.layouts import LAYOUTS, SPLITS, How, read_items
 from quality.score_files import read_score_file
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
@@ -134,15 +138,15 @@ def test_a_list_that_is_turned_round_and_a_leak_are_seen(run, forms, tmp_path):
     assert findings(output) == {}
     (root / "List_of_testing_videos.txt").unlink()
     with pytest.raises(BadInputError, match=r"List_of_testing_videos\.txt is missing"):
-        read_items("celebdf1", root, "c23")
-    assert sum(item.split == "test" for item in read_items("celebdf2", root, "c23")) == 518
+        read_items("celebdf1", root, How())
+    assert sum(item.split == "test" for item in read_items("celebdf2", root, How())) == 518
 
 
 def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms):
     def known(kind, root):
         return {
             item.key: (item.label, item.manipulation, item.original, item.identities, item.split)
-            for item in read_items(kind, root, "c23")
+            for item in read_items(kind, root, How())
         }
 
     root = tmp_path / "dfd"
@@ -197,7 +201,7 @@ def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms)
     }
     root_file(root, "labels.csv").write_text("filename,label\n../r.mp4,0\n")
     with pytest.raises(BadInputError, match="leaves the folder"):
-        read_items("csv", root, "c23")
+        read_items("csv", root, How())
 
 
 def test_a_wrong_set_root_split_or_manipulation_is_one_line(run, forms, tmp_path):
@@ -216,6 +220,62 @@ def test_a_wrong_set_root_split_or_manipulation_is_one_line(run, forms, tmp_path
     put(forms[0], tmp_path / "own/real/a.mp4")
     done = benchmark(run, "folder", tmp_path / "own", tmp_path / "out", "--split", "val", check=False)
     assert "no video is of the split val; there are test" in done.stderr
+
+
+def crops_tree(root, frames):
+    """Crops of 256 px as DeepfakeBench lays them out, ten a video, and its JSON with a backslash in each path."""
+    content = {"FaceForensics++": {"FF-real": {"test": {"c23": {}}}, "FF-DF": {"test": {"c23": {}, "c40": {}}}}}
+    for number, (kind, name) in enumerate((("FF-real", "000"), ("FF-real", "001"), ("FF-DF", "000_003"))):
+        of = "original_sequences/youtube" if kind == "FF-real" else "manipulated_sequences/Deepfakes"
+        paths = [f"FaceForensics++/{of}/c23/frames/{name}/{3 * at}.png" for at in range(10)]
+        for at, path in enumerate(paths):
+            crop = cv2.resize(frames[(at + number) % 12][60:300, 200:440], (256, 256))
+            crop = cv2.GaussianBlur(crop, (0, 0), 0.1 + number)
+            cv2.imwrite(str(root_file(root, path)), crop)
+        shuffled = [path.replace("/", "\\") for path in reversed(paths)]
+        content["FaceForensics++"][kind]["test"]["c23"][name] = {"label": kind, "frames": shuffled}
+    content["FaceForensics++"]["FF-DF"]["test"]["c40"]["000_003"] = {"label": "FF-DF", "frames": ["absent.png"]}
+    (root / "FaceForensics++.json").write_text(json.dumps(content))
+    return root
+
+
+def test_ready_made_crops_of_deepfakebench_are_scored_by_image_members(run, frames, tmp_path):
+    root, output = crops_tree(tmp_path / "rgb", frames), tmp_path / "out"
+    run("-m", "quality.benchmark", "deepfakebench", "--root", root, "--output", output, "--rounds", "5", "--protocols")
+    rows = {row["key"]: row for row in rows_of(output)}
+    assert {key: (row["label"], row["status"]) for key, row in rows.items()} == {
+        "FaceForensics++/FF-real/test/c23/000": ("0", "ok"),
+        "FaceForensics++/FF-real/test/c23/001": ("0", "ok"),
+        "FaceForensics++/FF-DF/test/c23/000_003": ("1", "ok"),
+    }
+    (fake,) = (item for item in read_items("deepfakebench", root, How()) if item.label)
+    assert (fake.original, fake.manipulation, fake.split) == ("FaceForensics++/000", "FF-DF", "test")
+    networks = load_fastest(SHIPPED, MODELS, "cpu")
+    expected = []  # two groups of five crops, in the order of the frames' numbers
+    for start in (0, 5):
+        crops = [cv2.imread(str(root / path))[..., ::-1] for path in fake.frames[start : start + 5]]
+        assert [int(path.rpartition("/")[2][:-4]) for path in fake.frames] == list(range(0, 30, 3))
+        groups = []
+        for name, member in SHIPPED.items():
+            (logits,) = networks.logits(
+                name, [np.stack([resize(np.ascontiguousarray(one), member.size) for one in crops])]
+            )
+            groups.append(float(fake_probability(logits.mean(axis=0))))
+        expected.append(np.mean(groups))
+    details = {row["filename"]: row for row in map(json.loads, (output / "submission.jsonl").read_text().splitlines())}
+    assert details[fake.key]["each_face"][0]["groups"] == pytest.approx(expected, abs=1e-5)
+    for frame in fake.frames[3:]:
+        (root / frame).unlink()
+    done = benchmark(run, "deepfakebench", root, output, "--rounds", "5", check=False)
+    assert done.returncode == 1, "the list is not whole"
+    assert {row["key"]: row["status"] for row in rows_of(output)}[fake.key] == "too_few_frames"
+    assert len(findings(output)["missing", "of the list are not on disk"]) == 7
+    done = benchmark(run, "deepfakebench", root, output, "--shard", "0/2", check=False)
+    assert "no --shard" in done.stderr
+    (root / "other.json").write_text("[]")
+    assert "holds 2 JSON files" in benchmark(run, "deepfakebench", root, output, check=False).stderr
+    done = benchmark(run, "deepfakebench", root, output, "--json", root / "other.json", check=False)
+    assert "is no data set of DeepfakeBench" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,94 @@
+"""Videos of which only face crops are at hand, as DeepfakeBench distributes them, scored by image members.
+
+A crop takes the place of a frame's crop: groups of five, then the contract's policy. All of a crop is seen.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import BadInputError
+from common.images import read_image, resize
+from common.stage import progress
+from common.status import Status
+from inference.ledger import Ledger, state_of
+from inference.members import Member, crop_kinds
+from inference.networks import Networks
+from inference.plan import Settings, plan
+from inference.rows import FaceRow, Row, combine, group_scores, write_submission
+from inference.runtimes import load_networks
+from inference.sampled import Face
+from inference.scoring import GROUP, NO_SCORE
+from quality.layouts import Item
+
+
+def score_ready(
+    items: Sequence[Item], root: Path, settings: Settings, output: Path
+) -> tuple[dict[str, Row], dict[str, Any]]:
+    """A row for each item, written to `output` as inference.predict does, and what scored.
+
+    If this is killed, it goes on when it is called again. Raises BadInputError for a video member.
+    """
+    planned = plan(settings)
+    members = planned.members
+    if others := [name for name, member in members.items() if member.branch != "image"]:
+        raise BadInputError(f"{', '.join(others)} need clips; ready-made crops are for image members: use --members")
+    how = (planned.device, settings.precision, planned.runtime, settings.workers)
+    networks = load_networks(members, settings.models, *how)
+    ledger = Ledger(output, planned.depends_on)
+    rows = {}
+    with progress(total=len(items), desc="crops", unit="video") as bar:
+        for item in items:
+            state = state_of(root / item.frames[0])
+            known = ledger.result(item.key, state)
+            row = Row.from_json(known) if known is not None else row_of(item, root, members, networks, planned.digest)
+            if known is None:
+                ledger.add(item.key, state, row.to_json())
+            if row.status == Status.MISSING:
+                bar.write(f"benchmark: {item.key}: {row.reason}", file=sys.stderr)
+            rows[item.key] = row
+            bar.update()
+    write_submission(output, rows.values())
+    ledger.close()
+    return rows, asdict(planned.provenance)
+
+
+def row_of(item: Item, root: Path, members: Mapping[str, Member], networks: Networks, digest: str) -> Row:
+    """The row of an item from the crops that are there; missing ones are named, fewer than five give no score."""
+    there = [root / frame for frame in item.frames if (root / frame).is_file()]
+    lost = len(item.frames) - len(there)
+    notes = (f"{lost} of {len(item.frames)} crops are missing",) if lost else ()
+    values: dict[str, float | None] = dict.fromkeys(members)
+
+    def unscored(status: Status, reason: str) -> Row:
+        return Row(item.key, NO_SCORE, status, reason, len(there), 0, values, None, None, {}, digest, notes=notes)
+
+    if not there:
+        return unscored(Status.MISSING, "none of its crops is there")
+    try:
+        pictures = [read_image(path)[..., ::-1] for path in there]
+    except (BadInputError, OSError) as error:
+        return unscored(Status.DECODE_ERROR, str(error))
+    kinds = crop_kinds(members.values())
+    crops = {kind: np.stack([resize(np.ascontiguousarray(one), kind.side) for one in pictures]) for kind in kinds}
+    (scores,) = networks.scores([[Face([], [], crops)]])
+    result = combine(members, scores)
+    if result.final.value is None:
+        return unscored(Status.TOO_FEW_FRAMES, f"{len(there)} crops, fewer than {GROUP}")
+    face = {name: score.parts[0] for name, score in scores.items()}
+    values |= {name: score.value for name, score in scores.items()}
+    label, rule = result.final.value, result.final.rule
+    row = FaceRow(1, label, rule, True, values, len(there), 0.0, 0.0, group_scores(members, face))
+    return replace(
+        unscored(Status.OK, rule),
+        label=label,
+        image=label,
+        faces=1,
+        face_frames=len(there),
+        detections=len(there),
+        each_face=(row,),
+    )
