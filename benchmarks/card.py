@@ -11,7 +11,7 @@ The machine needs no network and no registry. What it lacks is carried, 42 MB of
     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
         --platform manylinux1_x86_64 -d wheels -r benchmarks/card-wheels.txt
-    # there, with torch, torchvision, onnxruntime, numpy, OpenCV, Pillow, tensorboard and jinja2 already installed:
+    # there, where torch, torchvision, onnx, onnxruntime, numpy, OpenCV, Pillow, tensorboard, jinja2 are installed:
     pip install --no-index --no-deps --target site wheels/*.whl && export PYTHONPATH=site
     python -m benchmarks.card --minutes 8 --out DIR
 

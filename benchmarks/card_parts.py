@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -30,7 +31,7 @@ NETWORKS = {  # network -> config that trains it
     "slowfast50": "video_based/configs/config.yaml",
 }
 PRECISIONS = ("fp32", "fp16", "bf16")
-DRY_MEMBERS = ("sf1", "res34")
+DRY_MEMBERS, DRY_COMPILED = ("sf1", "res34"), ("resnet34",)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def training(card: Card) -> Iterator[Row]:
 
 def compiled(card: Card) -> Iterator[Row]:
     """Time the compiled bf16 step against plain float32; compiling takes up to a minute for each network."""
-    for arch in NETWORKS:
+    for arch in DRY_COMPILED if card.dry else NETWORKS:
         began = time.perf_counter()
         seconds, shape = training_seconds(card, arch, "compiled")
         spent = time.perf_counter() - began
@@ -153,8 +154,9 @@ def video(card: Card) -> Path:
 
         frames = list(islice(read_frames(clip("single_face.mp4")), 5 if card.dry else 60))
         size = (640, 360) if card.dry else (1920, 1080)
-        path.parent.mkdir()
-        with av.open(path, "w") as container:
+        path.parent.mkdir(exist_ok=True)
+        half_made = card.folder / "half_made.mp4"
+        with av.open(half_made, "w") as container:
             stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast"})
             stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
             for number in range(5 if card.dry else 300):
@@ -162,6 +164,7 @@ def video(card: Card) -> Path:
                 picture = np.asarray(cv2.resize(frames[-1 - at if turn % 2 else at], size), np.uint8)
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
             container.mux(stream.encode())
+        half_made.replace(path)
     return path
 
 
@@ -170,14 +173,15 @@ def models(card: Card) -> Path:
     from inference.checkpoints import BRANCHES
     from inference.members import MEMBERS
 
-    folder = card.folder / "models"
+    folder, half_made = card.folder / "models", card.folder / "half_made"
     if not folder.is_dir():
-        folder.mkdir()
+        half_made.mkdir(exist_ok=True)
         torch.manual_seed(0)
         for name in members(card):
             member = MEMBERS[name]
             content = {"step": 1, "arch": member.arch, "state_dict": BRANCHES[member.branch](member.arch).state_dict()}
-            torch.save(content, folder / member.file)
+            torch.save(content, half_made / member.file)
+        half_made.rename(folder)
     return folder
 
 
@@ -199,7 +203,7 @@ def inference(card: Card) -> Iterator[Row]:
 
     names = members(card)
     folder, first = models(card), video(card)
-    copies = [first, *(first.with_name(f"{number}.mp4") for number in range(1, 2 if card.dry else 32))]
+    copies = [first, *(first.with_name(f"{number}.mp4") for number in range(1, 1 if card.dry else 32))]
     for copy in copies[1:]:
         copy.hardlink_to(first)
     each = float("nan")
@@ -279,30 +283,35 @@ def memory(card: Card) -> Iterator[Row]:
     member = MEMBERS["res34"]
     faces = faces_of(card, {"res34": member})
     loaded = {"res34": (member, load_member(member, models(card), card.device))}
-    exact = networks_of(loaded, card.device, limits={"res34": 256})
+    exact, capped = (networks_of(loaded, card.device, limits={"res34": 256}) for _ in range(2))
+    if card.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     score = exact.scores([faces])[0]["res34"].value
-    capped = networks_of(loaded, card.device, limits={"res34": 256})
-    with_cap(card, exact, capped)
-    found = capped.scores([faces])[0]["res34"].value
+    with cap(card, capped):
+        found = capped.scores([faces])[0]["res34"].value
     if score is None or found is None:
         raise RuntimeError("the member has no score")
     crops = len(faces[0].crops[member.crop_kind])
     limit = capped.limits["res34"]
+    if limit >= crops:
+        raise RuntimeError(f"memory did not run out: still {limit} at a time")
     yield Row(f"{crops} crops at a time do not fit; halved to", str(limit), f"below {crops}")
     yield Row("the score moves by", f"{abs(score - found):.1e}", "1e-06")
 
 
-def with_cap(card: Card, exact: "Networks", capped: "Networks") -> None:
-    """Cap the card's memory so that the last batch of `exact` would not fit; on a CPU let a network of `capped` say so.
-
-    The cap stays: what comes after it in this process needs less.
-    """
+@contextmanager
+def cap(card: Card, capped: "Networks") -> Iterator[None]:
+    """Leave half of the memory that was needed since the peak was reset; on a CPU a network says that it ran out."""
     if card.device == "cuda":
-        used = torch.cuda.memory_allocated()
-        needed = torch.cuda.max_memory_allocated() - used
+        needed = torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 0.5 * needed) / total)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+            torch.cuda.empty_cache()
         return
     member, network = capped.members["res34"]
 
@@ -313,13 +322,16 @@ def with_cap(card: Card, exact: "Networks", capped: "Networks") -> None:
 
     small.is_exact = True  # type: ignore[attr-defined]
     capped.members = {"res34": (member, small)}  # type: ignore[dict-item]
+    yield
 
 
 def detector(card: Card) -> Iterator[Row]:
     """Detect in the same frames on the device and on the CPU."""
+    import faces.retinaface  # noqa: F401  # a dry run must not miss what only a card's detector needs
     from faces.detector import FaceDetector, default_weights
     from faces.video import read_frames
 
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     frames = list(islice(read_frames(video(card)), 64))
     sides = {"cpu": FaceDetector(default_weights())}
     sides["device"] = FaceDetector(default_weights(), card.device)
@@ -341,7 +353,7 @@ def detector(card: Card) -> Iterator[Row]:
         for one, other in zip(*sure.values(), strict=True)
         if len(one) == len(other) > 0
     ]
-    yield Row("largest difference of a corner", f"{max(apart):.1e} pixels", "0.01")
+    yield Row("largest difference of a corner", f"{max(apart, default=float('nan')):.1e} pixels", "0.01")
 
 
 def resume(card: Card) -> Iterator[Row]:

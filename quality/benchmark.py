@@ -8,6 +8,8 @@ Writes DIR/benchmark.json     overall and by manipulation: each measure as [valu
        DIR/protocols.md       with --protocols: the AUC as others would report it from the same scores
        DIR/scores.csv         dataset,key,compression,label,score,status; no video is dropped; scores.json beside it
        DIR/scores_gend.csv    the same in GenD's columns
+       DIR/truth.csv          filename,label,original,subset, for quality.evaluate and quality.compare
+       DIR/of.json            which videos: another set, root, split or compression needs another --output
        DIR/roc.png            a curve for each manipulation against all reals
        DIR/check.json         what is wrong with the copy
        DIR/submission.csv and .jsonl, as inference.predict writes them
@@ -38,7 +40,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, roc_curve
 
-from common.atomic import atomic_file, write_text
+from common.atomic import atomic_file, write_table, write_text
 from common.errors import BadInputError
 from common.script import positive, run_script
 from common.shard import Shard, parse_shard, shard_of_array
@@ -77,9 +79,9 @@ class Videos:
 
 
 def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | None, most: int | None) -> list[Item]:
-    """The items of a split and of some manipulations, at most so many, spread evenly over the list.
+    """The items of a split, the reals and some manipulations, at most so many, spread evenly over the list.
 
-    All reals of the split stay. Raises BadInputError if nothing is left, naming what there is.
+    Raises BadInputError if nothing is left, naming what there is.
     """
     splits = sorted({item.split for item in items})
     of_split = [item for item in items if split in ("all", item.split)]
@@ -206,7 +208,7 @@ def draw(path: Path, videos: Videos, items: Sequence[Item]) -> None:
 
 
 def score(items: Sequence[Item], root: Path, settings: Settings, output: Path, shard: Shard | None) -> list[Row]:
-    """Score the items' videos, or those of a shard; rows that shards left are taken over.
+    """Score the items' videos, or those of a shard; rows that shards left are taken over if they could be read.
 
     Raises BadInputError for shards of other members, weights or options.
     """
@@ -219,6 +221,7 @@ def score(items: Sequence[Item], root: Path, settings: Settings, output: Path, s
         known = {name: row for name, row in read_shards(output).items() if name in paths}
         if any(row.run != digest for row in known.values()):
             raise BadInputError(f"the shards of {output} were scored with other members, weights or options")
+        known = {name: row for name, row in known.items() if row.status not in UNREADABLE}  # the file may be mended
     left = {name: path for name, path in paths.items() if name not in known}
     if left:
         known |= {row.filename: row for row in score_videos(left, settings, Output(output))}
@@ -234,6 +237,37 @@ def by_detector(file: Path, items: Sequence[Item], root: Path, folder: Path) -> 
     return score_by(detector, paths, folder / "submission.csv"), {"detector": str(file), "sha256": detector.digest}
 
 
+def refuse_absent(items: Sequence[Item], root: Path, compression: str) -> None:
+    """Raise BadInputError if nothing of the items is on disk: the root or the compression is another one."""
+    names = [name for item in items for name in (item.frames or (item.key,))]
+    if not any((root / name).is_file() for name in names):
+        raise BadInputError(
+            f"none of the {len(items)} videos is below {root}, such as {names[0]}; is --root right, "
+            f"and is the copy's compression {compression}?"
+        )
+
+
+def how_of(options: argparse.Namespace, items: Sequence[Item]) -> dict[str, Any]:
+    """Which videos are measured, as benchmark.json holds it."""
+    return {
+        "dataset": options.set,
+        "root": str(options.root.resolve()),
+        "split": options.split,
+        "compression": options.compression if LAYOUTS[options.set].compressed else "",
+        "manipulations": sorted({item.manipulation for item in items} - {""}),
+        "videos": len(items),
+    }
+
+
+def refuse_other(folder: Path, how: Mapping[str, Any]) -> None:
+    """Note which videos the folder is for. Raises BadInputError if it is for others: their results would be lost."""
+    file = folder / "of.json"
+    if file.is_file() and (before := json.loads(file.read_text(encoding="utf-8"))) != how:
+        changed = ", ".join(f"{name} {before.get(name)}" for name in how if before.get(name) != how[name])
+        raise BadInputError(f"{folder} holds a benchmark of other videos ({changed}): choose another --output")
+    write_text(file, json.dumps(how, indent=1) + "\n")
+
+
 def write_check(folder: Path, findings: Sequence[Finding]) -> bool:
     """Print and write what is wrong with the copy; return whether the official list is not whole."""
     for finding in findings:
@@ -243,7 +277,7 @@ def write_check(folder: Path, findings: Sequence[Finding]) -> bool:
 
 
 def write_scores(folder: Path, dataset: str, compression: str, items: Sequence[Item], rows: Mapping[str, Row]) -> None:
-    """Write scores.csv and scores_gend.csv."""
+    """Write scores.csv and scores_gend.csv, and truth.csv for quality.evaluate and quality.compare."""
     scored = [
         Scored(dataset, item.key, compression, item.label, row.label if row.status == Status.OK else None, row.status)
         for item in items
@@ -251,6 +285,8 @@ def write_scores(folder: Path, dataset: str, compression: str, items: Sequence[I
     ]
     write_scored(folder / "scores.csv", scored)
     write_gend(folder / "scores_gend.csv", scored)
+    truth = [(item.key, item.label, item.original, item.manipulation) for item in items]
+    write_table(folder / "truth.csv", [("filename", "label", "original", "subset"), *truth])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -260,7 +296,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="where the data set lies")
     parser.add_argument("--split", choices=(*SPLITS, "all"), default="test", help="default: test")
     parser.add_argument("--manipulation", metavar="A,B", help="default: all of them")
-    parser.add_argument("--compression", choices=COMPRESSIONS, default="c23", help="of ffpp and dfd (default: c23)")
+    parser.add_argument(
+        "--compression", choices=COMPRESSIONS, default="c23", help="of ffpp, dfd and deepfakebench (default: c23)"
+    )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="of deepfakebench (default: the only one in the root)"
     )
@@ -292,19 +330,21 @@ def main() -> int:
     print(f"benchmark: {LAYOUTS[options.set].title}, {options.split}: {counts(items)}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     broken = False
-    if shard is None:
+    if shard is None or options.check:
         others = extra(options.set, options.root, options.compression, everything)
-        broken = write_check(folder, examine(options.root, items, others, options.workers))
+        broken = write_check(folder, examine(options.root, items, everything, others, options.workers))
     if options.check:
         print(f"benchmark: the list is {'not whole' if broken else 'whole'}; {folder / 'check.json'}")
         return int(broken)
+    refuse_absent(items, options.root, options.compression)
+    refuse_other(folder, how_of(options, items))
     settings = settings_of(options)
     scored_by: dict[str, Any]
     if options.detector:
         if shard:
             raise BadInputError("--detector scores in one process: no --shard")
         rows, scored_by = by_detector(options.detector, items, options.root, folder)
-    elif any(item.frames for item in items):
+    elif options.set == "deepfakebench":
         if shard:
             raise BadInputError("ready-made crops are scored in one process: no --shard")
         rows, scored_by = score_ready(items, options.root, settings, folder / "submission.csv")
@@ -315,12 +355,7 @@ def main() -> int:
         print(f"benchmark: shard {shard} is scored; run it without --shard when all are")
         return 0
     report = report_of(items, rows, options.rounds)
-    how = {
-        "dataset": options.set,
-        "split": options.split,
-        "compression": options.compression if LAYOUTS[options.set].compressed else "",
-        "manipulations": sorted({item.manipulation for item in items} - {""}),
-        "videos": len(items),
+    how = how_of(options, items) | {
         "threshold": THRESHOLD,
         "protocol": "video: the contract's policy over faces and groups; frame: groups of five frames of one face",
         "rounds": options.rounds,

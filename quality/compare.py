@@ -53,12 +53,14 @@ def components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def delong(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
-    """The two-sided p-value of the areas of two scores of the same videos being equal; 1 if they do not vary apart."""
+    """The two-sided p-value of the areas of two scores of the same videos being equal."""
     fakes, reals = zip(*(components(labels, scores) for scores in (a, b)), strict=True)
     covariance = np.cov(np.stack(fakes)) / len(fakes[0]) + np.cov(np.stack(reals)) / len(reals[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     apart = float(np.mean(fakes[1]) - np.mean(fakes[0]))
-    return 1.0 if variance <= 1e-18 else 2 * NormalDist().cdf(-abs(apart) / math.sqrt(variance))
+    if variance <= 1e-18:  # as where one score is perfect and the other constant
+        return float(abs(apart) <= 1e-12)
+    return 2 * NormalDist().cdf(-abs(apart) / math.sqrt(variance))
 
 
 def compare(

@@ -33,14 +33,17 @@ class Finding:
         return f"{self.kind}: {len(self.keys)} {self.what}: {some}" + (f"\n    {self.mend}" if self.mend else "")
 
 
-def examine(root: Path, items: Sequence[Item], extra: Sequence[str], workers: int) -> list[Finding]:
-    """Look at every file of the items; return what is wrong, empty if nothing is."""
+def examine(
+    root: Path, items: Sequence[Item], everything: Sequence[Item], extra: Sequence[str], workers: int
+) -> list[Finding]:
+    """Look at every file of the items, and at all splits for leaks; return what is wrong, empty if nothing is."""
     films = {item.key: root / item.key for item in items if not item.frames}
     crops = {frame: root / frame for item in items for frame in item.frames}
     paths = films | crops
     missing = [key for key, path in paths.items() if not path.is_file()]
     empty = [key for key, path in paths.items() if path.is_file() and not path.stat().st_size]
-    there = {key: path for key, path in films.items() if key not in {*missing, *empty}}
+    lost = {*missing, *empty}
+    there = {key: path for key, path in films.items() if key not in lost}
     facts, unreadable = read_headers(there, workers)
     whole = [item for item in items if item.key in facts]
     fetch = "fetch them again from where the data set came from"
@@ -49,7 +52,7 @@ def examine(root: Path, items: Sequence[Item], extra: Sequence[str], workers: in
         Finding("empty", "files have no content", tuple(empty), fetch, breaks=True),
         Finding("unreadable", "files are no readable video", tuple(unreadable), fetch, breaks=True),
         Finding("extra", "videos are not of the set", tuple(extra), "they are not scored"),
-        *leaks(items),
+        *leaks(everything),
         *upside_down(items),
         *two_labels(root, whole),
         *oddities(whole, facts),
@@ -111,7 +114,8 @@ def two_labels(root: Path, items: Iterable[Item]) -> list[Finding]:
 
 def oddities(items: Iterable[Item], facts: Mapping[str, VideoInfo]) -> list[Finding]:
     """Fakes whose picture or rate differs from their original's, as some of FaceForensics++ do."""
-    originals = {item.original: facts[item.key] for item in items if not item.label}
+    reals = Counter(item.original for item in items if not item.label)
+    originals = {item.original: facts[item.key] for item in items if not item.label and reals[item.original] == 1}
     cut, faster = [], []
     for item in items:
         if item.label and item.original in originals:

@@ -28,13 +28,18 @@ class Detector:
 
 
 def load_detector(file: Path) -> Detector:
-    """The detector of a file. Raises BadInputError if it has no `predict`, or FileNotFoundError."""
+    """The detector of a file. Raises BadInputError if it does not load or has no `predict`, or FileNotFoundError."""
     digest = sha256(file)
     spec = importlib.util.spec_from_file_location("foreign_detector", file)
     if spec is None or spec.loader is None:
         raise BadInputError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # dataclasses and pickle look it up there
+    sys.path.insert(0, str(file.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise BadInputError(f"{file} cannot be loaded: {error}") from error
     if not callable(getattr(module, "predict", None)):
         raise BadInputError(f"{file} has no function predict(path) -> float")
     return Detector(module.predict, digest)

@@ -6,6 +6,7 @@ repository, dataset/splits) and Celeb-DF-v2's testing videos (its List_of_testin
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ SPLITS = Path(__file__).parent / "splits"
 FFPP = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")  # of every copy; FaceShifter came later
 LATER = "FaceShifter"
 COMPRESSIONS = {"c0": ("c0", "raw"), "c23": ("c23",), "c40": ("c40",)}  # and the folders' names
+ANY = "*"  # a set that has no folder of its own
 TEST_LIST = "List_of_testing_videos.txt"
 VALIDATION_PARTS = range(30, 40)  # of DFDC (contract, section 5)
 
@@ -72,7 +74,8 @@ def check_root(name: str, root: Path) -> None:
     expected = " or ".join(needs)
     near = [root.parent, *sorted(path for path in root.glob("*") if path.is_dir())] if root.is_dir() else [root.parent]
     fits = [path for path in near if any(matches(path, need) for need in needs)]
-    others = [other for other, layout in LAYOUTS.items() if any(matches(root, need) for need in layout.needs)]
+    named = [(other, need) for other, layout in LAYOUTS.items() for need in layout.needs if need != ANY]
+    others = [other for other, need in named if matches(root, need)]
     hint = f"; {fits[0]} has" if fits else f"; it looks like {others[0]}" if others else ""
     raise BadInputError(f"{root} is no {LAYOUTS[name].title}: it has no {expected}{hint}")
 
@@ -85,9 +88,14 @@ def matches(root: Path, need: str) -> bool:
 def videos_below(root: Path, *folders: str) -> Iterator[str]:
     """The paths below the root of the videos in folders, by their suffix, in order."""
     for folder in folders:
-        for path in sorted((root / folder).rglob("*")):
-            if has_suffix(path) and not path.name.startswith(".") and path.is_file():
+        for path in files_below(root / folder):
+            if has_suffix(path) and not path.name.startswith("."):
                 yield path.relative_to(root).as_posix()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, in order; links to folders are followed."""
+    return sorted(Path(here, name) for here, _, names in os.walk(folder, followlinks=True) for name in names)
 
 
 def ffpp(root: Path, how: How) -> list[Item]:
@@ -173,9 +181,9 @@ def celebdf_item(key: str) -> Item:
 def dfdc(root: Path, _: How) -> list[Item]:
     """DFDC (Dolhansky et al., 2020): parts with metadata.json, and the test set with metadata.json or labels.csv."""
     items = []
-    for file in sorted([*root.rglob("metadata.json"), *root.rglob("labels.csv")]):
+    for file in (path for path in files_below(root) if path.name in ("metadata.json", "labels.csv")):
         folder = file.parent.relative_to(root)
-        part = re.fullmatch(r"dfdc_train_part_(\d+)", folder.name)
+        part = re.fullmatch(r"dfdc_train_part_(\d+)", file.parent.resolve().name)
         split = "test" if part is None else "val" if int(part[1]) in VALIDATION_PARTS else "train"
         for name, entry in read_entries(file).items():
             try:
@@ -257,7 +265,7 @@ def deepfakebench(root: Path, how: How) -> list[Item]:
             for kind, splits in kinds.items()
             for split, videos in splits.items()
             for path, video in videos_of(videos)
-            if path[:-1] in ((), (how.compression,))
+            if len(path) == 1 or path[0] in COMPRESSIONS[how.compression]
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{files[0]} is no data set of DeepfakeBench: {error!r}") from error
@@ -265,10 +273,13 @@ def deepfakebench(root: Path, how: How) -> list[Item]:
 
 
 def videos_of(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    """Each video in a split, with its name, before which there may be a compression."""
+    """Each video in a split that has frames, with its name, before which there may be a compression."""
     for name, entry in content.items():
+        if not isinstance(entry, Mapping):  # DFDC's val names no videos
+            continue
         if "frames" in entry:
-            yield (name,), entry
+            if entry["frames"]:  # the harness skips the others too
+                yield (name,), entry
         else:
             yield from (((name, *path), video) for path, video in videos_of(entry))
 
@@ -309,14 +320,18 @@ LAYOUTS: Mapping[str, Layout] = {
     "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), table),
-    "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", ("*",), deepfakebench, ()),
+    "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", (ANY,), deepfakebench, (), compressed=True),
 }
 
 
 def read_items(name: str, root: Path, how: How) -> list[Item]:
     """What a data set should hold, each key once. Raises BadInputError for a root that is not of this set."""
     check_root(name, root)
-    items = LAYOUTS[name].read(root, how)
+    by_key: dict[str, Item] = {}
+    for item in LAYOUTS[name].read(root, how):
+        if by_key.setdefault(item.key, item).label != item.label:
+            raise BadInputError(f"{item.key} is listed as REAL and as FAKE")
+    items = list(by_key.values())
     for item in items:
         for key in (item.key, *item.frames):
             if Path(key).is_absolute() or ".." in Path(key).parts:

@@ -143,7 +143,8 @@ def intervals(
     """
     of = of or measures
     random = np.random.default_rng(seed)
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    _, numbers = np.unique(groups, return_inverse=True)
+    members = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
     drawn: dict[str, list[float]] = {}
     for _ in range(rounds):
         chosen = np.concatenate([members[at] for at in random.integers(len(members), size=len(members))])

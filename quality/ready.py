@@ -3,6 +3,8 @@
 A crop takes the place of a frame's crop: groups of five, then the contract's policy. All of a crop is seen.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,14 +17,14 @@ from common.errors import BadInputError
 from common.images import read_image, resize
 from common.stage import progress
 from common.status import Status
-from inference.ledger import Ledger, state_of
+from inference.ledger import FileState, Ledger, state_of
 from inference.members import Member, crop_kinds
 from inference.networks import Networks
 from inference.plan import Settings, plan
 from inference.rows import FaceRow, Row, combine, group_scores, write_submission
 from inference.runtimes import load_networks
 from inference.sampled import Face
-from inference.scoring import GROUP, NO_SCORE
+from inference.scoring import GROUP, NO_SCORE, NOT_FINITE
 from quality.layouts import Item
 
 
@@ -43,12 +45,12 @@ def score_ready(
     rows = {}
     with progress(total=len(items), desc="crops", unit="video") as bar:
         for item in items:
-            state = state_of(root / item.frames[0])
+            state = state_of_all(root, item.frames)
             known = ledger.result(item.key, state)
             row = Row.from_json(known) if known is not None else row_of(item, root, members, networks, planned.digest)
             if known is None:
                 ledger.add(item.key, state, row.to_json())
-            if row.status == Status.MISSING:
+            if row.status != Status.OK:
                 bar.write(f"benchmark: {item.key}: {row.reason}", file=sys.stderr)
             rows[item.key] = row
             bar.update()
@@ -57,11 +59,17 @@ def score_ready(
     return rows, asdict(planned.provenance)
 
 
+def state_of_all(root: Path, frames: Sequence[str]) -> FileState:
+    """What tells whether any of the crops changed, came or went."""
+    states = json.dumps([state_of(root / frame) for frame in frames])
+    return [hashlib.sha256(states.encode()).hexdigest()]
+
+
 def row_of(item: Item, root: Path, members: Mapping[str, Member], networks: Networks, digest: str) -> Row:
     """The row of an item from the crops that are there; missing ones are named, fewer than five give no score."""
     there = [root / frame for frame in item.frames if (root / frame).is_file()]
     lost = len(item.frames) - len(there)
-    notes = (f"{lost} of {len(item.frames)} crops are missing",) if lost else ()
+    notes: tuple[str, ...] = (f"{lost} of {len(item.frames)} crops are missing",) if lost else ()
     values: dict[str, float | None] = dict.fromkeys(members)
 
     def unscored(status: Status, reason: str) -> Row:
@@ -69,17 +77,26 @@ def row_of(item: Item, root: Path, members: Mapping[str, Member], networks: Netw
 
     if not there:
         return unscored(Status.MISSING, "none of its crops is there")
-    try:
-        pictures = [read_image(path)[..., ::-1] for path in there]
-    except (BadInputError, OSError) as error:
-        return unscored(Status.DECODE_ERROR, str(error))
+    pictures, damaged = [], []
+    for path in there:
+        try:
+            pictures.append(read_image(path)[..., ::-1])
+        except BadInputError as error:
+            damaged.append(str(error))
+    notes += (f"{len(damaged)} of {len(item.frames)} crops are damaged",) * bool(damaged)
+    if not pictures:
+        return unscored(Status.DECODE_ERROR, damaged[0])
     kinds = crop_kinds(members.values())
     crops = {kind: np.stack([resize(np.ascontiguousarray(one), kind.side) for one in pictures]) for kind in kinds}
     (scores,) = networks.scores([[Face([], [], crops)]])
     result = combine(members, scores)
+    if bad := [name for name, score in scores.items() if score.rule == NOT_FINITE]:
+        notes += (f"left out {', '.join(bad)}: {NOT_FINITE}",)
+    if result.final.value is None and bad:
+        return unscored(Status.NOT_FINITE, f"{', '.join(bad)}: {NOT_FINITE}")
     if result.final.value is None:
-        return unscored(Status.TOO_FEW_FRAMES, f"{len(there)} crops, fewer than {GROUP}")
-    face = {name: score.parts[0] for name, score in scores.items()}
+        return unscored(Status.TOO_FEW_FRAMES, f"{len(pictures)} crops, fewer than {GROUP}")
+    face = {name: score.parts[0] for name, score in scores.items() if score.parts}
     values |= {name: score.value for name, score in scores.items()}
     label, rule = result.final.value, result.final.rule
     row = FaceRow(1, label, rule, True, values, len(there), 0.0, 0.0, group_scores(members, face))

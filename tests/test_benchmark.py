@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 import subprocess
 
@@ -125,7 +126,7 @@ def test_a_list_that_is_turned_round_and_a_leak_are_seen(run, forms, tmp_path):
     (root / "List_of_testing_videos.txt").write_text(
         "0 Celeb-real/id0_0000.mp4\n0 YouTube-real/00001.mp4\n1 Celeb-synthesis/id0_id1_0000.mp4\n"
     )
-    assert benchmark(run, "celebdf1", root, output, "--check", "--split", "all", check=False).returncode == 1
+    assert benchmark(run, "celebdf1", root, output, "--check", check=False).returncode == 1
     found = findings(output)
     assert len(found["label", "labels of the list contradict the folder"]) == 3
     assert found["leak", "originals are in two splits"] == ["Celeb-real/id0_0000"]
@@ -133,9 +134,12 @@ def test_a_list_that_is_turned_round_and_a_leak_are_seen(run, forms, tmp_path):
     (root / "List_of_testing_videos.txt").write_text(
         "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00001.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
     )
-    done = benchmark(run, "celebdf1", root, output, "--check")
-    assert "the list is whole" in done.stdout
-    assert findings(output) == {}
+    (root / "Celeb-synthesis/id0_id2_0000.mp4").rename(root / "Celeb-synthesis/id3_id2_0000.mp4")
+    for shard in ([], ["--shard", "0/2"]):
+        done = benchmark(run, "celebdf1", root, output, "--check", *shard)
+        assert "the list is whole" in done.stdout
+        assert findings(output) == {}
+        (output / "check.json").unlink()
     (root / "List_of_testing_videos.txt").unlink()
     with pytest.raises(BadInputError, match=r"List_of_testing_videos\.txt is missing"):
         read_items("celebdf1", root, How())
@@ -176,11 +180,20 @@ def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms)
         file = root_file(root, f"dfdc_train_part_{part}/metadata.json")
         file.write_text(json.dumps(entries))
     root_file(root, "test/labels.csv").write_text("filename,label\nc.mp4,1\n")
+    root_file(root, "test/metadata.json").write_text('{"c.mp4": {"is_fake": 1}}')  # the same again
+    elsewhere = root_file(tmp_path, "elsewhere/dfdc_train_part_2/metadata.json")
+    elsewhere.write_text('{"d.mp4": {"label": "REAL"}}')
+    (root / "linked").symlink_to(elsewhere.parent)
     found = known("dfdc", root)
     a = "dfdc_train_part_35/a.mp4"
     assert found["dfdc_train_part_35/b.mp4"] == (1, "DFDC", a, (a,), "val")
     assert found["dfdc_train_part_7/a.mp4"][4] == "train"
     assert found["test/c.mp4"] == (1, "DFDC", "test/c.mp4", ("test/c.mp4",), "test")
+    assert found["linked/d.mp4"][4] == "train"
+    assert known("dfdc", root / "dfdc_train_part_35")["b.mp4"][4] == "val"
+    (root / "test/metadata.json").write_text('{"c.mp4": {"is_fake": 0}}')
+    with pytest.raises(BadInputError, match=r"test/c\.mp4 is listed as REAL and as FAKE"):
+        read_items("dfdc", root, How())
     root = tmp_path / "dfdcp"
     entries = {
         "original_videos/12/x.mp4": {"label": "real", "set": "test", "target_id": 12},
@@ -217,6 +230,9 @@ def test_a_wrong_set_root_split_or_manipulation_is_one_line(run, forms, tmp_path
     done = benchmark(run, "ffp", root, tmp_path / "out", check=False)
     assert done.returncode == 2
     assert all(name in done.stderr for name in LAYOUTS)
+    done = benchmark(run, "ffpp", root, tmp_path / "out", "--compression", "c40", check=False)
+    assert "none of the 700 videos is below" in done.stderr
+    assert "is the copy's compression c40?" in done.stderr
     put(forms[0], tmp_path / "own/real/a.mp4")
     done = benchmark(run, "folder", tmp_path / "own", tmp_path / "out", "--split", "val", check=False)
     assert "no video is of the split val; there are test" in done.stderr
@@ -234,6 +250,8 @@ def crops_tree(root, frames):
             cv2.imwrite(str(root_file(root, path)), crop)
         shuffled = [path.replace("/", "\\") for path in reversed(paths)]
         content["FaceForensics++"][kind]["test"]["c23"][name] = {"label": kind, "frames": shuffled}
+    content["FaceForensics++"]["FF-DF"]["test"]["c23"]["001_002"] = {"label": "FF-DF", "frames": []}
+    content["FaceForensics++"]["FF-DF"]["val"] = {"label": "FF-DF", "frames": ["nameless.png"]}  # as in DFDC.json
     content["FaceForensics++"]["FF-DF"]["test"]["c40"]["000_003"] = {"label": "FF-DF", "frames": ["absent.png"]}
     (root / "FaceForensics++.json").write_text(json.dumps(content))
     return root
@@ -264,7 +282,14 @@ def test_ready_made_crops_of_deepfakebench_are_scored_by_image_members(run, fram
         expected.append(np.mean(groups))
     details = {row["filename"]: row for row in map(json.loads, (output / "submission.jsonl").read_text().splitlines())}
     assert details[fake.key]["each_face"][0]["groups"] == pytest.approx(expected, abs=1e-5)
-    for frame in fake.frames[3:]:
+    (root / fake.frames[2]).write_bytes(b"damaged")
+    (root / fake.frames[3]).unlink()
+    benchmark(run, "deepfakebench", root, output, "--rounds", "5", check=False)
+    details = {row["filename"]: row for row in map(json.loads, (output / "submission.jsonl").read_text().splitlines())}
+    row = details[fake.key]
+    assert row["status"] == "ok"
+    assert row["notes"] == ["1 of 10 crops are missing", "1 of 10 crops are damaged"]
+    for frame in fake.frames[4:]:
         (root / frame).unlink()
     done = benchmark(run, "deepfakebench", root, output, "--rounds", "5", check=False)
     assert done.returncode == 1, "the list is not whole"
@@ -366,9 +391,7 @@ def test_scores_travel(whole, run, own, tmp_path):
     for name, score in ours.items():
         assert kaggle[name] == pytest.approx(0.5 if score is None else score, abs=1e-8)
         assert gend[name] == pytest.approx(kaggle[name], abs=1e-8)
-    truth = tmp_path / "truth.csv"
-    lines = [f"{row['key']},{row['label']}" for row in rows_of(whole)]
-    truth.write_text("\n".join(["filename,label", *lines]) + "\n")
+    truth = whole / "truth.csv"
     said = [run("-m", "quality.evaluate", whole / name, truth, "--output", tmp_path / name, "--rounds", "5").stdout
             for name in ("scores.csv", "scores_gend.csv")]  # fmt: skip
     assert said[0].splitlines()[:5] == said[1].splitlines()[:5]
@@ -389,6 +412,14 @@ def test_shards_together_are_one_run(whole, own, run, tmp_path):
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
     done = benchmark(run, "folder", own, tmp_path, "--members", "lite0", check=False)
     assert "were scored with other members, weights or options" in done.stderr
+    mended = tmp_path / "mended"
+    shutil.copytree(own, mended)
+    benchmark(run, "folder", mended, tmp_path / "again", "--shard", "0/1")
+    shutil.copy(own / "fake/soft/v6.mp4", mended / "fake/soft/broken.mp4")
+    benchmark(run, "folder", mended, tmp_path / "again", "--rounds", "2")
+    assert {row["status"] for row in rows_of(tmp_path / "again")} == {"ok"}, "what was mended is scored anew"
+    done = benchmark(run, "folder", own, tmp_path / "again", check=False)
+    assert "holds a benchmark of other videos (root " in done.stderr
 
 
 def test_a_killed_benchmark_goes_on(whole, own, run, tmp_path):

@@ -23,7 +23,7 @@ def test_the_dry_run_walks_every_part(run, tmp_path, weights):
     assert f"{len(PARTS)} of {len(PARTS)} parts done" in done.stdout
     rows = {name: {row["name"]: row for row in part["rows"]} for name, part in parts.items()}
     assert len(rows["training"]) == 6 * 4, "six networks: plain, float32, TF32, bf16"
-    assert len(rows["compiled"]) == 6
+    assert list(rows["compiled"]) == ["resnet34, compiled, bf16"]
     for name in ("training", "compiled"):
         rates = [float(row["figure"].partition("/s")[0]) for row in rows[name].values()]
         assert min(rates) > 0

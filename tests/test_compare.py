@@ -47,6 +47,7 @@ def test_delong_is_the_papers_and_knows_a_difference_from_none(videos):
     assert delong(labels, first, second) == pytest.approx(delong(labels, second, first))
     assert delong(labels, first, second) < 0.01
     assert delong(labels, first, first) == 1
+    assert delong(labels, labels / 1.0, np.full(60, 0.5)) == 0, "a perfect score and a constant one"
     noisy = np.clip(first + np.random.RandomState(1).normal(0, 0.02, 60), 0, 1)
     assert delong(labels, first, noisy) > 0.05
     found = compare(labels, first, second, originals, 0.5, 200)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -213,7 +214,8 @@ def test_a_worker_that_is_killed_costs_its_video_only(videos, staged, tmp_path):
     assert process.returncode == 1
     assert f"{lost}: crashed: its worker died" in errors
     assert "5 done, 0 skipped, 1 failed (1 crashed)" in output
-    assert "1 done, 5 skipped, 0 failed" in preprocess(videos, tmp_path).stdout
+    # The kill may come between the last of a video's faces and the report of it: then nothing is left to do.
+    assert re.search(r"(1 done, 5|0 done, 6) skipped, 0 failed", preprocess(videos, tmp_path).stdout)
     assert faces_of(tmp_path) == faces_of(staged / "faces")
 
 

@@ -100,5 +100,15 @@ def test_another_detector_scores_and_its_failures_count(run, clip, tmp_path):
     assert "published 0.9000, ours 1.0000: -0.1000 to explain" in done.stdout
     assert "| whole videos | 1.0000 | 5 |" in (output / "protocols.md").read_text()
     assert "the detector raised KeyError: 'e'" in done.stderr
+    (tmp_path / "beside.py").write_text("SCORE = 0.25\n")
+    detector.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom beside import SCORE\n"
+        "@dataclass\nclass Found:\n    score: float\n"
+        "def predict(path):\n    return Found(SCORE).score\n"
+    )
+    run(*words, "--detector", detector, check=False)
+    assert "folder,fake/e.mp4,,1,0.25,ok" in (output / "scores.csv").read_text()
+    detector.write_text("import nowhere_to_be_found\n")
+    assert "cannot be loaded: No module named" in run(*words, "--detector", detector, check=False).stderr
     detector.write_text("x = 1\n")
     assert "has no function predict" in run(*words, "--detector", detector, check=False).stderr

@@ -4,12 +4,14 @@ There, with this repository on PYTHONPATH:
 
     echo "import quality.adapters.deepfakebench" >> training/detectors/__init__.py
     # and in a config: model_name: robustforensics, member: lite2, resolution: 256, mean and std [0.5, 0.5, 0.5]
+    python training/test.py --detector_path CONFIG --test_dataset Celeb-DF-v2 --weights_path ""
 
-The harness builds the class with its config and calls it with `data_dict["image"]`, normalised RGB [B, 3, H, W], and
-reads `cls`, `prob` and `feat` of what comes back; prob is the probability of FAKE. Its crops are tight like those that
-the member was trained on, so all of a crop is seen.
+The weights are this repository's, so the harness must load none. The harness builds the class with its config and calls
+it with `data_dict["image"]`, normalised RGB [B, 3, H, W], and reads `cls`, `prob` and `feat` of the result; prob is
+the probability of FAKE. Its crops are tight like those that the member was trained on, so all of a crop is seen.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from common.images import resize
 from inference.checkpoints import load_member
 from inference.members import KNOWN, MODELS
 from training.inputs import to_input
+
+ROOT = Path(__file__).parents[2]
 
 
 @DETECTOR.register_module(module_name="robustforensics")
@@ -36,7 +40,7 @@ class RobustForensics(nn.Module):
             images = ", ".join(known for known, member in KNOWN.items() if member.branch == "image")
             raise BadInputError(f"{name} is not one of the image members {images}")
         self.member = KNOWN[name]
-        self.network = load_member(self.member, MODELS)
+        self.network = load_member(self.member, ROOT / MODELS)
         self.mean, self.std = (torch.tensor(config[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
 
     @torch.inference_mode()

@@ -5,16 +5,29 @@ The default members score, on all cores. Models load at the first call and stay 
 
 import atexit
 from functools import cache
+from pathlib import Path
 
 from common.errors import BadInputError
 from common.status import Status
+from faces.detector import default_weights
 from inference import Scorer
+from inference.members import MODELS
+
+ROOT = Path(__file__).parents[2]
+
+
+def weights() -> Path | None:
+    """The detector's weights in this repository; None lets the scorer fetch them."""
+    try:
+        return default_weights(ROOT / "inference/face_detect_ckpt")
+    except FileNotFoundError:
+        return None
 
 
 @cache
 def scorer() -> Scorer:
     """This process's scorer."""
-    made = Scorer(evidence=False)
+    made = Scorer(models=ROOT / MODELS, weights=weights(), evidence=False)
     atexit.register(made.close)
     return made
 
