@@ -245,7 +245,7 @@ def faces_of(card: Card, wanted: "dict[str, Member]") -> "list[Face]":
 def precision(card: Card) -> Iterator[Row]:
     """Score the video by each precision, with random members and the shipped ones, and compare with the CPU."""
     from inference.checkpoints import load_member
-    from inference.members import KNOWN, MODELS, SHIPPED
+    from inference.members import KNOWN, MODELS, SHIPPED, Member
     from inference.torch_networks import networks_of
 
     names = (*members(card), *SHIPPED)
@@ -253,13 +253,13 @@ def precision(card: Card) -> Iterator[Row]:
     wanted = {name: KNOWN[name] for name in names}
     faces = faces_of(card, wanted)
 
+    @cache
+    def loaded(device: str) -> dict[str, tuple[Member, nn.Module]]:
+        return {name: (member, load_member(member, folders[name], device)) for name, member in wanted.items()}
+
     def scores(device: str, precision: str) -> dict[str, float]:
-        loaded = {name: (member, load_member(member, folders[name], device)) for name, member in wanted.items()}
-        return {
-            name: score.value
-            for name, score in networks_of(loaded, device, precision).scores([faces])[0].items()
-            if score.value is not None
-        }
+        found = networks_of(loaded(device), device, precision).scores([faces])[0]
+        return {name: score.value for name, score in found.items() if score.value is not None}
 
     exact = scores("cpu", "fp32")
     yield Row("members with a score on the CPU", str(len(exact)), str(len(names)))

@@ -1,50 +1,49 @@
 """Our members in other harnesses, each run as that harness does it."""
 
 import csv
-import subprocess
+import importlib
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from common.errors import BadInputError
 from common.images import resize
 from inference.members import KNOWN, MODELS
 from inference.runtimes import load_fastest
 from inference.scoring import fake_probability
 from tests.conftest import ROOT
 
-# DeepfakeBench's side, by training/detectors/__init__.py, training/metrics/registry.py and training/test.py: a registry
-# that is filled by a decorator, a class that is built with the config, and a call in evaluation mode.
-HARNESS = """
-import sys, types
-import numpy as np, torch
 
-class Registry:
-    def __init__(self):
-        self.data = {}
+class Registry(dict):
+    """DeepfakeBench's, by training/metrics/registry.py: a decorator fills it."""
+
     def register_module(self, module_name=None):
-        def decorate(cls):
-            self.data[module_name or cls.__name__] = cls
-            return cls
-        return decorate
-    def __getitem__(self, key):
-        return self.data[key]
+        return lambda kind: self.setdefault(module_name or kind.__name__, kind)
 
-detectors = types.ModuleType("detectors")
-detectors.DETECTOR = Registry()
-sys.modules["detectors"] = detectors
-import quality.adapters.deepfakebench
 
-config = {"model_name": "robustforensics", "member": sys.argv[2], "mean": [0.5] * 3, "std": [0.5] * 3}
-model = detectors.DETECTOR[config["model_name"]](config).to("cpu")
-model.eval()
-images = np.load(sys.argv[1]).astype(np.float32) / 255
-data = {"image": torch.from_numpy((images - 0.5) / 0.5).movedim(-1, 1).contiguous(), "label": torch.zeros(len(images))}
-found = model(data, inference=True)
-assert found["cls"].shape == found["feat"].shape == (len(images), 2)
-print(*found["prob"].cpu().numpy().tolist())
-"""
+@pytest.fixture
+def harness(monkeypatch):
+    """Build a detector from a config and score a batch with it, as its training/test.py does."""
+    registry = Registry()
+    monkeypatch.setitem(sys.modules, "detectors", SimpleNamespace(DETECTOR=registry))
+    monkeypatch.delitem(sys.modules, "quality.adapters.deepfakebench", raising=False)
+    importlib.import_module("quality.adapters.deepfakebench")
+
+    def test(crops, member):
+        config = {"model_name": "robustforensics", "member": member, "mean": [0.5] * 3, "std": [0.5] * 3}
+        model = registry[config["model_name"]](config).to("cpu")
+        model.eval()
+        images = (torch.from_numpy(crops / np.float32(255)) - 0.5) / 0.5
+        found = model({"image": images.movedim(-1, 1).contiguous(), "label": torch.zeros(len(crops))}, inference=True)
+        assert found["cls"].shape == found["feat"].shape == (len(crops), 2)
+        return found["prob"].cpu().numpy()
+
+    yield test
+    sys.modules.pop("quality.adapters.deepfakebench")
 
 
 @pytest.fixture(scope="module")
@@ -55,28 +54,17 @@ def crops(frames):
 
 
 @pytest.mark.parametrize("name", ["lite0", "lite2"])
-def test_a_member_scores_crops_in_deepfakebench_as_here(crops, tmp_path, name):
-    np.save(tmp_path / "crops.npy", crops)
-    (tmp_path / "harness.py").write_text(HARNESS)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "harness.py", tmp_path / "crops.npy", name],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_a_member_scores_crops_in_deepfakebench_as_here(harness, crops, name, tmp_path, monkeypatch):
     member = KNOWN[name]
     networks = load_fastest({name: member}, MODELS, "cpu")
     (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
-    assert np.array(done.stdout.split(), float) == pytest.approx(fake_probability(logits), abs=1e-5)
+    monkeypatch.chdir(tmp_path)  # the harness runs in a folder of its own
+    assert harness(crops, name) == pytest.approx(fake_probability(logits), abs=1e-5)
 
 
-def test_an_unknown_member_is_said(crops, tmp_path):
-    np.save(tmp_path / "crops.npy", crops)
-    (tmp_path / "harness.py").write_text(HARNESS)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "harness.py", tmp_path / "crops.npy", "sf1"],
-        cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "sf1 is not one of the image members" in done.stderr
+def test_an_unknown_member_is_said(harness, crops):
+    with pytest.raises(BadInputError, match="sf1 is not one of the image members"):
+        harness(crops, "sf1")
 
 
 def test_predict_of_a_path_is_what_the_members_say(run, film, tmp_path):

@@ -158,10 +158,8 @@ def cancel(lab):
     lab.says("scancel", lab.says("squeue", "--noheader", "--format=%A"))
 
 
-SLOW_FAULTS = [pytest.param(fault, marks=pytest.mark.slow) for fault in (kill_all, stop_one, cancel)]
-
-
-@pytest.mark.parametrize("fault", [kill_one, *SLOW_FAULTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kill_one, kill_all, stop_one, cancel])
 def test_a_training_recovers_from(fault, lab, undisturbed):
     if fault is cancel:
         lab.use_loader_processes()
