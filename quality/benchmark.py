@@ -331,8 +331,9 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     broken = False
     if shard is None or options.check:
+        fetch = LAYOUTS[options.set].fetch.format(root=options.root, compression=options.compression)
         others = extra(options.set, options.root, options.compression, everything)
-        broken = write_check(folder, examine(options.root, items, everything, others, options.workers))
+        broken = write_check(folder, examine(options.root, items, everything, others, fetch, options.workers))
     if options.check:
         print(f"benchmark: the list is {'not whole' if broken else 'whole'}; {folder / 'check.json'}")
         return int(broken)

@@ -34,9 +34,12 @@ class Finding:
 
 
 def examine(
-    root: Path, items: Sequence[Item], everything: Sequence[Item], extra: Sequence[str], workers: int
+    root: Path, items: Sequence[Item], everything: Sequence[Item], extra: Sequence[str], fetch: str, workers: int
 ) -> list[Finding]:
-    """Look at every file of the items, and at all splits for leaks; return what is wrong, empty if nothing is."""
+    """Look at every file of the items, and at all splits for leaks; return what is wrong, empty if nothing is.
+
+    `fetch` says how missing files come.
+    """
     films = {item.key: root / item.key for item in items if not item.frames}
     crops = {frame: root / frame for item in items for frame in item.frames}
     paths = films | crops
@@ -46,11 +49,12 @@ def examine(
     there = {key: path for key, path in films.items() if key not in lost}
     facts, unreadable = read_headers(there, workers)
     whole = [item for item in items if item.key in facts]
-    fetch = "fetch them again from where the data set came from"
     found = [
         Finding("missing", "of the list are not on disk", tuple(missing), fetch, breaks=True),
-        Finding("empty", "files have no content", tuple(empty), fetch, breaks=True),
-        Finding("unreadable", "files are no readable video", tuple(unreadable), fetch, breaks=True),
+        Finding("empty", "files have no content", tuple(empty), f"remove them, then: {fetch}", breaks=True),
+        Finding(
+            "unreadable", "files are no readable video", tuple(unreadable), f"remove them, then: {fetch}", breaks=True
+        ),
         Finding("extra", "videos are not of the set", tuple(extra), "they are not scored"),
         *leaks(everything),
         *upside_down(items),

@@ -61,6 +61,7 @@ class Layout:
     read: Callable[[Path, How], list[Item]]  # what the set should hold
     folders: tuple[str, ...] = (".",)  # where other videos would be extra ones
     compressed: bool = False
+    fetch: str = "fetch them again from where the data set came from"  # how missing files come; {root}, {compression}
 
 
 def check_root(name: str, root: Path) -> None:
@@ -297,6 +298,12 @@ def crops_item(kind: str, split: str, path: tuple[str, ...], video: Mapping[str,
     return Item(key, label, method if label else "", original, people, split, frames=tuple(in_order))
 
 
+FETCH_FFPP = (
+    "python download-FaceForensics.py {root} -d all -c {compression} -t videos   "
+    "# the script that its authors send, github.com/ondyari/FaceForensics"
+)
+FETCH_CELEBDF = "its authors send a link to the archive: github.com/yuezunli/celeb-deepfakeforensics"
+FETCH_DFDC = "download the archive again: ai.meta.com/datasets/dfdc"
 CELEBDF = ("Celeb-synthesis", "Celeb-real")
 LAYOUTS: Mapping[str, Layout] = {
     "ffpp": Layout(
@@ -305,6 +312,7 @@ LAYOUTS: Mapping[str, Layout] = {
         ffpp,
         ("original_sequences/youtube", *(f"manipulated_sequences/{name}" for name in (*FFPP, LATER))),
         compressed=True,
+        fetch=FETCH_FFPP,
     ),
     "dfd": Layout(
         "DeepFakeDetection",
@@ -312,12 +320,13 @@ LAYOUTS: Mapping[str, Layout] = {
         dfd,
         ("original_sequences/actors", "manipulated_sequences/DeepFakeDetection"),
         compressed=True,
+        fetch=FETCH_FFPP,
     ),
-    "celebdf1": Layout("Celeb-DF-v1", CELEBDF, celebdf),
-    "celebdf2": Layout("Celeb-DF-v2", CELEBDF, celebdf2),
-    "celebdf3": Layout("Celeb-DF++", CELEBDF, celebdf),
-    "dfdc": Layout("DFDC", ("metadata.json", "labels.csv", "*/metadata.json", "*/labels.csv"), dfdc),
-    "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp),
+    "celebdf1": Layout("Celeb-DF-v1", CELEBDF, celebdf, fetch=FETCH_CELEBDF),
+    "celebdf2": Layout("Celeb-DF-v2", CELEBDF, celebdf2, fetch=FETCH_CELEBDF),
+    "celebdf3": Layout("Celeb-DF++", CELEBDF, celebdf, fetch=FETCH_CELEBDF),
+    "dfdc": Layout("DFDC", ("metadata.json", "labels.csv", "*/metadata.json", "*/labels.csv"), dfdc, fetch=FETCH_DFDC),
+    "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp, fetch=FETCH_DFDC),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), table),
     "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", (ANY,), deepfakebench, (), compressed=True),

@@ -90,7 +90,7 @@ def test_the_check_of_faceforensics_names_what_is_wrong(run, forms, frames, tmp_
         f"original_sequences/youtube/c23/videos/{one}.mp4",
     ]
     assert not any(kind in ("leak", "width", "rate", "label") for kind, _ in found)
-    assert "fetch them again" in done.stdout
+    assert f"python download-FaceForensics.py {root} -d all -c c23 -t videos" in done.stdout
     assert not (output / "submission.csv").exists()
 
 
