@@ -331,7 +331,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     broken = False
     if shard is None or options.check:
-        fetch = LAYOUTS[options.set].fetch.format(root=options.root, compression=options.compression)
+        fetch = LAYOUTS[options.set].fetch.format(root=options.root, compression=COMPRESSIONS[options.compression][-1])
         others = extra(options.set, options.root, options.compression, everything)
         broken = write_check(folder, examine(options.root, items, everything, others, fetch, options.workers))
     if options.check:

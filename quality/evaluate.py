@@ -32,7 +32,7 @@ from common.errors import BadInputError
 from common.labels import LABELS, parse_label
 from common.script import positive, run_script
 from inference.scoring import NO_SCORE
-from quality.measures import BINS, Calibration, fit_calibration, intervals, measures
+from quality.measures import BINS, Calibration, fit_calibration, intervals, measures, operating_points
 from quality.score_files import read_score_file
 
 
@@ -169,7 +169,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     calibration = parser.add_mutually_exclusive_group()
     calibration.add_argument(
-        "--fit", type=Path, metavar="JSON", help="write the calibration that fits these videos best"
+        "--fit",
+        type=Path,
+        metavar="JSON",
+        help="write the calibration that fits these videos best, and the thresholds for some false-positive rates",
     )
     calibration.add_argument(
         "--apply", type=Path, metavar="JSON", help="measure scores after a calibration fitted on others"
@@ -181,12 +184,20 @@ def main() -> int:
             fitted = fit_calibration(videos.labels, videos.scores)
         except ValueError as error:
             raise BadInputError(f"--fit: {error}") from error
-        write_text(options.fit, json.dumps(fitted._asdict()) + "\n")
+        points = operating_points(videos.labels, videos.scores, videos.originals, options.rounds)
+        content = fitted._asdict() | {"operating_points": [point._asdict() for point in points]}
+        write_text(options.fit, json.dumps(content, indent=1) + "\n")
         print(f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {options.fit}")
+        for point in points:
+            hint = "" if point.resolved else "; too few reals to know"
+            between = f"[{point.low:.4f}, {point.high:.4f}]"
+            said = f"call fake above {point.threshold:.4f} {between}: finds {point.recall:.1%}{hint}"
+            print(f"  {point.false_positives:.1%} of reals called fake: {said}")
     if options.apply:
         try:
-            applied = Calibration(**json.loads(options.apply.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            content = json.loads(options.apply.read_text(encoding="utf-8"))
+            applied = Calibration(float(content["temperature"]), float(content["shift"]))
+        except (ValueError, TypeError, KeyError) as error:
             raise BadInputError(f"--apply {options.apply}: no calibration of --fit: {error}") from error
         videos = videos._replace(scores=applied.apply(videos.scores))
     report = evaluation(videos, options.rounds)

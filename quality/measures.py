@@ -15,6 +15,8 @@ from training.metrics import VideoScore, summarise
 
 BINS = 10  # of the expected calibration error
 RECALLS = (0.1, 0.5, 0.9)
+FALSE_POSITIVES = (0.001, 0.01, 0.05, 0.1)  # of the operating points
+RESOLVED = 10  # REAL above a threshold that tell where it lies
 EDGE = 1e-6  # scores are clipped to [EDGE, 1 - EDGE] before their logit is taken
 
 
@@ -115,11 +117,52 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(false[after - 1] + position * (false[after] - false[after - 1]))
 
 
+def threshold_at(labels: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
+    """The least score that no more than a fraction `false_positives` of REAL exceed."""
+    real = np.sort(scores[labels == 0])[::-1]
+    return float(real[int(false_positives * len(real))])
+
+
 def found_at(labels: np.ndarray, scores: np.ndarray, false_positives: float) -> float:
     """The fraction of FAKE above the least score that no more than `false_positives` of REAL exceed."""
-    real = np.sort(scores[labels == 0])[::-1]
-    threshold = real[int(false_positives * len(real))]
-    return float(np.mean(scores[labels == 1] > threshold))
+    return float(np.mean(scores[labels == 1] > threshold_at(labels, scores, false_positives)))
+
+
+class OperatingPoint(NamedTuple):
+    """Where to call a video fake: above `threshold`, with its 95 % interval by originals.
+
+    Of the REAL that it was fitted on, `called_fake` exceed it, at most the wanted fraction. It is `resolved` if that
+    fraction of them is RESOLVED videos at least. With fewer, threshold and interval rest on the few highest REAL, and
+    the interval is too narrow.
+    """
+
+    false_positives: float
+    threshold: float
+    low: float
+    high: float
+    recall: float
+    called_fake: int
+    resolved: bool
+
+
+def operating_points(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, rounds: int) -> list[OperatingPoint]:
+    """The operating points for FALSE_POSITIVES. Raises ValueError if a class is missing."""
+    if not 0 < labels.sum() < len(labels):
+        raise ValueError("an operating point needs videos of both classes")
+
+    def thresholds(drawn: np.ndarray, of: np.ndarray) -> dict[str, float]:
+        there = bool((drawn == 0).any())
+        return {str(rate): threshold_at(drawn, of, rate) if there else math.nan for rate in FALSE_POSITIVES}
+
+    ranges = intervals(labels, scores, groups, rounds, of=thresholds)
+    real = scores[labels == 0]
+    points = []
+    for rate in FALSE_POSITIVES:
+        threshold = threshold_at(labels, scores, rate)
+        above, resolved = int((real > threshold).sum()), rate * len(real) >= RESOLVED
+        recall = found_at(labels, scores, rate)
+        points.append(OperatingPoint(rate, threshold, *ranges[str(rate)], recall, above, resolved))
+    return points
 
 
 def expected_calibration_error(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from quality.measures import (
     fit_calibration,
     intervals,
     measures,
+    operating_points,
 )
 from quality.sets import bands
 from tests.tiny import write_checkpoints
@@ -69,6 +70,31 @@ def test_a_known_calibration_is_found_and_undone():
     np.testing.assert_allclose(Calibration(3, 0.5).apply(skewed), true, atol=0.02)
     with pytest.raises(ValueError, match="nothing to calibrate"):
         fit_calibration(1 - labels, skewed)
+
+
+def test_an_operating_point_holds_on_counted_reals():
+    """On the reals it was fitted on exactly, and on others within its interval."""
+    random = np.random.default_rng(0)
+
+    def drawn(videos):
+        labels = np.repeat([0, 1], videos)
+        return labels, 1 / (1 + np.exp(-random.normal(2 * labels, 1)))
+
+    labels, scores = drawn(2000)
+    points = operating_points(labels, scores, np.arange(4000), 100)
+    assert [point.false_positives for point in points] == [0.001, 0.01, 0.05, 0.1]
+    others, of_others = drawn(20000)
+    for point in points:
+        real, fake = scores[labels == 0], scores[labels == 1]
+        assert point.called_fake == (real > point.threshold).sum() == round(2000 * point.false_positives)
+        assert point.recall == np.mean(fake > point.threshold)
+        assert point.low <= point.threshold <= point.high
+        rates = [np.mean(of_others[others == 0] > edge) for edge in (point.high, point.low)]
+        if point.resolved:
+            assert rates[0] <= point.false_positives <= rates[1]
+    assert [point.resolved for point in points] == [False, True, True, True], "two reals do not tell"
+    with pytest.raises(ValueError, match="both classes"):
+        operating_points(labels[:50], scores[:50], np.arange(50), 10)
 
 
 def test_names_that_are_no_utf8_are_read_as_predict_wrote_them(run, tmp_path):
@@ -155,7 +181,12 @@ def test_the_command_reports_everything(run, files):
 def test_a_calibration_goes_from_one_set_to_another(run, files):
     evaluate(run, files, "metadata.json", "--fit", files / "calibration.json")
     before = json.loads((files / "out/evaluation.json").read_text())["all"]
-    assert set(json.loads((files / "calibration.json").read_text())) == {"temperature", "shift"}
+    content = json.loads((files / "calibration.json").read_text())
+    assert set(content) == {"temperature", "shift", "operating_points"}
+    point = content["operating_points"][-1]
+    assert (point["false_positives"], point["threshold"], point["called_fake"]) == (0.1, 0.8, 0)
+    assert point["recall"] == 0.5
+    assert not point["resolved"], "a tenth of three reals is no video"
     evaluate(run, files, "metadata.json", "--apply", files / "calibration.json")
     after = json.loads((files / "out/evaluation.json").read_text())["all"]
     assert after["log_loss"] < before["log_loss"]
