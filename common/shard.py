@@ -35,6 +35,11 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(match[1]), int(match[2]))
 
 
+def wanted_shard(option: Shard | None) -> Shard | None:
+    """The shard of `--shard`, else the Slurm array's, else None: all videos. Raises as `shard_of_array`."""
+    return option or (shard_of_array() if "SLURM_ARRAY_TASK_ID" in os.environ else None)
+
+
 def shard_of_array(environment: Mapping[str, str] = os.environ) -> Shard:
     """The shard that belongs to this task of a Slurm job array; 0/1 outside of one.
 

@@ -27,14 +27,13 @@ finite number from any network.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from common.device import CHOICES
 from common.script import positive, run_script
-from common.shard import Shard, parse_shard, shard_of_array
+from common.shard import Shard, parse_shard, wanted_shard
 from common.stage import cores, progress
 from common.status import UNREADABLE, Status
 from inference.calibration import of_real_faces
@@ -204,8 +203,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Score every video of this shard; return 1 if one could not be read, else 0."""
     options = parse_arguments()
-    in_array = "SLURM_ARRAY_TASK_ID" in os.environ
-    shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
+    shard = wanted_shard(options.shard)
     found = find_videos(options.inputs, options.list, options.videos)
     videos, submission = found.videos, options.output
     if shard:

@@ -28,22 +28,15 @@ without --shard when all are done.
 
 import argparse
 import json
-import math
-import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, roc_curve
-
-from common.atomic import atomic_file, write_table, write_text
+from common.atomic import write_table, write_text
 from common.errors import BadInputError
 from common.script import positive, run_script
-from common.shard import Shard, parse_shard, shard_of_array
+from common.shard import Shard, parse_shard, wanted_shard
 from common.status import UNREADABLE, Status
 from inference.merge import read_shards, shard_files
 from inference.plan import Settings, plan
@@ -55,27 +48,12 @@ from quality.doctor import Finding, counts, examine
 from quality.evaluate import without_nan
 from quality.foreign import load_detector, score_by
 from quality.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
-from quality.measures import equal_error_rate, found_at, intervals
+from quality.measures import THRESHOLD
 from quality.ready import score_ready
+from quality.report import draw, report_of, table, videos_of
 from quality.score_files import Scored, write_gend, write_scored
 
-THRESHOLD = 0.5  # of the accuracy
 SPLITS = ("train", "val", "test")
-Values = dict[str, tuple[float, float, float]]  # a measure's value and its 95 % interval
-
-
-@dataclass(frozen=True)
-class Videos:
-    """Arrays of one length; `frames` holds the scores of each video's groups of five frames."""
-
-    labels: np.ndarray
-    scores: np.ndarray
-    originals: np.ndarray
-    frames: list[tuple[float, ...]]
-
-    def __getitem__(self, chosen: np.ndarray) -> "Videos":
-        frames = [mine for mine, wanted in zip(self.frames, chosen, strict=True) if wanted]
-        return Videos(self.labels[chosen], self.scores[chosen], self.originals[chosen], frames)
 
 
 def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | None, most: int | None) -> list[Item]:
@@ -98,136 +76,32 @@ def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | Non
     return [in_order[number * len(in_order) // most] for number in range(most)]
 
 
-def video_measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """The measures of videos; NaN where a class is missing."""
-    both = 0 < labels.sum() < len(labels)
-    losses = (
-        [log_loss(labels[labels == kind], scores[labels == kind], labels=[0, 1]) for kind in (0, 1)] if both else []
-    )
-    return {
-        "video_auc": float(roc_auc_score(labels, scores)) if both else math.nan,
-        "average_precision": float(average_precision_score(labels, scores)) if both else math.nan,
-        "eer": equal_error_rate(labels, scores) if both else math.nan,
-        "log_loss": float(log_loss(labels, scores, labels=[0, 1])),
-        "balanced_log_loss": float(np.mean(losses)) if both else math.nan,
-        "accuracy": float(np.mean((scores > THRESHOLD) == labels)),
-        "recall_at_1_percent": found_at(labels, scores, 0.01) if both else math.nan,
-        "recall_at_5_percent": found_at(labels, scores, 0.05) if both else math.nan,
-    }
-
-
-def frame_auc(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """The area under the ROC curve over groups of frames."""
-    return {"frame_auc": float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else math.nan}
-
-
-def measured(videos: Videos, rounds: int) -> Values:
-    """All measures with their intervals, by drawing originals."""
-    lengths = [len(frames) for frames in videos.frames]
-    frames = np.array([score for mine in videos.frames for score in mine])
-    of_frames = np.repeat(videos.labels, lengths), frames, np.repeat(videos.originals, lengths)
-    of_videos = videos.labels, videos.scores, videos.originals
-    found: Values = {}
-    for (labels, scores, originals), of in ((of_videos, video_measures), (of_frames, frame_auc)):
-        if len(labels):
-            ranges = intervals(labels, scores, originals, rounds, of=of)
-            found |= {name: (value, *ranges[name]) for name, value in of(labels, scores).items()}
-    return found
-
-
-def videos_of(items: Sequence[Item], rows: Mapping[str, Row]) -> Videos:
-    """What is measured: a video's label counts, and the groups of the face that is seen longest."""
-    mine = [rows[item.key] for item in items]
-    return Videos(
-        np.array([item.label for item in items]),
-        np.array([row.label for row in mine]),
-        np.array([item.original for item in items]),
-        [row.each_face[0].groups if row.each_face and row.status == Status.OK else () for row in mine],
-    )
-
-
-def report_of(items: Sequence[Item], rows: Mapping[str, Row], rounds: int) -> dict[str, Any]:
-    """The content of benchmark.json but for what the run was."""
-    videos = videos_of(items, rows)
-    scored = np.array([rows[item.key].status == Status.OK for item in items])
-    manipulations = np.array([item.manipulation for item in items])
-    parts = {
-        name: measured(videos[(manipulations == name) | (manipulations == "")], rounds)
-        for name in sorted(set(manipulations) - {""})
-    }
-    worst_first = sorted(parts.items(), key=lambda part: part[1]["video_auc"][0])
-    return {
-        "overall": measured(videos, rounds),
-        "overall_scored": measured(videos[scored], rounds) if scored.any() else {},
-        "by_manipulation": dict(worst_first),
-        "coverage": coverage(items, rows),
-    }
-
-
-def coverage(items: Sequence[Item], rows: Mapping[str, Row]) -> dict[str, dict[str, int]]:
-    """How many videos of each manipulation have each status."""
-    found: dict[str, Counter[str]] = {}
-    for item in items:
-        found.setdefault(item.manipulation or "real", Counter())[rows[item.key].status] += 1
-    return {name: dict(statuses) for name, statuses in found.items()}
-
-
-def table(report: Mapping[str, Any]) -> str:
-    """The report as a Markdown table."""
-    names = list(report["overall"])
-    lines = ["| | videos | no score | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"]
-    reals = report["coverage"].get("real", {})
-    for part, values in {"overall": report["overall"], **report["by_manipulation"]}.items():
-        of_part = report["coverage"].values() if part == "overall" else (report["coverage"][part], reals)
-        videos = sum(sum(statuses.values()) for statuses in of_part)
-        lost = videos - sum(statuses.get(Status.OK, 0) for statuses in of_part)
-        cells = [cell(*values[name]) if name in values else "" for name in names]
-        lines.append(f"| {part} | {videos} | {lost} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def cell(value: float, low: float, high: float) -> str:
-    """A measure and its interval, or nothing where it is not defined."""
-    return "" if math.isnan(value) else f"{value:.4f} ({low:.3f} to {high:.3f})"
-
-
-def draw(path: Path, videos: Videos, items: Sequence[Item]) -> None:
-    """Draw the ROC curve of each manipulation against all reals."""
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
-    manipulations = np.array([item.manipulation for item in items])
-    for name in sorted(set(manipulations) - {""}):
-        part = videos[(manipulations == name) | (manipulations == "")]
-        if 0 < part.labels.sum() < len(part.labels):
-            axes.plot(*roc_curve(part.labels, part.scores)[:2], label=name)
-    axes.plot((0, 1), (0, 1), ":", color="gray")
-    axes.set(xlabel="REAL taken for FAKE", ylabel="FAKE found", title="ROC")
-    axes.legend(fontsize="small")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-
-
 def score(items: Sequence[Item], root: Path, settings: Settings, output: Path, shard: Shard | None) -> list[Row]:
     """Score the items' videos, or those of a shard; rows that shards left are taken over if they could be read.
 
-    Raises BadInputError for shards of other members, weights or options.
+    Raises BadInputError as `rows_of_shards` does.
     """
     paths = {item.key: root / item.key for item in items}
     if shard:
         return score_videos(shard.of(paths), settings, Output(shard_output(output, shard), is_shard=True))
-    known: dict[str, Row] = {}
-    digest = plan(settings).digest
-    if shard_files(output, ".jsonl"):
-        known = {name: row for name, row in read_shards(output).items() if name in paths}
-        if any(row.run != digest for row in known.values()):
-            raise BadInputError(f"the shards of {output} were scored with other members, weights or options")
-        known = {name: row for name, row in known.items() if row.status not in UNREADABLE}  # the file may be mended
+    known = rows_of_shards(output, settings)
     left = {name: path for name, path in paths.items() if name not in known}
-    if left:
-        known |= {row.filename: row for row in score_videos(left, settings, Output(output))}
+    known |= {row.filename: row for row in score_videos(left, settings, Output(output))} if left else {}
     rows = [known[name] for name in paths]
-    write_submission(output, rows)
+    if len(left) < len(paths):
+        write_submission(output, rows)
     return rows
+
+
+def rows_of_shards(output: Path, settings: Settings) -> dict[str, Row]:
+    """The rows that shards left, by video, but those that could not be read: their files may be mended.
+
+    Raises BadInputError for shards of other members, weights or options.
+    """
+    known = read_shards(output) if shard_files(output, ".jsonl") else {}
+    if known and any(row.run != plan(settings).digest for row in known.values()):
+        raise BadInputError(f"the shards of {output} were scored with other members, weights or options")
+    return {name: row for name, row in known.items() if row.status not in UNREADABLE}
 
 
 def by_detector(file: Path, items: Sequence[Item], root: Path, folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
@@ -322,8 +196,7 @@ def main() -> int:
     """Check, score, measure, write; return 1 if the list is not whole or a video could not be read."""
     options = parse_arguments()
     folder: Path = options.output or Path("benchmark") / options.set
-    in_array = "SLURM_ARRAY_TASK_ID" in os.environ
-    shard: Shard | None = options.shard or (shard_of_array() if in_array else None)
+    shard = wanted_shard(options.shard)
     everything = read_items(options.set, options.root, How(options.compression, options.json))
     manipulations = options.manipulation.split(",") if options.manipulation else None
     items = select(everything, options.split, manipulations, options.max_videos)
@@ -341,13 +214,11 @@ def main() -> int:
     refuse_other(folder, how_of(options, items))
     settings = settings_of(options)
     scored_by: dict[str, Any]
+    if shard and (options.detector or options.set == "deepfakebench"):
+        raise BadInputError("another detector, or ready-made crops, are scored in one process: no --shard")
     if options.detector:
-        if shard:
-            raise BadInputError("--detector scores in one process: no --shard")
         rows, scored_by = by_detector(options.detector, items, options.root, folder)
     elif options.set == "deepfakebench":
-        if shard:
-            raise BadInputError("ready-made crops are scored in one process: no --shard")
         rows, scored_by = score_ready(items, options.root, settings, folder / "submission.csv")
     else:
         rows = {row.filename: row for row in score(items, options.root, settings, folder / "submission.csv", shard)}

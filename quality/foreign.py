@@ -12,11 +12,11 @@ from pathlib import Path
 
 from common.digests import sha256
 from common.errors import BadInputError
-from common.stage import progress
 from common.status import Status
-from inference.ledger import Ledger, state_of
-from inference.rows import Row, write_submission
+from inference.ledger import state_of
+from inference.rows import Row
 from inference.scoring import NO_SCORE
+from quality.one_by_one import make_rows
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,8 @@ def score_by(detector: Detector, paths: Mapping[str, Path], output: Path) -> dic
     What the detector raises, or a number outside [0, 1], is a status, never a score of 0. If this is killed, it goes on
     when it is called again.
     """
-    ledger = Ledger(output, {"detector": detector.digest})
-    rows = {}
-    with progress(total=len(paths), desc="detector", unit="video") as bar:
-        for name, path in paths.items():
-            state = state_of(path)
-            known = ledger.result(name, state)
-            rows[name] = Row.from_json(known) if known is not None else row_of(detector, name, path)
-            if known is None:
-                ledger.add(name, state, rows[name].to_json())
-            if rows[name].status != Status.OK:
-                bar.write(f"benchmark: {name}: {rows[name].reason}", file=sys.stderr)
-            bar.update()
-    write_submission(output, rows.values())
-    ledger.close()
-    return rows
+    states = {name: state_of(path) for name, path in paths.items()}
+    return make_rows(states, lambda name: row_of(detector, name, paths[name]), output, {"detector": detector.digest})
 
 
 def row_of(detector: Detector, name: str, path: Path) -> Row:

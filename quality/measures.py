@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc
 
 from training.metrics import VideoScore, summarise
 
+THRESHOLD = 0.5  # of the accuracy
 BINS = 10  # of the expected calibration error
 RECALLS = (0.1, 0.5, 0.9)
 FALSE_POSITIVES = (0.001, 0.01, 0.05, 0.1)  # of the operating points
@@ -88,6 +89,11 @@ def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarr
     return float(min(np.linspace(0.2, 2, 181), key=loss))
 
 
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The area under the ROC curve; NaN if a class is missing."""
+    return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else math.nan
+
+
 def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """All measures. Log losses are the contest's (clipped at 1e-15)."""
     losses = summarise(
@@ -97,9 +103,9 @@ def measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     found = {
         "log_loss": losses["video_logloss"],
         "balanced_log_loss": losses["video_logloss_balanced"] if both else math.nan,
-        "auc": float(roc_auc_score(labels, scores)) if both else math.nan,
+        "auc": auc(labels, scores),
         "eer": equal_error_rate(labels, scores) if both else math.nan,
-        "accuracy": float(np.mean((scores > 0.5) == labels)),
+        "accuracy": float(np.mean((scores > THRESHOLD) == labels)),
     }
     precision, recall, _ = precision_recall_curve(labels, scores) if labels.any() else (np.ones(1), np.zeros(1), None)
     for wanted in RECALLS:

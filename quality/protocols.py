@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from common.status import Status
 from inference.rows import Row
 from quality.layouts import Item
+from quality.measures import auc
 
 Scored = list[tuple[int, float]]  # label (1 FAKE), score
 
@@ -108,8 +108,7 @@ PROTOCOLS = (
 
 def auc_of(scored: Scored) -> float:
     """The area under the ROC curve, NaN if a class is missing."""
-    labels = [label for label, _ in scored]
-    return float(roc_auc_score(labels, [score for _, score in scored])) if len(set(labels)) == 2 else math.nan
+    return auc(*(np.array([pair[at] for pair in scored]) for at in (0, 1)))
 
 
 def lines(items: Sequence[Item], rows: Mapping[str, Row]) -> list[Line]:
@@ -117,8 +116,8 @@ def lines(items: Sequence[Item], rows: Mapping[str, Row]) -> list[Line]:
     found: list[Line] = []
     for name, whose, scores in PROTOCOLS:
         scored = scores(items, rows)
-        auc = auc_of(scored)
-        found.append(Line(name, auc, len(scored), auc - (found[0].auc if found else auc), whose))
+        area = auc_of(scored)
+        found.append(Line(name, area, len(scored), area - (found[0].auc if found else area), whose))
     return found
 
 

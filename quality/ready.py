@@ -5,7 +5,6 @@ A crop takes the place of a frame's crop: groups of five, then the contract's po
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,17 +14,17 @@ import numpy as np
 
 from common.errors import BadInputError
 from common.images import read_image, resize
-from common.stage import progress
 from common.status import Status
-from inference.ledger import FileState, Ledger, state_of
+from inference.ledger import FileState, state_of
 from inference.members import Member, crop_kinds
 from inference.networks import Networks
 from inference.plan import Settings, plan
-from inference.rows import FaceRow, Row, combine, group_scores, write_submission
+from inference.rows import FaceRow, Row, combine, group_scores
 from inference.runtimes import load_networks
 from inference.sampled import Face
 from inference.scoring import GROUP, NO_SCORE, NOT_FINITE
 from quality.layouts import Item
+from quality.one_by_one import make_rows
 
 
 def score_ready(
@@ -41,21 +40,13 @@ def score_ready(
         raise BadInputError(f"{', '.join(others)} need clips; ready-made crops are for image members: use --members")
     how = (planned.device, settings.precision, planned.runtime, settings.workers)
     networks = load_networks(members, settings.models, *how)
-    ledger = Ledger(output, planned.depends_on)
-    rows = {}
-    with progress(total=len(items), desc="crops", unit="video") as bar:
-        for item in items:
-            state = state_of_all(root, item.frames)
-            known = ledger.result(item.key, state)
-            row = Row.from_json(known) if known is not None else row_of(item, root, members, networks, planned.digest)
-            if known is None:
-                ledger.add(item.key, state, row.to_json())
-            if row.status != Status.OK:
-                bar.write(f"benchmark: {item.key}: {row.reason}", file=sys.stderr)
-            rows[item.key] = row
-            bar.update()
-    write_submission(output, rows.values())
-    ledger.close()
+    by_key = {item.key: item for item in items}
+    rows = make_rows(
+        {item.key: state_of_all(root, item.frames) for item in items},
+        lambda key: row_of(by_key[key], root, members, networks, planned.digest),
+        output,
+        planned.depends_on,
+    )
     return rows, asdict(planned.provenance)
 
 
