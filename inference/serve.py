@@ -96,6 +96,11 @@ class Server(uvicorn.Server):
         super().__init__(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=GRACE))
         self.jobs, self.said = jobs, said
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve. Signals are taken before the loop is made too: one then would leave a coroutine never awaited."""
+        with self.capture_signals():
+            super().run(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin."""
         await super().startup(sockets)

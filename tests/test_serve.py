@@ -384,6 +384,22 @@ def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
         assert (err, list(tmp_path.iterdir())) == ("", []), wait
 
 
+def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(tmp_path, weights):
+    program = (
+        "import os, signal, sys, uvicorn\nfrom common.script import run_script\nfrom inference import serve\n"
+        "made = uvicorn.Config.get_loop_factory\n"
+        "def interrupted(config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return made(config)\n"
+        "uvicorn.Config.get_loop_factory = interrupted\n"
+        "if __name__ == '__main__':\n    sys.argv = ['serve', '--port', '0']\n    run_script(serve.main)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (143, "")
+
+
 def hostile_files(clip, folder):
     """Fifty files that are no ordinary videos, by name."""
     good = clip("single_face.mp4").read_bytes()
