@@ -5,7 +5,7 @@ these pixels, as when a face comes close or a video is long. They are cut in a s
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,12 +68,14 @@ def find_faces(
     max_faces: int | None = None,
     more_faces: int = 0,
     again: Again | None = None,
+    known: Mapping[int, np.ndarray] | None = None,
 ) -> Faces:
     """Detect and track the faces in frames of a video, as a `faces.video.Reading` yields them.
 
     `submit` runs the detector's calls, up to `ahead` of them at a time. `on_frames` gets the number of frames after
     each call. Up to `keep` bytes of pixels are kept. At most `max_faces` tracks are kept, and up to `more_faces` others
-    (`faces.tracking.track_faces`). `again` reads some frames once more, by default from the video.
+    (`faces.tracking.track_faces`). `again` reads some frames once more, by default from the video. Of the frames whose
+    numbers are in `known`, the detections are taken from there.
 
     Raises UnsupportedError or DecodeError as the reading does.
     """
@@ -94,7 +96,9 @@ def find_faces(
         numbers += [shown.number for shown in batch]
         times += [shown.time for shown in batch]
         images = [shown.image for shown in batch]
-        under_way.append((images, submit(detector.detect, images)))
+        taken = [known[shown.number] for shown in batch if known and shown.number in known]
+        future = run_now(lambda taken=taken: taken) if len(taken) == len(batch) else submit(detector.detect, images)
+        under_way.append((images, future))
         if len(under_way) >= min(ahead, max(UNDER_WAY_BYTES // (len(images) * images[0].nbytes), 1)):
             take()
     while under_way:

@@ -59,6 +59,7 @@ class Still:
             last=0.0,
             expected=1,
             stands_still=False,
+            size=path.stat().st_size,
             still=True,
         )
 

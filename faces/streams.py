@@ -48,12 +48,14 @@ class ChangedError(BadInputError):
 class Packets(NamedTuple):
     """What the packets of a video stream say, without decoding them: those with content, and those that are shown.
 
-    `last` is the latest time of one that is shown, in the stream's units; None if they have no times.
+    `last` is the latest time of one that is shown, in the stream's units; None if they have no times. `size` is that of
+    all with content, in bytes.
     """
 
     stored: int
     shown: int
     last: int | None
+    size: int
 
 
 @contextmanager
@@ -160,15 +162,15 @@ def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[a
 
 def _packets(container: av.container.InputContainer, streams: list[av.VideoStream]) -> dict[int, Packets]:
     """Read through the packets of video streams; a packet that the file's end cut off does not count."""
-    found = {stream.index: Packets(0, 0, None) for stream in streams}
+    found = {stream.index: Packets(0, 0, None, 0) for stream in streams}
     try:
         for packet in container.demux(streams):
             if packet.size and not packet.is_corrupt:
-                stored, shown, last = found[packet.stream.index]
+                stored, shown, last, size = found[packet.stream.index]
                 if not packet.is_discard:
                     shown += 1
                     last = max((time for time in (last, packet.pts) if time is not None), default=None)
-                found[packet.stream.index] = Packets(stored + 1, shown, last)
+                found[packet.stream.index] = Packets(stored + 1, shown, last, size + packet.size)
     except av.error.FFmpegError:  # decoding meets it too, and says after how many frames
         pass
     return found

@@ -63,7 +63,13 @@ class VideoInfo(NamedTuple):
     last: float  # when the last packet is shown, on a player's clock, in seconds
     expected: int  # frames that a reading to the end shows, unless some are lost
     stands_still: bool  # whether the last picture is shown until the end, as by empty chunks of an AVI
+    size: int  # of the stream's packets, or of a picture's file, in bytes
     still: bool = False  # a picture, not a video (faces.pictures)
+
+    @property
+    def bits_per_pixel(self) -> float:
+        """How many bits the file spends on a pixel of a frame: the less, the harder it is compressed."""
+        return 8 * self.size / (max(self.frames, 1) * self.height * self.width)
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -284,6 +290,7 @@ def _info(
         last=in_seconds(packets.last or 0, stream) - start,
         expected=packets.shown + lacking,
         stands_still=stands_still,
+        size=packets.size,
     )
 
 

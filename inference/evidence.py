@@ -73,8 +73,9 @@ def evidence_of(row: Row, path: Path, digest: str | None, scored_by: Provenance,
     """A video's evidence; `digest` is the sha256 of what was scored, None if the video could not be read."""
     state = state_of(path)
     source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
-    facts = (row.filename, row.status, row.reason, row.label, row.false_positive_rate)
-    return Evidence(*facts, source, scored_by, analysis)
+    facts = (row.filename, row.status, row.reason, row.label, row.verdict)
+    means = (row.false_positive_rate, row.judgement, row.conditions)
+    return Evidence(*facts, *means, source, scored_by, analysis)
 
 
 def readable_sha256(path: Path) -> str | None:
@@ -175,6 +176,8 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(f"The evidence below is of shot {sampled.shot.number} of {sampled.shot.of}.")
         if len(row.shots) < sampled.shot.of:
             said.append(f"The {len(row.shots)} longest shots were scored.")
+    if sampled.first and sampled.frames < shown:
+        said.append(f"Of {shown} frames, the first {sampled.frames} were looked at.")
     if sampled.interval > 1:
         said.append(f"Of {shown} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
     if sampled.face_frames < sampled.frames:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from common.status import Status
+from inference.calibration import Judgement
+from inference.conditions import Conditions
 from inference.members import Branch
 from inference.rows import ShotRow
 
@@ -190,7 +192,10 @@ class Evidence:
     status: Status
     reason: str
     label: float
-    false_positive_rate: float | None  # the share of real faces that score as high or higher
+    verdict: str
+    false_positive_rate: float | None  # the least at which it would be called fake
+    judgement: Judgement | None  # what the calibration says of the score
+    conditions: Conditions | None  # how the video shows the faces that decide
     input: Input
     provenance: Provenance
     analysis: Analysis | None = None

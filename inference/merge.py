@@ -16,7 +16,7 @@ from common.errors import BadInputError
 from common.script import run_script
 from inference.inputs import find_videos
 from inference.pages import write_index
-from inference.rows import Row, exit_status, read_rows, statuses, write_submission
+from inference.rows import Row, exit_status, read_rows, statuses, write_submission, write_verdicts
 
 SHOWN = 5
 
@@ -66,6 +66,7 @@ def main() -> int:
         )
     rows = [shards[name] for name in names]
     write_submission(options.output, rows)
+    write_verdicts(options.output, rows)
     if options.evidence:
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):

@@ -22,34 +22,16 @@ from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
 from common.status import Status
-from inference.calibration import of_real_faces
 from inference.facts import Analysis, Evidence, GroupFacts
 from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled
 from inference.scoring import GROUP
+from inference.verdicts import verdict
 
 LONGEST = 200  # bytes of a file name
 STRIP, THUMBNAIL = 12, 112  # pictures per face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c", "#5d7d1f", "#7a4fa3", "#a6336b", "#6b6b6b")  # of the faces, in turn
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
-
-
-class Verdict(NamedTuple):
-    """What a score of at least `lowest` is called, and what it means."""
-
-    lowest: float
-    name: str
-    meaning: str
-
-
-VERDICTS = (
-    Verdict(0.8, "likely fake", "The members that decide agree on signs of a face swap."),
-    Verdict(0.6, "leans fake", "More signs of a face swap than against it, but members or faces disagree."),
-    Verdict(0.4, "undecided", "The score says next to nothing: look at the faces and the members below."),
-    Verdict(0.2, "leans real", "Fewer signs of a face swap than is usual in fakes, but members or faces disagree."),
-    Verdict(0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
-)
-NOT_SCORED = "not scored"
 PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -94,13 +76,6 @@ class IndexRow:
     faces: int
     seconds: float | None
     link: str
-
-
-def verdict(status: Status, label: float, reason: str) -> Verdict:
-    """What a video's label is called and what it means; a video without a score is called `not scored`."""
-    if status != Status.OK:
-        return Verdict(0.0, NOT_SCORED, f"{reason}. The label .5 stands for no score.")
-    return next(verdict for verdict in VERDICTS if label >= verdict.lowest)
 
 
 def picture(image: np.ndarray) -> str:
@@ -175,17 +150,14 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
     """A video's evidence as HTML."""
     analysis = evidence.analysis if evidence.status == Status.OK else None
     kinds = {member.branch: member.crop_kind for member in members.values()}
-    rate = evidence.false_positive_rate
     return PAGES.get_template("video.html").render(
         evidence=evidence,
-        of_real_faces=None if rate is None else of_real_faces(rate),
         analysis=evidence.analysis,
         scored=evidence.status == Status.OK,
-        verdict=verdict(evidence.status, evidence.label, evidence.reason),
+        verdict=verdict(evidence.status, evidence.label, evidence.reason, evidence.judgement),
         chart=CHART,
         timeline=timeline(analysis) if analysis else [],
         strips=strips(analysis, sampled, kinds) if analysis and sampled else [],
-        verdict_of=verdict,
         poster=data_url(sampled.poster) if sampled and sampled.poster else None,
         colours=COLOURS,
     )
@@ -245,7 +217,7 @@ def index_row(folder: Path, name: str) -> IndexRow:
         label=facts["label"],
         status=status,
         thumbnail=facts["thumbnail"],
-        verdict=verdict(status, facts["label"], facts["reason"]).name,
+        verdict=facts["verdict"],
         faces=len(facts.get("tracks", ())),
         seconds=facts.get("video", {}).get("duration"),
         link=quote(os.fsencode(evidence_file(folder, name, ".html").relative_to(folder))),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -38,6 +38,9 @@ class Settings:
     decide_by: int = MAX_FACES  # faces of these that decide the label, at most
     by_shots: bool = False  # score each shot and take the highest, instead of the contract's whole video
     evidence: bool = False  # also make what a page of evidence needs
+    first: bool = False  # sample the first frames, instead of some spread over the video
+    crop_fraction: float | None = None  # of the square around a face that the members see; None: each its own
+    calibration: Path | None = None  # of false-positive rates; None: the one beside the checkpoints, if it is theirs
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,15 @@ class Plan:
             "members": {name: state_of(settings.models / member.file) for name, member in self.members.items()},
             "left_out": list(self.left_out),
             "weights": state_of(self.weights),
-            "calibration": state_of(settings.models / FILE),
+            "calibration": state_of(settings.calibration or settings.models / FILE),
             "runtime": self.runtime,
             "device": self.device,
             "precision": settings.precision,
             "max_frames": settings.max_frames,
             "faces": [settings.faces, settings.decide_by],
             "by_shots": settings.by_shots,
+            "first": settings.first,
+            "crop_fraction": settings.crop_fraction,
         }
 
     @cached_property
@@ -86,6 +91,8 @@ def plan(settings: Settings) -> Plan:
     Raises BadInputError for members or weights that cannot be used.
     """
     members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
+    if settings.crop_fraction is not None:
+        members = {name: replace(one, crop_fraction=settings.crop_fraction) for name, one in members.items()}
     weights = settings.weights or detector_weights()
     device = "cpu" if settings.runtime == "onnx" and settings.device == "auto" else pick_device(settings.device)
     runtime = choose_runtime(settings.runtime, members, settings.models, device, settings.precision)

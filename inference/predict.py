@@ -5,7 +5,8 @@ Reads  videos, pictures, folders of videos, patterns, or a CSV with a column `fi
 Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
        submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
        video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots, not_finite, each_face,
-       false_positive_rate (explained in inference.rows)
+       false_positive_rate, verdict, conditions, judgement (explained in inference.rows)
+       submission.verdicts.csv, for people: what each label is called, and how many real ones score as high
        with --evidence DIR a JSON and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
@@ -36,16 +37,18 @@ from common.script import positive, run_script
 from common.shard import Shard, parse_shard, wanted_shard
 from common.stage import cores, progress
 from common.status import UNREADABLE, Status
-from inference.calibration import of_real_faces
+from faces.known import Known
+from inference.calibration import calibration_of
 from inference.inputs import find_videos
 from inference.members import MODELS
-from inference.pages import NOT_SCORED, evidence_file, verdict
+from inference.pages import evidence_file
 from inference.plan import Settings, plan
 from inference.rows import Row, exit_status, statuses, utf8_name
 from inference.run import Output, Run
 from inference.runtimes import PRECISIONS, RUNTIMES
 from inference.sampled import MAX_FACES
 from inference.scoring import VIDEO_FRAMES
+from inference.verdicts import BANDS
 
 NAMED = 10  # videos of which each has a line at the end
 RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
@@ -67,6 +70,12 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow-missing", action="store_true", help="go on without the members that have no checkpoint"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="of these members, by quality.evaluate --fit (default: the one beside the checkpoints, if it is theirs)",
     )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
@@ -128,22 +137,31 @@ def settings_of(options: argparse.Namespace, evidence: bool = False) -> Settings
         decide_by=options.decide_by,
         by_shots=options.shots,
         evidence=evidence,
+        calibration=options.calibration,
     )
 
 
-def score_videos(videos: Mapping[str, Path], settings: Settings, output: Output, more: str = "") -> list[Row]:
+def score_videos(
+    videos: Mapping[str, Path],
+    settings: Settings,
+    output: Output,
+    more: str = "",
+    known_of: Mapping[str, Known] | None = None,
+) -> list[Row]:
     """Score videos with a progress bar and write the submission; return the rows in the order of the videos.
 
-    It also prints where the time went; the summary line ends with `more`. Raises BadInputError for members, weights, an
-    output or a ledger that cannot be used.
+    `known_of` holds what is known of the faces of some videos. It also prints where the time went; the summary line
+    ends with `more`. Raises BadInputError for members, weights, an output or a ledger that cannot be used.
     """
     planned = plan(settings)
     names = ", ".join(planned.members)
     print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[planned.runtime]}", flush=True)
     run = Run(planned, output)
+    if not calibration_of(planned.members, settings.models, settings.calibration):
+        print(f"predict: {BANDS}", flush=True)
     rows: dict[str, Row] = {}
     with progress(total=len(videos), desc="predict", unit="video") as bar:
-        for row in run.rows(videos):
+        for row in run.rows(videos, known_of):
             rows[row.filename] = row
             said = [f"{row.status}: {row.reason}"] if row.status in UNREADABLE else []
             said += row.notes if row.is_remarkable else ()
@@ -161,12 +179,9 @@ def score_videos(videos: Mapping[str, Path], settings: Settings, output: Output,
 
 def said_of(row: Row, evidence: Path | None) -> str:
     """A video's score, what it is called, and where its page is, in a line."""
-    if row.status == Status.OK:
-        said = f"{row.label:.3f}, {verdict(row.status, row.label, row.reason).name}"
-    else:
-        said = f"{NOT_SCORED}, {row.status}"
-    if row.false_positive_rate is not None:
-        said += f" ({of_real_faces(row.false_positive_rate)})"
+    said = f"{row.label:.3f}, {row.verdict}" if row.status == Status.OK else f"{row.verdict}, {row.status}"
+    if row.judgement:
+        said += f" ({row.judgement.words})"
     page = f"; {evidence_file(evidence, row.filename, '.html')}" if evidence else ""
     return utf8_name(f"{row.filename}: {said}{page}")
 

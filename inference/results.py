@@ -6,7 +6,7 @@ from typing import Any
 
 from common.errors import BadInputError
 from common.status import Status
-from inference.pages import Document, verdict
+from inference.pages import Document
 from inference.rows import FaceRow, Row
 from inference.sampled import Sampled
 
@@ -24,7 +24,7 @@ class Result:
     """What a video or a picture was found to be.
 
     Scores are probabilities of FAKE in [0, 1]. The label is .5 unless the status is ok. `false_positive_rate` is the
-    share of real faces that score as high or higher (inference.calibration); None if it is not known.
+    share of reals like this one that score as high or higher (inference.calibration); None if it is not known.
     """
 
     path: Path
@@ -44,12 +44,12 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """What the label is called, such as `likely fake`."""
-        return verdict(self.row.status, self.row.label, self.row.reason).name
+        """What the label is called, such as `likely fake` (inference.verdicts)."""
+        return self.row.verdict
 
     @property
     def false_positive_rate(self) -> float | None:
-        """The share of real faces that score as high or higher."""
+        """The least false-positive rate at which it would be called fake."""
         return self.row.false_positive_rate
 
     @property
@@ -63,8 +63,8 @@ class Result:
         return self.row.reason
 
     def to_json(self) -> dict[str, Any]:
-        """The row of `submission.jsonl`, with the verdict and each face's times and boxes."""
-        return self.row.to_json() | {"verdict": self.verdict, "each_face": [asdict(face) for face in self.faces]}
+        """The row of `submission.jsonl`, with each face's times and boxes."""
+        return self.row.to_json() | {"each_face": [asdict(face) for face in self.faces]}
 
     def page(self) -> str:
         """The page of its evidence, as HTML. Raises BadInputError if no evidence was made."""

@@ -4,7 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +14,13 @@ from common.atomic import write_table, write_text
 from common.status import UNREADABLE, Status
 from faces.failures import failure
 from faces.notes import faces_in, filled_in
+from inference.calibration import Judgement
+from inference.conditions import Conditions
 from inference.members import Member
 from inference.sampled import Sampled
 from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensemble
+
+VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent", "status", "meaning")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class ShotRow:
     label: float
     status: Status
     reason: str
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,11 @@ class Row:
     shots: tuple[ShotRow, ...] = ()  # with --shots
     not_finite: tuple[str, ...] = ()  # members whose networks gave no finite number, so that they were left out
     each_face: tuple[FaceRow, ...] = ()  # with --shots, those of the shot that decides
-    false_positive_rate: float | None = None  # share of real faces that score as high or higher; see calibration.py
+    false_positive_rate: float | None = None  # the least at which it would be called fake: that of `judgement`
+    verdict: str = ""  # what the label is called; see verdicts.py
+    conditions: Conditions | None = None  # how it shows the faces that decide
+    judgement: Judgement | None = None  # what the calibration says; None if the members have none
+    by_known: dict[str, str] = field(default_factory=dict)  # what became of the `mask` and the `boxes` that were known
 
     def to_json(self) -> dict[str, Any]:
         """The row as `submission.jsonl` holds it."""
@@ -85,8 +94,12 @@ class Row:
         """Read a row back. Raises TypeError or ValueError if it is not a row."""
         shots = tuple(ShotRow(**shot | {"status": Status(shot["status"])}) for shot in row.get("shots", ()))
         faces = tuple(FaceRow(**face | {"groups": tuple(face.get("groups", ()))}) for face in row.get("each_face", ()))
+        whole = {
+            name: None if row.get(name) is None else kind(**row[name])
+            for name, kind in (("conditions", Conditions), ("judgement", Judgement))
+        }
         lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes", "not_finite")}
-        return cls(**row | {"status": Status(row["status"]), "shots": shots, "each_face": faces} | lists)
+        return cls(**row | {"status": Status(row["status"]), "shots": shots, "each_face": faces} | lists | whole)
 
     @property
     def is_remarkable(self) -> bool:
@@ -179,6 +192,8 @@ def scored_row(
         not_scored=sampled.other_detections,
         not_finite=not_finite,
         each_face=face_rows(members, sampled, scores),
+        conditions=sampled.conditions,
+        by_known=sampled.by_known,
     )
     filled = filled_in(sampled.concealed, sampled.total)
     without = f"left out {', '.join(not_finite)}: {NOT_FINITE}"
@@ -266,6 +281,19 @@ def write_submission(output: Path, rows: Iterable[Row]) -> None:
     write_text(output.with_suffix(".jsonl"), "".join(json.dumps(row.to_json()) + "\n" for row in rows))
     labels = [f"{row.label:.8f}" for row in rows]
     write_table(output, [("filename", "label"), *zip(names, labels, strict=True)])
+
+
+def write_verdicts(output: Path, rows: Iterable[Row]) -> None:
+    """Write `<output>.verdicts.csv`, for people: what each label is called, and its false-positive rate in percent."""
+    lines = [
+        (
+            *(utf8_name(row.filename), row.verdict, f"{row.label:.4f}"),
+            "" if row.false_positive_rate is None else f"{100 * row.false_positive_rate:.2f}",
+            *(row.status, row.judgement.words if row.judgement else ""),
+        )
+        for row in rows
+    ]
+    write_table(output.with_suffix(".verdicts.csv"), [VERDICT_COLUMNS, *lines])
 
 
 def utf8_name(name: str) -> str:

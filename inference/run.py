@@ -10,11 +10,13 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from faces.detector import load_detector
+from faces.known import Known
 from inference.ledger import FileState, Ledger, state_of
 from inference.pages import evidence_file, write_index
 from inference.plan import Plan
-from inference.rows import Row, write_submission
+from inference.rows import Row, write_submission, write_verdicts
 from inference.scorer import Scorer, Video
+from inference.worker import NOTHING
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,11 @@ class Run:
         if output.is_shard:  # merge would take an older file for this run's
             output.submission.with_suffix(".jsonl").unlink(missing_ok=True)
 
-    def rows(self, videos: Mapping[str, Path]) -> Iterator[Row]:
-        """Yield the row of each video: first the rows that the ledger knows, then the others as they finish."""
+    def rows(self, videos: Mapping[str, Path], known_of: Mapping[str, Known] | None = None) -> Iterator[Row]:
+        """Yield the row of each video: first the rows that the ledger knows, then the others as they finish.
+
+        `known_of` holds what is known of the faces of some videos.
+        """
         todo: list[Video] = []
         states: dict[str, FileState | None] = {}
         for name, path in videos.items():
@@ -56,7 +61,7 @@ class Run:
             if known is not None and self._has_evidence(name):
                 yield Row.from_json(known)
             else:
-                todo.append(Video(name, path))
+                todo.append(Video(name, path, (known_of or {}).get(name, NOTHING)))
         if not todo:
             return
         with Scorer.of(self.plan) as scorer:
@@ -84,6 +89,7 @@ class Run:
         write_submission(output.submission, rows)
         if output.is_shard:
             return
+        write_verdicts(output.submission, rows)
         if output.evidence:
             write_index(output.evidence, [row.filename for row in rows])
         self.ledger.close()

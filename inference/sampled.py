@@ -1,6 +1,6 @@
 """What a worker process finds in a video (inference.worker), as the networks, rows and evidence read it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from faces.crops import Square
 from faces.tracking import Track, fill_track
 from faces.video import VideoInfo
+from inference.conditions import Conditions
 from inference.members import Branch, CropKind
 from inference.scoring import GROUP, image_frames
 
@@ -68,6 +69,9 @@ class Sampled:
     other_detections: int  # those that are not among `faces`
     timing: Timing
     seconds: dict[str, float]  # of a core, by stage
+    conditions: Conditions | None = None  # of the faces that decide; None if there are none
+    by_known: dict[str, str] = field(default_factory=dict)  # see `inference.rows.Row`
+    first: bool = False  # whether the first frames were sampled, instead of some spread over the video
     shot: Shot | None = None
     sha256: str | None = None  # of the file
     poster: bytes | None = None  # JPEG of the frame that first shows the first face

@@ -4,7 +4,7 @@
     >>> with Scorer() as scorer:
     ...     result = scorer.score("demo/clips/single_face.mp4")
     >>> result.status, result.verdict, len(result.faces)
-    (<Status.OK: 'ok'>, 'likely real', 1)
+    (<Status.OK: 'ok'>, 'uncertain', 1)
 
 A video goes through three steps: find its faces (worker processes), score them (the networks), conclude (a row, its
 faces, its evidence). A bad video has a status, and raises nothing.
@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 from common.stage import Workers, cores, patience
 from common.status import Status
 from faces.detector import load_detector
+from faces.known import Known
 from faces.video import in_batches
 from inference.calibration import Calibration, calibration_of
 from inference.evidence import analyse, evidence_of
@@ -33,7 +34,8 @@ from inference.runtimes import load_networks
 from inference.sampled import Sampled
 from inference.scoring import Score
 from inference.tally import Tally
-from inference.worker import Wanted, sample
+from inference.verdicts import verdict
+from inference.worker import NOTHING, Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
 
@@ -57,10 +59,11 @@ Watch = Callable[[Progress], None]
 
 
 class Video(NamedTuple):
-    """A video to score: its name in the submission and its path."""
+    """A video to score: its name in the submission, its path, and what is known of its faces."""
 
     name: str
     path: Path
+    known: Known = NOTHING
 
 
 class Found(NamedTuple):
@@ -118,19 +121,21 @@ class Scorer:
             decide_by=decide_by,
             by_shots=by_shots,
             evidence=evidence,
+            calibration=calibration,
         )
-        self._begin(plan(settings), calibration)
+        self._begin(plan(settings))
 
     @classmethod
     def of(cls, planned: Plan) -> Self:
         """A scorer by a plan."""
         scorer = cls.__new__(cls)
-        scorer._begin(planned, None)
+        scorer._begin(planned)
         return scorer
 
-    def _begin(self, planned: Plan, calibration: Path | None) -> None:
-        self.plan = planned
-        self.calibration: Calibration | None = calibration_of(planned.members, planned.settings.models, calibration)
+    def _begin(self, planned: Plan) -> None:
+        self.plan, wanted = planned, planned.settings
+        of_these = wanted.crop_fraction is None  # other crops give other scores
+        self.calibration = calibration_of(planned.members, wanted.models, wanted.calibration) if of_these else None
         load_detector(planned.weights, "cpu")  # a bad weights file gives one error here, not one for every video
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
@@ -226,9 +231,10 @@ def find(
         decide_by=settings.decide_by,
         by_shots=settings.by_shots,
         evidence=settings.evidence,
+        first=settings.first,
     )
     together = VIDEOS_TOGETHER[plan.device]
-    jobs = {str(number): (video.path, wanted, tally) for number, video in enumerate(videos)}
+    jobs = {str(number): (video.path, wanted, tally, video.known) for number, video in enumerate(videos)}
     seconds = {str(number): patience(video.path) for number, video in enumerate(videos)}
     for number, outcome in workers.run(sample, jobs, seconds, on_tick, under_way(workers, together)):
         yield Found(videos[int(number)], outcome)
@@ -263,14 +269,17 @@ def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Res
     sampled, analysis, faces = None, None, tuple[FaceResult, ...]()
     if isinstance(outcome, list):
         results = [combine(plan.members, part) for part in scores]
-        parts = [scored_row(video.name, plan.members, *part) for part in zip(outcome, scores, results, strict=True)]
+        parts = [
+            judged(scored_row(video.name, plan.members, *part), calibration)
+            for part in zip(outcome, scores, results, strict=True)
+        ]
         at, highest = highest_of(parts)
-        sampled, row = outcome[at], complete(highest, plan, calibration)
+        sampled, row = outcome[at], complete(highest, plan)
         faces = face_results(row, sampled)
         if plan.settings.evidence:
             analysis = analyse(row, sampled, plan.members, scores[at], results[at])
     else:
-        row = complete(failed_row(video.name, outcome, plan.members), plan, calibration)
+        row = complete(judged(failed_row(video.name, outcome, plan.members), calibration), plan)
     if not plan.settings.evidence:
         return Result(video.path, row, faces, None)
     digest = sampled.sha256 if sampled else None
@@ -278,8 +287,20 @@ def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Res
     return Result(video.path, row, faces, document(evidence, sampled, plan.members))
 
 
-def complete(row: Row, plan: Plan, calibration: Calibration | None) -> Row:
-    """Add to a row what the whole run knows: the digest, the members that were left out, the false-positive rate."""
+def judged(row: Row, calibration: Calibration | None) -> Row:
+    """Add to a row, and to its shot, what the score means and is called."""
+    judgement = calibration.judge(row.label, row.conditions) if calibration and row.status == Status.OK else None
+    name = verdict(row.status, row.label, row.reason, judgement).name
+    return replace(
+        row,
+        verdict=name,
+        judgement=judgement,
+        false_positive_rate=judgement.rate if judgement else None,
+        shots=tuple(replace(shot, verdict=name) for shot in row.shots),
+    )
+
+
+def complete(row: Row, plan: Plan) -> Row:
+    """Add to a row what the whole run knows: the digest, and the members that were left out."""
     without = f"; without {', '.join(plan.left_out)}, which have no checkpoint" if plan.left_out else ""
-    rate = calibration.rate(row.label) if calibration and row.status == Status.OK else None
-    return replace(row, run=plan.digest, left_out=plan.left_out, reason=row.reason + without, false_positive_rate=rate)
+    return replace(row, run=plan.digest, left_out=plan.left_out, reason=row.reason + without)

@@ -5,7 +5,7 @@ find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,17 +19,21 @@ from common.digests import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.detector import FaceDetector, load_detector
+from faces.known import Boxes, Known, agree, face_by_mask, only, read_boxes, without_checked, write_boxes
 from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
 from faces.pictures import Still, is_picture
 from faces.shots import find_shots
 from faces.streams import ChangedError
 from faces.video import Reading, Shown, VideoInfo, probe
+from inference.conditions import Conditions, conditions_of
 from inference.members import CropKind
 from inference.sampled import MAX_FACES, Face, Sampled, Shot, Timing, frames_of, group_of
 from inference.scoring import VIDEO_FRAMES, sampling_interval
 from inference.tally import Tally
 
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
+OTHERS = 4  # faces beyond those of the contract among which a mask chooses
+NOTHING = Known()
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
 
@@ -49,26 +53,28 @@ class Wanted:
     decide_by: int = MAX_FACES
     by_shots: bool = False  # look at each shot as if it were a video
     evidence: bool = False  # also make a poster, and the file's sha256
+    first: bool = False  # sample the first frames, instead of some spread over the video
 
 
-def sample(video: Path, wanted: Wanted, tally: Tally | None = None) -> list[Sampled]:
+def sample(video: Path, wanted: Wanted, tally: Tally | None = None, known: Known = NOTHING) -> list[Sampled]:
     """Find the faces of a video or picture, or of each of its shots, and cut their crops.
 
-    `tally` gets the number of frames while it works. Raises the exceptions of `common.stage.FAILURES`, among them
-    UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file is not the same at the end.
+    `tally` gets the number of frames while it works. What is `known` counts for whole videos. Raises the exceptions of
+    `common.stage.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file
+    is not the same at the end.
     """
     before, began = identity(video), time.thread_time()
     still = Still(video) if is_picture(video) else None
     info, detector = still.info if still else probe(video), load_detector(wanted.weights, "cpu")
     with threads(wanted.cores) as (submit, ahead):
-        worker = Worker(video, info, wanted, detector, submit, ahead, began, tally)
+        worker = Worker(video, info, wanted, detector, submit, ahead, began, tally, known)
         if still:
             found = [worker.look(still, still, 1, again=still.again)]
         elif wanted.by_shots:
             found = list(worker.shots())
         else:
             found = [worker.whole(info.frames)]
-            if found[0].interval != sampling_interval(found[0].total, wanted.frames):  # the packets told another number
+            if found[0].interval != worker.interval(found[0].total):  # the packets told another number
                 found = [worker.whole(found[0].total)]
     digest = sha256(video) if wanted.evidence else None
     if identity(video) != before:
@@ -94,12 +100,43 @@ class Worker:
     ahead: int
     since: float
     tally: Tally | None
+    known: Known
+
+    def interval(self, frames: int) -> int:
+        """Of how many frames one is sampled in a video that shows so many."""
+        return 1 if self.wanted.first else sampling_interval(frames, self.wanted.frames)
 
     def whole(self, frames: int) -> Sampled:
         """Sample the video as one that shows so many frames."""
-        interval = sampling_interval(frames, self.wanted.frames)
-        reading = Reading(self.video, self.info, lambda number: number % interval == 0)
-        return self.look(reading, reading, interval)
+        interval, said, detecting = self.interval(frames), dict[str, str](), Stopwatch()
+        boxes: Boxes = {}
+        if self.known.boxes:
+            boxes, why = read_boxes(self.known.boxes, self.info)
+            said["boxes"] = why or "reused"
+        reading = self.read(interval)
+        faces = self.find(reading, interval, detecting, known=without_checked(boxes))
+        if boxes and not agree(faces, boxes):
+            said["boxes"], reading = "its own: they are elsewhere", self.read(interval)
+            faces = self.find(reading, interval, detecting)
+        if self.known.keep_boxes:
+            write_boxes(self.known.keep_boxes, faces, reading.frames)
+        if self.known.mask:
+            faces, said["mask"] = self.marked(faces, self.known.mask)
+        return replace(self.conclude(faces, reading, interval, detecting), by_known=said)
+
+    def read(self, interval: int) -> Reading:
+        """Read one frame in so many, or only the first ones."""
+        last = self.wanted.frames if self.wanted.first else None
+        return Reading(self.video, self.info, lambda number: number % interval == 0 and (last is None or number < last))
+
+    def marked(self, faces: Faces, mask: Path) -> tuple[Faces, str]:
+        """The face that a mask marks, alone, or those that are scored without a mask; and what became of the mask."""
+        chosen, why = face_by_mask(faces, mask)
+        if chosen is not None:
+            one = only(faces, [chosen])
+            return replace(one, tracking=one.tracking._replace(chosen=1)), "used"
+        kept = faces.tracking.chosen + max(self.wanted.faces - MAX_FACES, 0)
+        return only(faces, range(min(kept, len(faces.tracking.tracks)))), why
 
     def shots(self) -> Iterator[Sampled]:
         """Sample the shots of the video, at most MAX_SHOTS, in two passes over its frames."""
@@ -122,15 +159,34 @@ class Worker:
         again: Again | None = None,
     ) -> Sampled:
         """Find, track and cut the faces in frames; `whole` has read the video to its end when these end."""
-        wanted, began, detecting = self.wanted, self.since, Stopwatch()
-        faces = find_faces(
+        detecting = Stopwatch()
+        return self.conclude(self.find(frames, interval, detecting, again), whole, interval, detecting, shot)
+
+    def find(
+        self,
+        frames: Iterable[Shown],
+        interval: int,
+        detecting: "Stopwatch",
+        again: Again | None = None,
+        known: Boxes | None = None,
+    ) -> Faces:
+        """Find and track the faces in frames; with a mask, others too, among which it chooses."""
+        wanted, others = self.wanted, OTHERS if self.known.mask else 0
+        return find_faces(
             *(self.video, self.info, frames, self.detector, detecting.around(self.submit), self.ahead),
             on_frames=self.counter(interval),
             keep=KEPT_BYTES,
             max_faces=min(wanted.faces, MAX_FACES),
-            more_faces=max(wanted.faces - MAX_FACES, 0),
+            more_faces=max(wanted.faces - MAX_FACES, 0) + others,
             again=again,
+            known=known,
         )
+
+    def conclude(
+        self, faces: Faces, whole: Reading | Still, interval: int, detecting: "Stopwatch", shot: Shot | None = None
+    ) -> Sampled:
+        """Cut the crops of faces, and say what was found."""
+        wanted, began = self.wanted, self.since
         decoded = time.thread_time()
         tracks = faces.tracking.tracks
         crops = cut_crops(faces, wanted.kinds)
@@ -141,6 +197,7 @@ class Worker:
         ]
         poster = frame_as_jpeg(faces, tracks[0][0].frame) if wanted.evidence and found else None
         boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
+        conditions = measured([face for face in found if face.decides], self.info)
         self.since = time.thread_time()
         return Sampled(
             info=self.info,
@@ -157,7 +214,9 @@ class Worker:
             other_detections=boxes - sum(len(track) for track in tracks),
             timing=timing(faces, whole),
             shot=shot,
+            first=wanted.first,
             poster=poster,
+            conditions=conditions,
             seconds={
                 "decode": decoded - began - (detecting.seconds if wanted.cores == 1 else 0),
                 "detect": detecting.seconds,
@@ -210,6 +269,16 @@ def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndar
             for kind in wanted:
                 found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
     return found
+
+
+def measured(faces: Sequence[Face], info: VideoInfo) -> Conditions | None:
+    """The conditions of faces that have crops, by those that show most of the face; None if there are none."""
+    kinds = {kind for face in faces for kind, crops in face.crops.items() if len(crops)}
+    if not kinds:
+        return None
+    kind = max(kinds, key=lambda kind: (kind.branch == "image", kind.crop_fraction, kind.side))
+    sides = [square.size * kind.crop_fraction for face in faces for square in face.squares]
+    return conditions_of([face.crops[kind] for face in faces], sides, info.bits_per_pixel)
 
 
 def middle(image: np.ndarray, fraction: float) -> np.ndarray:

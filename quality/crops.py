@@ -9,7 +9,7 @@ Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE;
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,18 @@ def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, f
         for some in (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER)):
             crops = [tracks.read(*place) for place in some]
             paths = [tracks[number].frame(at) for number, at in some]
-            for name, (member, _) in networks.members.items():
-                (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
-                scores[name] |= dict(zip(paths, fake_probability(logits).tolist(), strict=True))
+            for name, values in score_images(networks, crops).items():
+                scores[name] |= dict(zip(paths, values, strict=True))
             bar.update(len(some))
+    return scores
+
+
+def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, list[float]]:
+    """Each member's probability of FAKE for each crop, BGR uint8 [h, w, 3]."""
+    scores = {}
+    for name, (member, _) in networks.members.items():
+        (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
+        scores[name] = fake_probability(logits).tolist()
     return scores
 
 

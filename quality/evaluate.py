@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +32,21 @@ from common.atomic import atomic_file, write_text
 from common.errors import BadInputError
 from common.labels import LABELS, parse_label
 from common.script import positive, run_script
+from common.status import Status
+from inference.calibration import Calibration, digests, write_calibration
+from inference.members import MODELS, choose_members
+from inference.rows import Row, read_rows
 from inference.scoring import NO_SCORE
-from quality.measures import BINS, Calibration, fit_calibration, intervals, measures, operating_points
+from quality.measures import (
+    BINS,
+    FALSE_POSITIVES,
+    Platt,
+    fit_calibration,
+    intervals,
+    measures,
+    operating_points,
+)
+from quality.operating import fits_of, lines_of, reals_of, strata_of
 from quality.score_files import read_score_file
 
 
@@ -54,6 +68,7 @@ class Videos(NamedTuple):
     labels: np.ndarray
     scores: np.ndarray
     originals: np.ndarray
+    names: tuple[str, ...]
     groupings: dict[str, np.ndarray]  # "status", "subset"
 
 
@@ -88,6 +103,15 @@ def read_scores(path: Path) -> dict[str, float]:
     return {name: NO_SCORE if score is None else score for name, score in read_score_file(path).items()}
 
 
+def rows_beside(submission: Path) -> dict[str, Row]:
+    """The rows in the `.jsonl` beside a submission, by name; none if there is no such file. Raises BadInputError."""
+    details = submission.with_suffix(".jsonl")
+    try:
+        return {row.filename: row for row in read_rows(details)} if details.is_file() else {}
+    except (TypeError, ValueError, KeyError) as error:
+        raise BadInputError(f"{details} holds other rows than those of inference.predict: {error}") from error
+
+
 def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
     """The submission's videos with known truth, and the number of the others. Raises BadInputError if none has one."""
     scores = read_scores(submission)
@@ -103,7 +127,8 @@ def join(submission: Path, truth: dict[str, Truth]) -> tuple[Videos, int]:
         "subset": np.array([one.subset for one in told]),
     }
     values = np.array([one.label for one in told]), np.array([scores[name] for name in known])
-    return Videos(*values, np.array([one.original for one in told]), groupings), len(scores) - len(known)
+    originals = np.array([one.original for one in told])
+    return Videos(*values, originals, tuple(known), groupings), len(scores) - len(known)
 
 
 def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
@@ -119,6 +144,35 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
                 **measures(videos.labels[part], videos.scores[part]),
             }
     return report
+
+
+def fit(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, rounds: int) -> str:
+    """Fit a calibration of videos, write it, and return it in words.
+
+    Rates are of the reals that have a score, by the conditions in their rows. Without rows they are of all reals
+    together, and of no members. Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
+    """
+    fitted = fit_calibration(videos.labels, videos.scores)
+    points = operating_points(videos.labels, videos.scores, videos.originals, rounds)
+    mine = [rows.get(name) for name in videos.names]
+    scored = np.array([row is None or row.status == Status.OK for row in mine])
+    names = next((",".join(row.members) for row in mine if row and row.members), "")
+    members = digests(choose_members(names, models).members, models) if names else {}
+    (real, fake) = ([at for at in np.flatnonzero(scored) if videos.labels[at] == label] for label in (0, 1))
+    conditions = [row.conditions if row else None for row in mine]
+    reals = reals_of(videos.scores[real].tolist(), [conditions[at] for at in real], [videos.names[at] for at in real])
+    calibration = Calibration(members, "videos", strata_of(reals))
+    seen = videos.scores[fake].tolist(), [conditions[at] for at in fake]
+    fits = [fits_of(stratum, *seen, FALSE_POSITIVES) for stratum in calibration.strata]
+    write_calibration(path, calibration, fitted._asdict() | {"operating_points": [one._asdict() for one in points]})
+    said = [f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {path}"]
+    for point in points:
+        hint = "" if point.resolved else "; too few reals to know"
+        between = f"[{point.low:.4f}, {point.high:.4f}]"
+        called = f"call fake above {point.threshold:.4f} {between}: finds {point.recall:.1%}{hint}"
+        said.append(f"  {point.false_positives:.1%} of reals called fake: {called}")
+    whose = f"predict --calibration takes it for {names}" if names else "no members: predict --calibration refuses it"
+    return "\n".join([*said, "", lines_of(calibration, fits), "", whose])
 
 
 def draw(videos: Videos, folder: Path) -> None:
@@ -172,31 +226,25 @@ def main() -> int:
         "--fit",
         type=Path,
         metavar="JSON",
-        help="write the calibration that fits these videos best, and the thresholds for some false-positive rates",
+        help="write the calibration that fits these videos best, and how many reals score as high, by their conditions",
     )
     calibration.add_argument(
         "--apply", type=Path, metavar="JSON", help="measure scores after a calibration fitted on others"
+    )
+    parser.add_argument(
+        "--models", type=Path, default=MODELS, metavar="DIR", help=f"of --fit: checkpoints (default: {MODELS})"
     )
     options = parser.parse_args()
     videos, unknown = join(options.submission, read_truth(options.truth))
     if options.fit:
         try:
-            fitted = fit_calibration(videos.labels, videos.scores)
+            print(fit(options.fit, videos, rows_beside(options.submission), options.models, options.rounds))
         except ValueError as error:
             raise BadInputError(f"--fit: {error}") from error
-        points = operating_points(videos.labels, videos.scores, videos.originals, options.rounds)
-        content = fitted._asdict() | {"operating_points": [point._asdict() for point in points]}
-        write_text(options.fit, json.dumps(content, indent=1) + "\n")
-        print(f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {options.fit}")
-        for point in points:
-            hint = "" if point.resolved else "; too few reals to know"
-            between = f"[{point.low:.4f}, {point.high:.4f}]"
-            said = f"call fake above {point.threshold:.4f} {between}: finds {point.recall:.1%}{hint}"
-            print(f"  {point.false_positives:.1%} of reals called fake: {said}")
     if options.apply:
         try:
             content = json.loads(options.apply.read_text(encoding="utf-8"))
-            applied = Calibration(float(content["temperature"]), float(content["shift"]))
+            applied = Platt(float(content["temperature"]), float(content["shift"]))
         except (ValueError, TypeError, KeyError) as error:
             raise BadInputError(f"--apply {options.apply}: no calibration of --fit: {error}") from error
         videos = videos._replace(scores=applied.apply(videos.scores))

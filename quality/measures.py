@@ -21,7 +21,7 @@ RESOLVED = 10  # REAL above a threshold that tell where it lies
 EDGE = 1e-6  # scores are clipped to [EDGE, 1 - EDGE] before their logit is taken
 
 
-class Calibration(NamedTuple):
+class Platt(NamedTuple):
     """logit of the calibrated score = (logit of the score - shift) / temperature."""
 
     temperature: float
@@ -38,7 +38,7 @@ def logit(scores: np.ndarray) -> np.ndarray:
     return np.log(inside / (1 - inside))
 
 
-def fit_calibration(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Calibration:
+def fit_calibration(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> Platt:
     """Platt's method: the temperature and shift with the least log loss, weighted if there are weights.
 
     Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
@@ -47,7 +47,7 @@ def fit_calibration(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray 
     slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:
         raise ValueError("higher scores do not go with FAKE: there is nothing to calibrate")
-    return Calibration(1 / slope, -intercept / slope)
+    return Platt(1 / slope, -intercept / slope)
 
 
 def balanced_weights(sets: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def least_shift(sets: np.ndarray, labels: np.ndarray, scores: Sequence[np.ndarra
     low, high = 0, len(shifts) - 1
     while low < high:
         middle = (low + high) // 2
-        above = np.mean([Calibration(1.0, shifts[middle]).apply(mine) for mine in scores], axis=0) > 0.5
+        above = np.mean([Platt(1.0, shifts[middle]).apply(mine) for mine in scores], axis=0) > 0.5
         fractions = [above[(sets == name) & (labels == 0)].mean() for name in np.unique(sets[labels == 0])]
         low, high = (low, middle) if max(fractions, default=0.0) <= most else (middle + 1, high)
     return float(shifts[low])
@@ -83,7 +83,7 @@ def fit_mean(labels: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarr
     """
 
     def loss(temperature: float) -> float:
-        means = np.mean([Calibration(temperature, 0.0).apply(mine) for mine in scores], axis=0)
+        means = np.mean([Platt(temperature, 0.0).apply(mine) for mine in scores], axis=0)
         return float(log_loss(labels, means, sample_weight=weights, labels=[0, 1]))
 
     return float(min(np.linspace(0.2, 2, 181), key=loss))

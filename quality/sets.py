@@ -3,7 +3,8 @@
 Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
        <output>/sets.json   the table's rows
-       --calibration FILE   what inference reads to say how many real faces score as high (inference.calibration)
+       --calibration FILE   what inference reads to say how many real faces score as high (inference.calibration), by
+                            the faces as they are and also smaller and compressed (quality.forms)
 
 A row is a set, a manipulation of it (its fakes against all reals of the set), or a group of real faces. Columns: crops
 and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the fraction of
@@ -19,7 +20,8 @@ import argparse
 import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,16 +31,26 @@ from common.atomic import write_text
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.script import run_script
-from inference.calibration import Calibration, digests, rates_of, share_above, write_calibration
+from inference.calibration import Calibration, digests, write_calibration
 from inference.members import MODELS, SHIPPED, choose_members
 from inference.runtimes import load_fastest
 from quality.crops import combined, score_crops, write_scores
 from quality.evaluate import Truth, read_truth, without_nan
-from quality.measures import found_at, measures
+from quality.forms import Form, score_forms
+from quality.measures import (
+    FALSE_POSITIVES,
+    balanced_weights,
+    fit_calibration,
+    found_at,
+    measures,
+    operating_points,
+)
+from quality.operating import fits_of, lines_of, reals_of, strata_of
 from training.face_tracks import FaceTracks
 
+ROUNDS = 200  # of the bootstrap of operating points
 YEARS = 20  # ages are grouped by so many
-FALSE_POSITIVES = 0.05
+FOUND_AT = 0.05  # of the reals above
 CHOOSE_BY = ("faces224_calibration", "ffpp_val", "celebdf_val", "inswapper_val", "utk_val", "lfw_val")
 SETS = (*CHOOSE_BY, "faces224_test")
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)  # of the verdicts' bands
@@ -72,7 +84,7 @@ def row_of(name: str, part: str, labels: np.ndarray, scores: np.ndarray) -> Row:
         all_measures["auc"],
         all_measures["balanced_log_loss"],
         all_measures["ece"] if both else math.nan,
-        found_at(labels, scores, FALSE_POSITIVES) if both else math.nan,
+        found_at(labels, scores, FOUND_AT) if both else math.nan,
         float(np.mean(real > 0.5)) if len(real) else math.nan,
         float(np.mean(real > 0.8)) if len(real) else math.nan,
     )
@@ -148,9 +160,33 @@ def bands(scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
         ]
         reals, fakes = np.mean(within, axis=0) if within else (math.nan, math.nan)
         share = fakes / (reals + fakes) if reals + fakes > 0 else math.nan
-        above = share_above(real, low) if real else math.nan
+        above = float(np.mean([np.mean(mine >= low) for mine in real])) if real else math.nan
         lines.append(f"| {low:g} to {min(high, 1):g} | {shown(100 * share, 0, ' %')} | {shown(100 * above, 0, ' %')} |")
     return "\n".join(lines)
+
+
+def calibrate(path: Path, forms: Mapping[str, Sequence[Form]], members: Mapping[str, str]) -> str:
+    """Fit a calibration of the faces of several sets, every set alike, write it, and return its strata as a table."""
+    every = [(name, form) for name, of_set in forms.items() for form in of_set]
+    labels, scores = np.array([form.truth.label for _, form in every]), np.array([form.score for _, form in every])
+    sets, originals = (
+        np.array([name for name, _ in every]),
+        np.array([f"{name} {form.truth.original}" for name, form in every]),
+    )
+    real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    size = Counter(sets[real].tolist())
+    reals = reals_of(
+        scores[real].tolist(),
+        [every[at][1].conditions for at in real],
+        [every[at][1].crop for at in real],
+        [1 / size[sets[at]] for at in real],
+    )
+    calibration = Calibration(members, "faces", strata_of(reals))
+    fitted = fit_calibration(labels, scores, balanced_weights(sets, labels))
+    points = operating_points(labels, scores, originals, ROUNDS)
+    write_calibration(path, calibration, fitted._asdict() | {"operating_points": [one._asdict() for one in points]})
+    seen = scores[fake].tolist(), [every[at][1].conditions for at in fake]
+    return lines_of(calibration, [fits_of(stratum, *seen, FALSE_POSITIVES) for stratum in calibration.strata])
 
 
 def present(lists: Path, wanted: str | None) -> list[str]:
@@ -180,27 +216,28 @@ def main() -> int:
     networks = load_fastest(members, options.models, pick_device(options.device))
     options.output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    scored = []
+    scored, truths_by = [], dict[str, dict[str, Truth]]()
     for name in names:
         truth = read_truth(options.lists / f"{name}.csv")
         scores = combined(members, score_crops(networks, FaceTracks(options.faces, options.lists / f"{name}.txt")))
         if absent := scores.keys() - truth.keys():
             raise BadInputError(f"{options.lists / name}.csv lacks {len(absent)} crops of its list")
         write_scores(options.output / f"{name}.csv", scores)
+        truths_by[name] = truth
         truths = [truth[path] for path in scores]
         scored.append((np.array([one.label for one in truths]), np.array([*scores.values()])))
         rows += rows_of(name, truths, *scored[-1])
     report = [without_nan(asdict(row)) for row in rows]
     write_text(options.output / "sets.json", json.dumps(report, indent=1) + "\n")
-    if options.calibration:
-        reals = [
-            scores[labels == 0]
-            for name, (labels, scores) in zip(names, scored, strict=True)
-            if name in CHOOSE_BY and not labels.all()
-        ]
-        write_calibration(options.calibration, Calibration(digests(members, options.models), *rates_of(reals)))
     print(table(rows))
     print(f"\nWhat a score means, every set alike:\n\n{bands(scored)}\n")
+    if options.calibration:
+        forms = {
+            name: score_forms(networks, options.faces, options.lists / f"{name}.txt", truths_by[name])
+            for name in names
+            if name in CHOOSE_BY
+        }
+        print(f"{calibrate(options.calibration, forms, digests(members, options.models))}\n")
     print(f"{summary(rows)}; {options.output}")
     return 0
 

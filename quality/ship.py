@@ -26,7 +26,7 @@ from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
 from inference.runtimes import load_networks
 from quality.crops import score_crops
-from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift
+from quality.measures import Platt, balanced_weights, fit_calibration, fit_mean, least_shift
 from quality.sets import CHOOSE_BY
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
@@ -46,7 +46,7 @@ def write_half(path: Path, content: Content) -> None:
         torch.save({"step": content["step"], "arch": content["arch"], "state_dict": state}, temporary)
 
 
-def folded(content: Content, calibration: Calibration, last_layer: str) -> Content:
+def folded(content: Content, calibration: Platt, last_layer: str) -> Content:
     """The checkpoint, changed so that its network gives calibrated logits: (difference - shift) / temperature."""
     state = {bare_name(name): value.float() for name, value in content["state_dict"].items()}
     state[f"{last_layer}.weight"] = state[f"{last_layer}.weight"] / calibration.temperature
@@ -55,9 +55,7 @@ def folded(content: Content, calibration: Calibration, last_layer: str) -> Conte
     return content | {"state_dict": state}
 
 
-def calibrate(
-    contents: Mapping[str, Content], faces: Path, lists: Sequence[Path], most: float
-) -> dict[str, Calibration]:
+def calibrate(contents: Mapping[str, Content], faces: Path, lists: Sequence[Path], most: float) -> dict[str, Platt]:
     """The calibrations, by member, that fit the scores of the lists' crops best: each member's alone, then their mean.
 
     The members score with the weights in `contents`, in half precision. At most a fraction `most` of each list's reals

@@ -42,7 +42,9 @@ class FakeScorer:
         row = failed_row(name, BadInputError(f"{path}: not a video"), ["b0"])
         row = replace(row, status=Status.UNSUPPORTED)
         if content != b"text":
-            row = replace(row, status=Status.OK, label=0.25, reason="the mean", false_positive_rate=0.125)
+            row = replace(
+                row, status=Status.OK, label=0.25, verdict="suspicious", reason="the mean", false_positive_rate=0.125
+            )
         return Result(path, row, (), Document(f"<!doctype html><p>{path}</p>", "{}"))
 
 

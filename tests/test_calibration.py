@@ -1,36 +1,224 @@
-"""What a score means: rates of real faces that score as high."""
+"""What a score means: rates of reals in like conditions that score as high, and the verdicts that come from them."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
 from common.errors import BadInputError
-from inference.calibration import Calibration, calibration_of, of_real_faces, rates_of, read_calibration
+from common.images import write_image
+from common.status import Status
+from inference import Scorer
+from inference.calibration import Calibration, calibration_of, read_calibration, write_calibration
+from inference.conditions import Conditions, conditions_of
 from inference.members import MODELS, SHIPPED
+from inference.verdicts import verdict
+from quality.forms import FORMS, forms_of
+from quality.operating import CHANCE, ENOUGH, reals_of, strata_of
 
 
-def test_rates_are_means_over_sets_of_counted_faces():
-    scores, rates = rates_of([np.array([0.1, 0.2, 0.9]), np.array([0.05])])
-    calibration = Calibration({}, scores, rates)
-    assert calibration.rate(0.0) == 1
-    assert calibration.rate(0.1) == pytest.approx((1 + 0) / 2)
-    assert calibration.rate(0.155) == pytest.approx((2 / 3 + 0) / 2)
-    assert calibration.rate(0.9) == pytest.approx((1 / 3 + 0) / 2, abs=1e-6)
-    assert calibration.rate(1.0) == 0
+def conditions(face=100.0, sharpness=0.02, light=0.4, bits=None):
+    return Conditions(face, sharpness, light, bits)
 
 
-@pytest.mark.parametrize(("rate", "words"), [(0.0204, "20 of"), (0.0, "fewer than 1 of"), (1.0, "1000 of")])
-def test_a_rate_in_words(rate, words):
-    assert of_real_faces(rate) == f"{words} 1,000 real faces score as high"
+@pytest.fixture(scope="module")
+def blurred():
+    """1,000 reals of which the blurred half scores higher, and their conditions."""
+    random = np.random.default_rng(0)
+    sharp = np.arange(1000) % 2 == 0
+    scores = np.where(sharp, random.beta(1, 20, 1000), random.beta(2, 5, 1000))
+    known = [conditions(random.uniform(50, 200), 0.03 if one else 0.01, random.uniform(0.3, 0.6)) for one in sharp]
+    return scores, sharp, known, strata_of(reals_of(scores.tolist(), known, [str(at) for at in range(1000)]))
+
+
+def test_reals_are_kept_apart_by_what_their_scores_depend_on(blurred):
+    scores, sharp, _, strata = blurred
+    assert [stratum.reals for stratum in strata] == [500, 500]
+    calibration = Calibration({}, "videos", strata)
+    for mine, own in ((0.03, scores[sharp]), (0.01, scores[~sharp])):
+        for score in np.linspace(0.01, 0.999, 50):
+            counted = int((own >= score).sum())
+            judgement = calibration.judge(score, conditions(sharpness=mine))
+            exact = (counted + 1) / 501
+            assert exact - 1e-6 <= judgement.rate <= exact + 5 / 501, "never in disfavour, 500 scores in 300 entries"
+            assert judgement.reals == 500
+            if counted <= 100:
+                assert judgement.rate == pytest.approx(exact, abs=1e-6)
+    words = sorted(stratum.words for stratum in strata)
+    assert ["sharpness 0.008 to 0.020" in words[0], "sharpness 0.020 to 0.037" in words[1]] == [True, True]
+
+
+def test_held_back_reals_are_called_fake_as_often_as_it_says(blurred):
+    """Reals of the same kind that the fit did not see: of those with a rate of 5 % or less there are 5 %."""
+    strata, random = blurred[3], np.random.default_rng(1)
+    calibration = Calibration({}, "videos", strata)
+    for sharpness, (a, b) in ((0.03, (1, 20)), (0.01, (2, 5))):
+        rates = [calibration.judge(score, conditions(sharpness=sharpness)).rate for score in random.beta(a, b, 4000)]
+        for level in (0.01, 0.05, 0.2):
+            assert abs(np.mean(np.array(rates) <= level) - level) < 0.6 * level
+
+
+def test_few_or_like_reals_are_not_cut():
+    random = np.random.default_rng(0)
+    known = [conditions(sharpness=random.uniform(0.01, 0.02)) for _ in range(1000)]
+    names = [str(at) for at in range(1000)]
+    alike = strata_of(reals_of(random.uniform(0, 1, 1000).tolist(), known, names))
+    assert len(alike) == 1, f"chance does so with a probability of {CHANCE}"
+    apart = [float(one.sharpness > 0.015) for one in known]
+    few = 2 * ENOUGH - 10
+    assert len(strata_of(reals_of(apart[:few], known[:few], names[:few]))) == 1
+    assert len(strata_of(reals_of(apart, known, names))) == 2
+    forms = [str(at // 5) for at in range(1000)]  # 200 reals in five forms each
+    assert len(strata_of(reals_of(apart, known, forms))) == 1
+    (stratum,) = strata_of(reals_of([0.1, 0.2, 0.3], known[:3], names[:3]))
+    assert stratum.rate(0.9) == 1 / 4, "three reals cannot tell more"
+    with pytest.raises(ValueError, match="needs reals"):
+        reals_of([], [], [])
+
+
+def test_a_clip_unlike_all_reals_has_no_rate(blurred):
+    calibration = Calibration({}, "videos", blurred[3])
+    dark = calibration.judge(0.9, conditions(light=0.05))
+    assert (dark.rate, dark.outside) == (None, "light 0.05; known are light 0.24 to 0.75")
+    small = calibration.judge(0.9, conditions(face=20))
+    assert small.outside.startswith("faces 20 pixels wide; known are faces 40 pixels wide or more")
+    assert calibration.judge(0.9, conditions(face=2000)).rate is not None, "networks see no more of a larger face"
+    assert calibration.judge(0.9, None).rate is None
+    said = verdict(Status.OK, 0.9, "the mean", dark)
+    assert said.name == "uncertain"
+    assert "light 0.05" in said.meaning
+
+
+def test_bits_a_pixel_count_only_where_all_reals_have_them():
+    mixed = [conditions(bits=0.1), conditions()]
+    (stratum,) = strata_of(reals_of([0.1, 0.2], mixed, ["a", "b"]))
+    assert "bits_per_pixel" not in stratum.ranges
+    (stratum,) = strata_of(reals_of([0.1, 0.2], [conditions(bits=0.1), conditions(bits=0.2)], ["a", "b"]))
+    assert stratum.ranges["bits_per_pixel"] == (pytest.approx(0.08), None)
+    assert stratum.lacks(conditions(bits=0.05)) == ["bits_per_pixel"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "name"),
+    [(0.001, "likely fake"), (0.01, "likely fake"), (0.04, "leans fake"), (0.2, "suspicious"), (0.21, "uncertain")],
+)
+def test_words_come_from_rates_and_not_from_scores(blurred, rate, name):
+    judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
+    assert verdict(Status.OK, 0.1, "", type(judgement)(rate, 500, "videos", "")).name == name
+    assert verdict(Status.OK, 0.1, "", None).name == "likely real", "without a calibration the bands of the score stay"
+    assert verdict(Status.NO_FACE, 0.5, "", None).name == "not scored"
+
+
+def test_sharpness_light_and_size_of_crops(frames):
+    crop = np.ascontiguousarray(frames[0][100:228, 200:328, ::-1])
+    known = conditions_of([np.stack([crop] * 40)], [90, 100, 140], 0.123456789)
+    assert (known.face_pixels, known.bits_per_pixel) == (100, 0.12346)
+    assert known.light == pytest.approx((crop @ [0.299, 0.587, 0.114]).mean() / 255, abs=1e-3)
+    soft = conditions_of([crop[None, ::4, ::4]], [100])
+    assert soft.sharpness < 0.8 * known.sharpness
+    assert conditions_of([crop[None] // 2], [100]).light == pytest.approx(known.light / 2, abs=0.01)
+    with pytest.raises(ValueError, match="no crop"):
+        conditions_of([], [])
+
+
+def test_forms_of_a_crop_are_smaller_and_harder_compressed(frames):
+    crop = np.ascontiguousarray(frames[0][100:228, 200:328])
+    forms = list(forms_of(crop))
+    assert [form.shape[0] for form in forms] == [round(128 * scale) for scale, _ in FORMS]
+    assert np.array_equal(forms[0], crop)
+    apart = [float(np.abs(form.astype(float) - crop).mean()) for form in forms[:2]]
+    assert 0 < apart[1] < 12
+
+
+def test_a_file_is_the_same_when_it_is_read_again(blurred, tmp_path):
+    calibration = Calibration({"lite0": "ab"}, "videos", blurred[3])
+    write_calibration(tmp_path / "c.json", calibration, {"temperature": 2.0})
+    assert read_calibration(tmp_path / "c.json") == calibration
+    assert json.loads((tmp_path / "c.json").read_text())["temperature"] == 2
+
+
+def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
+    """Real clips are scored and fitted; the same clips then have the rates that one counts by hand."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    names = ["single_face.mp4", "carphone_pristine.mp4", "face_noface.mov", "no_face.mp4"]
+    for name in names:
+        (videos / name).symlink_to(clip(name).resolve())
+    one = run("-m", "inference.predict", videos, "--max-frames", 10, "--output", tmp_path / "one.csv", check=False)
+    assert one.returncode == 0, one.stderr
+    rows = {row["filename"]: row for row in map(json.loads, (tmp_path / "one.jsonl").read_text().splitlines())}
+    reals = [name for name in names if rows[name]["status"] == "ok"]
+    assert len(reals) >= 2
+    fake = {**rows[reals[0]], "filename": "fake.mp4", "label": 0.99}
+    lines = [json.dumps(row) for row in [*rows.values(), fake]]
+    (tmp_path / "known.jsonl").write_text("\n".join(lines) + "\n")
+    scores = [(name, row["label"]) for name, row in rows.items()]
+    (tmp_path / "known.csv").write_text(
+        "filename,label\n" + "".join(f"{name},{score}\n" for name, score in [*scores, ("fake.mp4", 0.99)])
+    )
+    (tmp_path / "truth.csv").write_text("filename,label\nfake.mp4,1\n" + "".join(f"{name},0\n" for name in names))
+    fit = tmp_path / "fit.json"
+    done = run("-m", "quality.evaluate", tmp_path / "known.csv", tmp_path / "truth.csv", "--fit", fit,
+               "--output", tmp_path / "evaluation", "--rounds", 20)  # fmt: skip
+    assert f"| {len(reals)} |" in done.stdout
+    assert "predict --calibration takes it for lite0,lite2" in done.stdout
+    words = ("-m", "inference.predict", videos, "--max-frames", 10, "--calibration", fit)
+    done = run(*words, "--output", tmp_path / "two.csv", "--evidence", tmp_path / "evidence")
+    with (tmp_path / "two.verdicts.csv").open(newline="") as file:
+        table = {row["filename"]: row for row in csv.DictReader(file)}
+    labels = [rows[name]["label"] for name in reals]
+    for row in map(json.loads, (tmp_path / "two.jsonl").read_text().splitlines()):
+        name = row["filename"]
+        page = (tmp_path / f"evidence/{name}.html").read_text()
+        if row["status"] != "ok":
+            assert (row["false_positive_rate"], row["verdict"]) == (None, "not scored")
+            continue
+        counted = sum(label >= row["label"] for label in labels)
+        assert row["false_positive_rate"] == pytest.approx((counted + 1) / (len(reals) + 1), abs=1e-5)
+        assert row["judgement"]["unit"] == "videos"
+        assert row["conditions"]["bits_per_pixel"] > 0
+        meaning = f"{1000 * row['false_positive_rate']:.0f} of 1,000 real videos like this one score as high"
+        assert meaning in done.stdout
+        assert meaning in page
+        assert row["verdict"] in page
+        assert (table[name]["verdict"], table[name]["meaning"]) == (row["verdict"], meaning)
+        assert row["verdict"] == "uncertain", "so few reals cannot tell more"
+    other = run(*words, "--members", "lite0", "--output", tmp_path / "three.csv", check=False)
+    assert other.returncode == 2
+    assert "made for other members: lite0, lite2" in other.stderr
+
+
+def test_members_without_a_calibration_say_so_and_keep_the_bands(run, film, weights, tmp_path):
+    done = run("-m", "inference.predict", film, "--members", "lite0", "--output", tmp_path / "s.csv",
+               "--evidence", tmp_path / "e")  # fmt: skip
+    assert "no calibration: verdicts are by fixed bands" in done.stdout
+    row = json.loads((tmp_path / "s.jsonl").read_text())
+    assert (row["judgement"], row["verdict"]) == (None, "likely real")
+    assert "These members have no calibration" in (tmp_path / "e/film.mp4.html").read_text()
+
+
+def test_what_no_real_face_looks_like_is_uncertain(frames, tmp_path, weights):
+    """A picture so dark that no real face of the sets is as dark."""
+    write_image(tmp_path / "dark.png", frames[0] // 12)
+    with Scorer() as scorer:
+        result = scorer.score(tmp_path / "dark.png")
+    assert result.status == Status.OK
+    assert (result.verdict, result.false_positive_rate) == ("uncertain", None)
+    assert "light 0.0" in result.row.judgement.outside
 
 
 def test_the_shipped_members_have_theirs():
     calibration = calibration_of(SHIPPED, MODELS, None)
     assert calibration is not None
-    assert calibration.rate(0.0) == 1
-    assert list(calibration.rates) == sorted(calibration.rates, reverse=True)
-    assert calibration.rate(0.5) < 0.1  # the weights were shifted so that real faces stay below .5
+    assert calibration.unit == "faces"
+    assert 2 <= len(calibration.strata) <= 8
+    for stratum in calibration.strata:
+        assert stratum.reals >= ENOUGH
+        assert list(stratum.rates) == sorted(stratum.rates, reverse=True)
+        assert 1 / (stratum.reals + 2) <= stratum.rates[-1] <= 2 / stratum.reals
+    content = json.loads((MODELS / "calibration.json").read_text())
+    assert content.keys() == {"members", "unit", "temperature", "shift", "operating_points", "strata"}
 
 
 def test_it_is_of_certain_checkpoints(tmp_path):
@@ -42,16 +230,24 @@ def test_it_is_of_certain_checkpoints(tmp_path):
         calibration_of(lite0, MODELS, tmp_path / "absent.json")
 
 
+GOOD = {"ranges": {"light": [0.1, None]}, "reals": 3, "scores": [0.0, 0.5], "rates": [1.0, 0.25]}
+
+
 @pytest.mark.parametrize(
     "content",
-    ["[]", "{", '{"members": {}, "scores": [0.1], "rates": [1]}', '{"members": {}, "scores": [0], "rates": []}'],
+    [
+        "[]",
+        "{",
+        json.dumps({"members": {}, "unit": "faces", "strata": []}),
+        json.dumps({"members": {}, "unit": "clips", "strata": [GOOD]}),
+        json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"scores": [0.1, 0.5]}]}),
+        json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"rates": [1.0]}]}),
+        json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"ranges": {"age": [1, 2]}}]}),
+        json.dumps({"members": {}, "scores": [0.0], "rates": [1.0]}),  # of an older release
+    ],
 )
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "c.json"
     path.write_text(content)
     with pytest.raises(BadInputError, match="is no calibration"):
         read_calibration(path)
-
-
-def test_it_is_a_file_of_plain_json():
-    assert json.loads((MODELS / "calibration.json").read_text()).keys() == {"members", "scores", "rates"}

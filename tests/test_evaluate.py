@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from quality.measures import (
-    Calibration,
+    Platt,
     equal_error_rate,
     expected_calibration_error,
     fit_calibration,
@@ -67,7 +67,7 @@ def test_a_known_calibration_is_found_and_undone():
     fitted = fit_calibration(labels, skewed)
     assert fitted.temperature == pytest.approx(3, rel=0.05)
     assert fitted.shift == pytest.approx(0.5, abs=0.1)
-    np.testing.assert_allclose(Calibration(3, 0.5).apply(skewed), true, atol=0.02)
+    np.testing.assert_allclose(Platt(3, 0.5).apply(skewed), true, atol=0.02)
     with pytest.raises(ValueError, match="nothing to calibrate"):
         fit_calibration(1 - labels, skewed)
 
@@ -179,10 +179,12 @@ def test_the_command_reports_everything(run, files):
 
 
 def test_a_calibration_goes_from_one_set_to_another(run, files):
+    (files / "submission.jsonl").unlink()  # as of a score file that comes from elsewhere
     evaluate(run, files, "metadata.json", "--fit", files / "calibration.json")
     before = json.loads((files / "out/evaluation.json").read_text())["all"]
     content = json.loads((files / "calibration.json").read_text())
-    assert set(content) == {"temperature", "shift", "operating_points"}
+    assert set(content) == {"members", "unit", "temperature", "shift", "operating_points", "strata"}
+    assert (content["members"], [stratum["reals"] for stratum in content["strata"]]) == ({}, [3])
     point = content["operating_points"][-1]
     assert (point["false_positives"], point["threshold"], point["called_fake"]) == (0.1, 0.8, 0)
     assert point["recall"] == 0.5

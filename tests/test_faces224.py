@@ -28,7 +28,7 @@ from inference.members import SHIPPED
 from inference.runtimes import load_networks
 from make_crop_lists import half
 from quality.crops import score_crops
-from quality.measures import Calibration, balanced_weights, fit_calibration, fit_mean, least_shift
+from quality.measures import Platt, balanced_weights, fit_calibration, fit_mean, least_shift
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.config import LRScheduler, load_config
@@ -315,7 +315,7 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
         alone.append(fit_calibration(labels, before).apply(before))
     common = fit_mean(labels, alone)
     after = crop_scores(run, root, models, tmp_path / "s.csv")
-    sharpened = [Calibration(common, 0.0).apply(scores) for scores in alone]
+    sharpened = [Platt(common, 0.0).apply(scores) for scores in alone]
     np.testing.assert_allclose(after, np.mean(sharpened, axis=0), atol=0.02)
     shipped_alone = [crop_scores(run, root, models, tmp_path / "s.csv", "--members", name) for name in SHIPPED]
     assert fit_mean(labels, shipped_alone) == pytest.approx(1, abs=0.05)
@@ -346,7 +346,7 @@ def test_every_set_and_class_counts_alike_and_no_set_has_many_false_positives():
     shift = least_shift(sets, labels, [scores, scores**2], 0.1)
 
     def most(shift):
-        means = np.mean([Calibration(1.0, shift).apply(mine) for mine in (scores, scores**2)], axis=0)
+        means = np.mean([Platt(1.0, shift).apply(mine) for mine in (scores, scores**2)], axis=0)
         return max((means > 0.5)[(sets == name) & (labels == 0)].mean() for name in range(3))
 
     assert most(shift) <= 0.1 < most(shift - 0.02)
@@ -377,7 +377,7 @@ def test_the_common_temperature_fits_the_mean():
         scores.append(fit_calibration(labels, 1 / (1 + np.exp(-odds))).apply(1 / (1 + np.exp(-odds))))
     temperature = fit_mean(labels, scores)
     assert 0.3 < temperature < 0.8
-    sharpened = np.mean([Calibration(temperature, 0.0).apply(mine) for mine in scores], axis=0)
+    sharpened = np.mean([Platt(temperature, 0.0).apply(mine) for mine in scores], axis=0)
     assert fit_mean(labels, [sharpened]) > temperature + 0.1
     assert fit_mean(labels, scores[:1]) == pytest.approx(1, abs=0.02)
 

@@ -109,8 +109,9 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
         lambda: (tmp_path / "evidence/index.html").exists() and (tmp_path / "evidence/index.html").read_text()
     )
     assert index.count("data-key") == 2 * 5
+    wait_for((output.parent / "submission.verdicts.csv").exists)
     assert sorted(path.name for path in output.parent.glob("*.csv")) == [
-        "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv",
+        "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv", "submission.verdicts.csv",
     ]  # fmt: skip
     assert "missing.mp4: missing" in "".join((tmp_path / f"{number}.out").read_text() for number in (0, 1))
 

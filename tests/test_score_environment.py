@@ -44,7 +44,7 @@ def test_score_verdict_and_page_are_said(scored):
     assert "by ONNX Runtime" in done.stdout
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("single_face.mp4: "))
     label = json.loads((folder / "s.jsonl").read_text())["label"]
-    assert line.startswith(f"single_face.mp4: {label:.3f}, likely real")
+    assert line.startswith(f"single_face.mp4: {label:.3f}, uncertain")
     assert line.endswith(str(folder / "evidence/single_face.mp4.html"))
     facts = json.loads((folder / "evidence/single_face.mp4.json").read_text())
     assert facts["provenance"]["runtime"] == "onnx"

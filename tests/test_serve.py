@@ -30,7 +30,7 @@ def served(tmp_path):
 def test_a_file_is_scored_and_then_gone(served):
     answer = served.ask("POST", "/score?name=clip.mp4", b"video")
     assert answer.status == 200
-    assert (answer.json["filename"], answer.json["label"], answer.json["verdict"]) == ("clip.mp4", 0.25, "leans real")
+    assert (answer.json["filename"], answer.json["label"], answer.json["verdict"]) == ("clip.mp4", 0.25, "suspicious")
     assert served.ask("PUT", "/score?name=clip.mp4", b"video").json["status"] == "ok"
     assert {path.suffix for path in served.scorer.paths} == {".mp4"}
     assert not any(path.exists() for path in served.scorer.paths)
@@ -50,7 +50,7 @@ def test_the_way_of_a_job(served):
     assert (job["status"], job["label"], job["verdict"], job["false_positive_rate"]) == (
         "ok",
         0.25,
-        "leans real",
+        "suspicious",
         0.125,
     )
     assert served.files() == [f"{number}.html", f"{number}.json"]

@@ -56,7 +56,7 @@ def test_a_clip_that_is_dropped_has_a_score_and_its_evidence(shown, scorer, clip
         assert "single_face.mp4" in text
         assert f"{job['label']:.2f}" in text
         assert job["verdict"] in text
-        assert page.js("document.getElementById('said').textContent").startswith("single_face.mp4: likely")
+        assert page.js("document.getElementById('said').textContent").startswith("single_face.mp4: uncertain")
         page.js("document.querySelector('#results .show').click()")
         address = f"http://127.0.0.1:{served.port}/jobs/{job['id']}/page"
         assert page.js("document.querySelector('iframe').src") == address
@@ -205,7 +205,7 @@ def test_a_screen_reader_finds_names_and_states(shown, tmp_path_factory):
         assert ("progressbar", "Progress of clip.mp4") in found
         assert page.js("document.querySelector('[role=status]').ariaLive") == "polite"
         served.scorer.go.set()
-        page.wait("document.querySelector('[role=status]').textContent === 'clip.mp4: leans real, score 0.25'")
+        page.wait("document.querySelector('[role=status]').textContent === 'clip.mp4: suspicious, score 0.25'")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
