@@ -18,7 +18,7 @@ from faces.one_pass import Faces
 from faces.video import VideoInfo, probe, read_some
 
 CHECKED = 5  # frames of which a video's own boxes are compared with those that it takes over
-ALIKE = 0.9  # IoU of boxes that agree
+ALIKE = 0.9  # IoU of boxes that are good enough to be taken over; of equal ones it is 1
 MASKED = 16  # frames, spread over the video, in which masks are looked at
 MARKED = 32  # grey of a mask's pixel that marks a change: compression leaves traces below
 OVERLAPS = 0.1  # share of the marked pixels that must lie in a face
@@ -52,9 +52,9 @@ def read_boxes(path: Path, info: VideoInfo) -> tuple[Boxes, str]:
         shape, numbers = content["shape"].tolist(), content["numbers"].tolist()
         boxes = np.split(content["boxes"], np.cumsum(content["lengths"])[:-1])
     if shape[0] != info.frames:
-        return {}, f"{info.frames} frames, its original {shape[0]}"
+        return {}, "another number of frames than its original"
     if shape[1:] != [info.height, info.width]:
-        return {}, f"{info.width}x{info.height}, its original {shape[2]}x{shape[1]}"
+        return {}, "another size than its original"
     return dict(zip(numbers, boxes, strict=True)), ""
 
 
@@ -65,24 +65,27 @@ def without_checked(boxes: Boxes) -> Boxes:
     return {number: boxes[number] for number in numbers if number not in checked}
 
 
-def agree(faces: Faces, boxes: Boxes) -> bool:
-    """Whether the boxes that were found in a video are where these are, in every frame that both have."""
-    return all(
-        same_places(tracking_boxes(found), tracking_boxes(boxes[number]))
-        for number, found in zip(faces.numbers, faces.detections, strict=True)
-        if number in boxes
+def agreement(faces: Faces, boxes: Boxes) -> float:
+    """The least IoU of a box that was found in a video with one of these, over all frames that both have."""
+    return min(
+        (
+            overlap(tracking_boxes(found), tracking_boxes(boxes[number]))
+            for number, found in zip(faces.numbers, faces.detections, strict=True)
+            if number in boxes
+        ),
+        default=0.0,
     )
 
 
-def same_places(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two lists of boxes are as many, and each of the first overlaps one of the other."""
-    return len(one) == len(other) and all(iou_plus_one(box[:4], other[:, :4]).max() >= ALIKE for box in one)
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """The least IoU of a box with the nearest of others; 0 if they are not as many, 1 if there are none."""
+    if len(one) != len(other):
+        return 0.0
+    return min((float(iou_plus_one(box[:4], other[:, :4]).max()) for box in one), default=1.0)
 
 
 def face_by_mask(faces: Faces, mask: Path) -> tuple[int | None, str]:
     """Which track the mask marks; None and why if it cannot be told."""
-    if not mask.is_file():
-        return None, "no mask"
     at = sorted({int(place) for place in np.linspace(0, len(faces.numbers) - 1, MASKED)})
     places = {faces.numbers[place]: place for place in at}
     overlaps = np.zeros((len(faces.tracking.tracks), len(at)))
@@ -93,8 +96,8 @@ def face_by_mask(faces: Faces, mask: Path) -> tuple[int | None, str]:
             if grey.any():
                 overlaps[:, seen] = shares(faces, places[number], grey)
                 seen += 1
-    except (BadInputError, OSError) as error:
-        return None, f"the mask cannot be read: {error}"
+    except (BadInputError, OSError):
+        return None, "the mask cannot be read"
     if not seen:
         return None, "the mask marks nothing"
     means = overlaps[:, :seen].mean(axis=1) if len(overlaps) else np.zeros(1)

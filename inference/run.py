@@ -6,6 +6,7 @@ the evidence of each video as it finishes and, when all videos are done, the sub
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from common.errors import BadInputError
@@ -51,21 +52,23 @@ class Run:
     def rows(self, videos: Mapping[str, Path], known_of: Mapping[str, Known] | None = None) -> Iterator[Row]:
         """Yield the row of each video: first the rows that the ledger knows, then the others as they finish.
 
-        `known_of` holds what is known of the faces of some videos.
+        `known_of` holds what is known of the faces of some videos. Videos whose boxes others take over come first.
         """
         todo: list[Video] = []
         states: dict[str, FileState | None] = {}
         for name, path in videos.items():
             states[name] = state_of(path)  # the state before it is read: the file may still grow
             known = self.ledger.result(name, states[name])
-            if known is not None and self._has_evidence(name):
+            about = (known_of or {}).get(name, NOTHING)
+            if known is not None and self._has_evidence(name) and (not about.keep_boxes or about.keep_boxes.is_file()):
                 yield Row.from_json(known)
             else:
-                todo.append(Video(name, path, (known_of or {}).get(name, NOTHING)))
+                todo.append(Video(name, path, about))
         if not todo:
             return
+        groups = [[one for one in todo if bool(one.known.keep_boxes) == keeps] for keeps in (True, False)]
         with Scorer.of(self.plan) as scorer:
-            for result in scorer.score_videos(todo):
+            for result in chain.from_iterable(scorer.score_videos(group) for group in groups if group):
                 if self.output.evidence:
                     result.save_evidence(self.output.evidence)
                 self.ledger.add(result.filename, states[result.filename], result.row.to_json())

@@ -19,7 +19,7 @@ from common.digests import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.detector import FaceDetector, load_detector
-from faces.known import Boxes, Known, agree, face_by_mask, only, read_boxes, without_checked, write_boxes
+from faces.known import ALIKE, Boxes, Known, agreement, face_by_mask, only, read_boxes, without_checked, write_boxes
 from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
 from faces.pictures import Still, is_picture
 from faces.shots import find_shots
@@ -112,12 +112,15 @@ class Worker:
         boxes: Boxes = {}
         if self.known.boxes:
             boxes, why = read_boxes(self.known.boxes, self.info)
-            said["boxes"] = why or "reused"
+            said["boxes"] = why
         reading = self.read(interval)
         faces = self.find(reading, interval, detecting, known=without_checked(boxes))
-        if boxes and not agree(faces, boxes):
-            said["boxes"], reading = "its own: they are elsewhere", self.read(interval)
-            faces = self.find(reading, interval, detecting)
+        if boxes:
+            alike = agreement(faces, boxes)
+            said |= {"boxes": "reused" if alike == 1 else "reused, a little apart", "iou": f"{alike:.4f}"}
+            if alike < ALIKE:
+                said["boxes"], reading = "elsewhere than its original's", self.read(interval)
+                faces = self.find(reading, interval, detecting)
         if self.known.keep_boxes:
             write_boxes(self.known.keep_boxes, faces, reading.frames)
         if self.known.mask:

@@ -1,8 +1,8 @@
 """Score a public data set and measure what is usual in this field, after a check of the copy.
 
-Reads  a data set as it is distributed (quality.layouts): ffpp, dfd, celebdf1, celebdf2, celebdf3, dfdc, dfdcp; a
+Reads  a data set as it is distributed (quality.layouts): ffpp, dfd, celebdf1, celebdf2, celebdf3, dfdc, dfdcp, df40; a
        `folder` with real/ and fake/; a `csv`, which is a folder with labels.csv; or `deepfakebench`, ready-made crops
-       with DeepfakeBench's JSON, in which DF40 comes too
+       with DeepfakeBench's JSON
 Writes DIR/benchmark.json     overall and by manipulation: each measure as [value, low, high] with its 95 % interval
        DIR/benchmark.md       the same as a table, the worst manipulation first
        DIR/protocols.md       with --protocols: the AUC as others would report it from the same scores
@@ -21,6 +21,9 @@ whole. A video without a score counts as .5 (`overall`), and is left out (`overa
 If it is killed, run it again and it goes on. With --shard i/n, or in a Slurm array, it scores every n-th video; run it
 without --shard when all are done.
 
+Where a mask video of a fake is at hand, the face that it marks is scored. With --reuse-boxes the faces of a fake are
+looked for in five frames only, and are where its original shows them, if these agree.
+
     python -m quality.benchmark ffpp --root FaceForensics --compression c23 --check
     python -m quality.benchmark celebdf2 --root Celeb-DF-v2 --split test --protocols
     python -m quality.benchmark ffpp --root FaceForensics --detector theirs.py   # def predict(path: str) -> float
@@ -28,6 +31,7 @@ without --shard when all are done.
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,19 +42,21 @@ from common.errors import BadInputError
 from common.script import positive, run_script
 from common.shard import Shard, parse_shard, wanted_shard
 from common.status import UNREADABLE, Status
+from faces.known import Known
 from inference.merge import read_shards, shard_files
 from inference.plan import Settings, plan
 from inference.predict import add_scoring_options, score_videos, settings_of, shard_output
 from inference.rows import Row, write_submission
 from inference.run import Output
 from quality import protocols
+from quality.anew import lines_anew, spread
 from quality.doctor import Finding, counts, examine
 from quality.evaluate import without_nan
 from quality.foreign import load_detector, score_by
 from quality.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
 from quality.measures import THRESHOLD
 from quality.ready import score_ready
-from quality.report import draw, report_of, table, videos_of
+from quality.report import draw, known_table, report_of, table, videos_of
 from quality.score_files import Scored, write_gend, write_scored
 
 SPLITS = ("train", "val", "test")
@@ -71,22 +77,52 @@ def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | Non
             raise BadInputError(f"unknown manipulations {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         of_split = [item for item in of_split if item.manipulation in ("", *manipulations)]
     in_order = sorted(of_split, key=lambda item: (item.manipulation, item.key))
-    if most is None or most >= len(in_order):
-        return in_order
-    return [in_order[number * len(in_order) // most] for number in range(most)]
+    return spread(in_order, len(in_order) if most is None else most)
 
 
-def score(items: Sequence[Item], root: Path, settings: Settings, output: Path, shard: Shard | None) -> list[Row]:
+def known_faces(items: Sequence[Item], root: Path, boxes: Path | None) -> dict[str, Known]:
+    """What is known of the items' faces: masks that are there and, with a folder for `boxes`, those of the originals.
+
+    A fake takes the boxes of the only real item that has its original.
+    """
+    counted = Counter(item.original for item in items if not item.label)
+    reals = {item.original: item for item in items if not item.label and counted[item.original] == 1}
+    needed = {item.original for item in items if item.label} if boxes else set()
+
+    def file(of: Item) -> Path:
+        assert boxes is not None
+        return boxes / f"{of.key}.npz"
+
+    found = {}
+    for item in items:
+        mask = root / item.mask if item.mask and (root / item.mask).is_file() else None
+        shared = item.original in needed and item.original in reals
+        take = file(reals[item.original]) if item.label and shared else None
+        keep = file(item) if not item.label and shared else None
+        found[item.key] = Known(mask=mask, boxes=take, keep_boxes=keep)
+    return found
+
+
+def score(
+    items: Sequence[Item],
+    root: Path,
+    settings: Settings,
+    output: Path,
+    shard: Shard | None,
+    known_of: Mapping[str, Known],
+) -> list[Row]:
     """Score the items' videos, or those of a shard; rows that shards left are taken over if they could be read.
 
     Raises BadInputError as `rows_of_shards` does.
     """
     paths = {item.key: root / item.key for item in items}
     if shard:
-        return score_videos(shard.of(paths), settings, Output(shard_output(output, shard), is_shard=True))
+        part = Output(shard_output(output, shard), is_shard=True)
+        return score_videos(shard.of(paths), settings, part, known_of=known_of)
     known = rows_of_shards(output, settings)
     left = {name: path for name, path in paths.items() if name not in known}
-    known |= {row.filename: row for row in score_videos(left, settings, Output(output))} if left else {}
+    scored = score_videos(left, settings, Output(output), known_of=known_of) if left else []
+    known |= {row.filename: row for row in scored}
     rows = [known[name] for name in paths]
     if len(left) < len(paths):
         write_submission(output, rows)
@@ -183,6 +219,16 @@ def parse_arguments() -> argparse.Namespace:
         "--explain", type=float, metavar="AUC", help="a published figure: what each choice makes of the distance"
     )
     parser.add_argument(
+        "--anew",
+        type=int,
+        default=100,
+        metavar="N",
+        help="of --protocols and --explain: videos to score anew with other frames and crops (default: 100; 0: none)",
+    )
+    parser.add_argument(
+        "--reuse-boxes", action="store_true", help="do not look for faces in a fake where its original shows them"
+    )
+    parser.add_argument(
         "--detector", type=Path, metavar="FILE.py", help="score with its predict(path) -> float instead of the members"
     )
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
@@ -214,14 +260,19 @@ def main() -> int:
     refuse_other(folder, how_of(options, items))
     settings = settings_of(options)
     scored_by: dict[str, Any]
-    if shard and (options.detector or options.set == "deepfakebench"):
+    ready, boxes = any(item.frames for item in items), folder / "boxes" if options.reuse_boxes else None
+    if shard and (options.detector or ready):
         raise BadInputError("another detector, or ready-made crops, are scored in one process: no --shard")
+    if options.reuse_boxes and (shard or options.detector or ready):
+        raise BadInputError("--reuse-boxes is for our own detector, on videos that one process scores")
     if options.detector:
         rows, scored_by = by_detector(options.detector, items, options.root, folder)
-    elif options.set == "deepfakebench":
+    elif ready:
         rows, scored_by = score_ready(items, options.root, settings, folder / "submission.csv")
     else:
-        rows = {row.filename: row for row in score(items, options.root, settings, folder / "submission.csv", shard)}
+        known_of = known_faces(items, options.root, boxes)
+        scored = score(items, options.root, settings, folder / "submission.csv", shard, known_of)
+        rows = {row.filename: row for row in scored}
         scored_by = asdict(plan(settings).provenance)
     if shard:
         print(f"benchmark: shard {shard} is scored; run it without --shard when all are")
@@ -237,15 +288,18 @@ def main() -> int:
     write_text(folder / "benchmark.json", json.dumps(without_nan(content), indent=1, default=str) + "\n")
     write_text(folder / "scores.json", json.dumps(how | {"coverage": report["coverage"]}, indent=1, default=str) + "\n")
     write_scores(folder, options.set, how["compression"], items, rows)
-    write_text(folder / "benchmark.md", table(report) + "\n")
+    tables = "\n\n".join(filter(None, (table(report), known_table(items, rows))))
+    write_text(folder / "benchmark.md", tables + "\n")
     draw(folder / "roc.png", videos_of(items, rows), items)
-    print(f"\n{table(report)}\n")
+    print(f"\n{tables}\n")
     if options.protocols or options.explain is not None:
-        said = protocols.lines(items, rows)
-        write_text(folder / "protocols.md", protocols.table(said) + "\n")
-        print(f"{protocols.table(said)}\n")
+        said, anew = protocols.lines(items, rows), list[protocols.Line]()
+        if options.anew and not (ready or options.detector):
+            anew = lines_anew(items, rows, options.root, settings, folder, options.anew)
+        write_text(folder / "protocols.md", protocols.table([*said, *anew]) + "\n")
+        print(f"{protocols.table([*said, *anew])}\n")
         if options.explain is not None:
-            print(f"{protocols.explain(said, options.explain)}\n")
+            print(f"{protocols.explain(said, anew, options.explain)}\n")
     lost = sum(row.status in UNREADABLE for row in rows.values())
     print(f"benchmark: {len(items)} videos, {lost} could not be read; {folder / 'benchmark.json'}")
     return int(broken or lost > 0)

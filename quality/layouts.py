@@ -160,11 +160,17 @@ def by_list(root: Path, text: str) -> list[Item]:
     for line in filter(None, map(str.strip, text.splitlines())):
         mark, _, key = line.partition(" ")
         listed[key] = 1 - parse_label(mark)  # the list says 1 for REAL
-    found = set(videos_below(root, "Celeb-real", "YouTube-real", "Celeb-synthesis"))
-    items = [celebdf_item(key) for key in sorted(found | listed.keys())]
-    return [
-        replace(item, split="test" if item.key in listed else "train", listed=listed.get(item.key)) for item in items
-    ]
+    found = {plain_key(key): key for key in videos_below(root, "Celeb-real", "YouTube-real", "Celeb-synthesis")}
+    items = []
+    for plain in sorted(found.keys() | listed.keys()):
+        split = "test" if plain in listed else "train"
+        items.append(replace(celebdf_item(plain), key=found.get(plain, plain), split=split, listed=listed.get(plain)))
+    return items
+
+
+def plain_key(key: str) -> str:
+    """A path as Celeb-DF's list has it: some copies have the videos in a folder `videos`, as DeepfakeBench wants."""
+    return "/".join(part for part in key.split("/") if part != "videos")
 
 
 def celebdf_item(key: str) -> Item:
@@ -298,11 +304,54 @@ def crops_item(kind: str, split: str, path: tuple[str, ...], video: Mapping[str,
     return Item(key, label, method if label else "", original, people, split, frames=tuple(in_order))
 
 
+def df40(root: Path, _: How) -> list[Item]:
+    """DF40 (Yan et al., NeurIPS 2024) as crops: `.../<method>/<ff or cdf>/.../frames/<video>/<number>.png`.
+
+    Reals are DeepfakeBench's crops of FaceForensics++ (`.../original_sequences/youtube/.../frames/<id>`) and Celeb-DF
+    (`.../Celeb-real/...`, `.../YouTube-real/...`), anywhere below the root. Fakes made of FaceForensics++ have the
+    split of their first video there; those made of Celeb-DF have no list: all of them are for testing.
+    """
+    splits = {
+        name: split
+        for split in ("train", "val", "test")
+        for pair in json.loads((SPLITS / f"ffpp_{split}.json").read_text(encoding="utf-8"))
+        for name in pair
+    }
+    celebrities = {Path(line.split()[1]).stem for line in (SPLITS / "celebdf_v2_test.txt").read_text().splitlines()}
+    items = []
+    for folder, frames in frame_folders(root).items():
+        *above, name = folder.split("/")
+        people = tuple(name.split("_")[:2])
+        if fake := re.search(r"(?:^|/)([^/]+)/(ff|cdf)(?:/|$)", "/".join(above)):
+            method, domain = fake.groups()
+            split = splits.get(people[0], "test") if domain == "ff" else "test"
+            items.append(Item(folder, 1, method, f"{domain}/{people[0]}", people, split, frames=frames))
+        elif "original_sequences" in above:
+            items.append(Item(folder, 0, "", f"ff/{name}", people, splits.get(name, "test"), frames=frames))
+        elif "Celeb-real" in above or "YouTube-real" in above:
+            split = "test" if name in celebrities else "train"
+            items.append(Item(folder, 0, "", f"cdf/{people[0]}", people[:1], split, frames=frames))
+    return items
+
+
+def frame_folders(root: Path) -> dict[str, tuple[str, ...]]:
+    """Each folder below a folder `frames`, by its path below the root, with its pictures in the order of their names.
+
+    Numbers are in the order of their size.
+    """
+    found: dict[str, list[str]] = {}
+    for path in files_below(root):
+        if path.suffix.lower() in (".png", ".jpg") and path.parent.parent.name == "frames":
+            found.setdefault(path.parent.relative_to(root).as_posix(), []).append(path.relative_to(root).as_posix())
+    return {folder: tuple(sorted(frames, key=lambda one: (len(one), one))) for folder, frames in found.items()}
+
+
 FETCH_FFPP = (
     "python download-FaceForensics.py {root} -d all -c {compression} -t videos   "
     "# the script that its authors send, github.com/ondyari/FaceForensics"
 )
 FETCH_CELEBDF = "its authors send a link to the archive: github.com/yuezunli/celeb-deepfakeforensics"
+FETCH_DF40 = "its authors send links: github.com/YZY-stack/DF40"
 FETCH_DFDC = "download the archive again: ai.meta.com/datasets/dfdc"
 CELEBDF = ("Celeb-synthesis", "Celeb-real")
 LAYOUTS: Mapping[str, Layout] = {
@@ -329,6 +378,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp, fetch=FETCH_DFDC),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), table),
+    "df40": Layout("DF40 (crops)", ("*/ff", "*/cdf", "*/*/ff", "*/*/cdf"), df40, (), fetch=FETCH_DF40),
     "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", (ANY,), deepfakebench, (), compressed=True),
 }
 

@@ -132,11 +132,14 @@ def table(found: Sequence[Line]) -> str:
     )
 
 
-def explain(found: Sequence[Line], target: float) -> str:
-    """How much of the distance between our AUC and a published one each choice makes, a line each."""
+def explain(found: Sequence[Line], anew: Sequence[Line], target: float) -> str:
+    """How much of the distance between our AUC and a published one each choice makes, a line each.
+
+    The lines `anew` are of some of the videos, so none of them is called nearest.
+    """
     ours = found[0].auc
     said = [f"published {target:.4f}, ours {ours:.4f}: {target - ours:+.4f} to explain"]
-    for line in found[1:]:
+    for line in [*found[1:], *anew]:
         share = f", {line.apart / (target - ours):.0%} of it" if abs(target - ours) > 5e-5 else ""
         said.append(f"  {line.name}: {line.apart:+.4f}{share}")
     nearest = min(found, key=lambda line: math.inf if math.isnan(line.auc) else abs(line.auc - target))

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def report_of(items: Sequence[Item], rows: Mapping[str, Row], rounds: int) -> di
         "overall_scored": measured(videos[scored], rounds) if scored.any() else {},
         "by_manipulation": dict(worst_first),
         "coverage": coverage(items, rows),
+        "by_known": {item.key: rows[item.key].by_known for item in items if rows[item.key].by_known},
     }
 
 
@@ -100,6 +101,28 @@ def coverage(items: Sequence[Item], rows: Mapping[str, Row]) -> dict[str, dict[s
     for item in items:
         found.setdefault(item.manipulation or "real", Counter())[rows[item.key].status] += 1
     return {name: dict(statuses) for name, statuses in found.items()}
+
+
+def known_table(items: Sequence[Item], rows: Mapping[str, Row]) -> str:
+    """A Markdown table of what became of masks and of originals' boxes, by manipulation; empty if there were none.
+
+    Videos without a score do not count.
+    """
+    lines = []
+    for name in sorted({item.manipulation for item in items} - {""}):
+        of_kind = [rows[item.key] for item in items if item.manipulation == name]
+        mine = [row for row in of_kind if row.status == Status.OK]
+        cells = [said(row.by_known[what] for row in mine if what in row.by_known) for what in ("mask", "boxes")]
+        without = sum("mask" not in row.by_known for row in mine)
+        if any(cells):
+            lines.append(f"| {name} | {cells[0]} | {without} | {cells[1]} |")
+    head = ["| | mask | no mask: the contract's policy | boxes of the original |", "|---|---|---|---|"]
+    return "\n".join([*head, *lines]) if lines else ""
+
+
+def said(words: Iterable[str]) -> str:
+    """How often each was said, the most frequent first."""
+    return ", ".join(f"{number} {what}" for what, number in Counter(words).most_common())
 
 
 def table(report: Mapping[str, Any]) -> str:

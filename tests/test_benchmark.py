@@ -172,6 +172,45 @@ def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms)
             *(1, "SimSwap", "Celeb-real/id3_0004"), ("id3", "id5"), "test",
         ),
     }  # fmt: skip
+    root = tmp_path / "celeb2"  # as DeepfakeBench wants it, and a list that knows nothing of it
+    put(forms[0], root / "Celeb-real/videos/id3_0004.mp4")
+    put(forms[0], root / "Celeb-synthesis/videos/id3_id5_0004.mp4")
+    (root / "List_of_testing_videos.txt").write_text(
+        "1 Celeb-real/id3_0004.mp4\n0 Celeb-synthesis/id3_id5_0004.mp4\n1 YouTube-real/00001.mp4\n"
+    )
+    assert known("celebdf2", root) == {
+        "Celeb-real/videos/id3_0004.mp4": (0, "", "Celeb-real/id3_0004", ("id3",), "test"),
+        "Celeb-synthesis/videos/id3_id5_0004.mp4": (
+            *(1, "Celeb-synthesis", "Celeb-real/id3_0004"), ("id3", "id5"), "test",
+        ),
+        "YouTube-real/00001.mp4": (0, "", "YouTube-real/00001", ("00001",), "test"),
+    }  # fmt: skip
+    root = tmp_path / "df40"
+    (one, other), third = PAIRS[0], json.loads((SPLITS / "ffpp_train.json").read_text())[0][0]
+    celebrity = next(
+        line.split()[1] for line in (SPLITS / "celebdf_v2_test.txt").read_text().splitlines() if "Celeb-real" in line
+    )[11:-4]
+    for folder in (
+        f"DF40/simswap/ff/frames/{one}_{other}",
+        f"DF40/simswap/ff/frames/{third}_{one}",
+        "DF40/mobileswap/cdf/deep/er/mobileswap/cdf/frames/id3_id5_0004",
+        f"FaceForensics++/original_sequences/youtube/c23/frames/{one}",
+        f"Celeb-DF-v2/Celeb-real/frames/{celebrity}",
+        "Celeb-DF-v2/YouTube-real/frames/99999",
+    ):
+        for number in ("9", "10"):
+            root_file(root, f"{folder}/{number}.png").write_bytes(b"")
+    found = {item.key: item for item in read_items("df40", root, How())}
+    assert {key: (one.label, one.manipulation, one.original, one.split) for key, one in found.items()} == {
+        f"DF40/simswap/ff/frames/{one}_{other}": (1, "simswap", f"ff/{one}", "test"),
+        f"DF40/simswap/ff/frames/{third}_{one}": (1, "simswap", f"ff/{third}", "train"),
+        "DF40/mobileswap/cdf/deep/er/mobileswap/cdf/frames/id3_id5_0004": (1, "mobileswap", "cdf/id3", "test"),
+        f"FaceForensics++/original_sequences/youtube/c23/frames/{one}": (0, "", f"ff/{one}", "test"),
+        f"Celeb-DF-v2/Celeb-real/frames/{celebrity}": (0, "", f"cdf/{celebrity.split('_')[0]}", "test"),
+        "Celeb-DF-v2/YouTube-real/frames/99999": (0, "", "cdf/99999", "train"),
+    }
+    folder = f"DF40/simswap/ff/frames/{one}_{other}"
+    assert found[folder].frames == (f"{folder}/9.png", f"{folder}/10.png")
     root = tmp_path / "dfdc"
     for part in (7, 35):
         entries = {

@@ -69,9 +69,11 @@ def test_each_protocol_is_as_worked_out_by_hand():
 
 
 def test_a_published_figure_is_taken_apart():
-    said = protocols.explain(protocols.lines(ITEMS, ROWS), 0.5)
+    anew = [protocols.Line("the first 6 frames", 0.5, 3, -0.05, "")]
+    said = protocols.explain(protocols.lines(ITEMS, ROWS), anew, 0.5)
     assert said.splitlines()[0] == "published 0.5000, ours 0.6667: -0.1667 to explain"
     assert "  frames: -0.0833, 50% of it" in said
+    assert "  the first 6 frames: -0.0500, 30% of it" in said
     assert "nearest is mean of frames by folder name with 0.5000; +0.0000 remain" in said
 
 
