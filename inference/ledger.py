@@ -24,6 +24,17 @@ def state_of(path: Path) -> FileState | None:
     return [str(path), facts.st_size, facts.st_mtime_ns]
 
 
+def same_file(before: FileState | None, now: FileState | None) -> bool:
+    """Whether size and time of change are the same, wherever the path leads from; no file is not the same as none."""
+    return before is not None and now is not None and before[1:] == now[1:]
+
+
+def sources_of(path: Path) -> dict[str, FileState | None]:
+    """The states of the files that a run's ledger tells of, by name."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return {line["name"]: line["source"] for line in lines[1:]}
+
+
 class Ledger:
     """Remembers each video's result, as JSON, and the state of the file that it comes from."""
 

@@ -43,6 +43,7 @@ from common.script import positive, run_script
 from common.shard import Shard, parse_shard, wanted_shard
 from common.status import UNREADABLE, Status
 from faces.known import Known
+from inference.ledger import same_file, sources_of, state_of
 from inference.merge import read_shards, shard_files
 from inference.plan import Settings, plan
 from inference.predict import add_scoring_options, score_videos, settings_of, shard_output
@@ -50,7 +51,7 @@ from inference.rows import Row, write_submission
 from inference.run import Output
 from quality import protocols
 from quality.anew import lines_anew, spread
-from quality.doctor import Finding, counts, examine
+from quality.doctor import Finding, counts, examine, faceless
 from quality.evaluate import without_nan
 from quality.foreign import load_detector, score_by
 from quality.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
@@ -119,7 +120,7 @@ def score(
     if shard:
         part = Output(shard_output(output, shard), is_shard=True)
         return score_videos(shard.of(paths), settings, part, known_of=known_of)
-    known = rows_of_shards(output, settings)
+    known = rows_of_shards(output, settings, paths)
     left = {name: path for name, path in paths.items() if name not in known}
     scored = score_videos(left, settings, Output(output), known_of=known_of) if left else []
     known |= {row.filename: row for row in scored}
@@ -129,15 +130,21 @@ def score(
     return rows
 
 
-def rows_of_shards(output: Path, settings: Settings) -> dict[str, Row]:
-    """The rows that shards left, by video, but those that could not be read: their files may be mended.
+def rows_of_shards(output: Path, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Row]:
+    """The rows that shards left, by video, but those whose files changed since, or could not be read.
 
     Raises BadInputError for shards of other members, weights or options.
     """
     known = read_shards(output) if shard_files(output, ".jsonl") else {}
     if known and any(row.run != plan(settings).digest for row in known.values()):
         raise BadInputError(f"the shards of {output} were scored with other members, weights or options")
-    return {name: row for name, row in known.items() if row.status not in UNREADABLE}
+    states = {
+        name: state
+        for ledger in (shard_files(output, ".partial.jsonl") if known else ())
+        for name, state in sources_of(ledger).items()
+    }
+    same = {name for name, path in paths.items() if name in states and same_file(states[name], state_of(path))}
+    return {name: row for name, row in known.items() if name in same and row.status not in UNREADABLE}
 
 
 def by_detector(file: Path, items: Sequence[Item], root: Path, folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
@@ -178,11 +185,12 @@ def refuse_other(folder: Path, how: Mapping[str, Any]) -> None:
     write_text(file, json.dumps(how, indent=1) + "\n")
 
 
-def write_check(folder: Path, findings: Sequence[Finding]) -> bool:
-    """Print and write what is wrong with the copy; return whether the official list is not whole."""
+def write_check(folder: Path, findings: Sequence[Finding], before: Sequence[Finding] = ()) -> bool:
+    """Print and write what is wrong with the copy, after what was said before; return whether the list is not whole."""
     for finding in findings:
         print(f"benchmark: {finding}")
-    write_text(folder / "check.json", json.dumps([asdict(finding) for finding in findings], indent=1) + "\n")
+    everything = [asdict(finding) for finding in (*before, *findings)]
+    write_text(folder / "check.json", json.dumps(everything, indent=1) + "\n")
     return any(finding.breaks for finding in findings)
 
 
@@ -248,11 +256,12 @@ def main() -> int:
     items = select(everything, options.split, manipulations, options.max_videos)
     print(f"benchmark: {LAYOUTS[options.set].title}, {options.split}: {counts(items)}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    broken = False
+    broken, findings = False, list[Finding]()
     if shard is None or options.check:
         fetch = LAYOUTS[options.set].fetch.format(root=options.root, compression=COMPRESSIONS[options.compression][-1])
         others = extra(options.set, options.root, options.compression, everything)
-        broken = write_check(folder, examine(options.root, items, everything, others, fetch, options.workers))
+        findings = examine(options.root, items, everything, others, fetch, options.workers)
+        broken = write_check(folder, findings)
     if options.check:
         print(f"benchmark: the list is {'not whole' if broken else 'whole'}; {folder / 'check.json'}")
         return int(broken)
@@ -277,6 +286,8 @@ def main() -> int:
     if shard:
         print(f"benchmark: shard {shard} is scored; run it without --shard when all are")
         return 0
+    if without := faceless(items, rows):
+        write_check(folder, without, before=findings)
     report = report_of(items, rows, options.rounds)
     how = how_of(options, items) | {
         "threshold": THRESHOLD,

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from common.digests import sha256
 from common.stage import Workers, patience, progress
+from common.status import Status
 from faces.video import VideoInfo, probe
+from inference.rows import Row
 from quality.layouts import Item
 
 SHOWN = 10
@@ -132,6 +134,13 @@ def oddities(items: Iterable[Item], facts: Mapping[str, VideoInfo]) -> list[Find
         Finding("width", "fakes are cut to a width that is a multiple of 16", tuple(cut), "known; nothing to mend"),
         Finding("rate", "fakes have another frame rate than their original", tuple(faster), "known; nothing to mend"),
     ]
+
+
+def faceless(items: Iterable[Item], rows: Mapping[str, Row]) -> list[Finding]:
+    """Fakes in which no face was found when they were scored."""
+    keys = [item.key for item in items if item.label and rows[item.key].status == Status.NO_FACE]
+    mend = "five of FaceForensics++ are known for it; they count as .5, and `overall_scored` leaves them out"
+    return [Finding("no face", "fakes show no face", tuple(keys), mend)] if keys else []
 
 
 def counts(items: Iterable[Item]) -> str:

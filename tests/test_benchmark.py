@@ -442,6 +442,10 @@ def test_scores_travel(whole, run, own, tmp_path):
         read_score_file(tmp_path / "bad.csv")
 
 
+def open_rows(stem):
+    return stem.with_name(f"{stem.name}.jsonl").read_text().splitlines()
+
+
 def test_shards_together_are_one_run(whole, own, run, tmp_path):
     for shard in ("0/2", "1/2"):
         benchmark(run, "folder", own, tmp_path, "--shard", shard)
@@ -455,8 +459,13 @@ def test_shards_together_are_one_run(whole, own, run, tmp_path):
     shutil.copytree(own, mended)
     benchmark(run, "folder", mended, tmp_path / "again", "--shard", "0/1")
     shutil.copy(own / "fake/soft/v6.mp4", mended / "fake/soft/broken.mp4")
+    before = {row["filename"]: row["label"] for row in map(json.loads, open_rows(tmp_path / "again/submission-0-of-1"))}
+    shutil.copyfile(mended / "real/v2.mp4", mended / "real/v0.mp4")
     benchmark(run, "folder", mended, tmp_path / "again", "--rounds", "2")
     assert {row["status"] for row in rows_of(tmp_path / "again")} == {"ok"}, "what was mended is scored anew"
+    after = {row["filename"]: row["label"] for row in map(json.loads, open_rows(tmp_path / "again/submission"))}
+    assert after["real/v0.mp4"] == before["real/v2.mp4"] != before["real/v0.mp4"], "so is what was replaced"
+    assert after["real/v1.mp4"] == before["real/v1.mp4"]
     done = benchmark(run, "folder", own, tmp_path / "again", check=False)
     assert "holds a benchmark of other videos (root " in done.stderr
 

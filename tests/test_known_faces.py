@@ -77,7 +77,11 @@ def test_the_face_that_the_mask_marks_is_scored(run, crowd, weights, tmp_path):
     video(root, f"{of}/masks/videos/{names[0]}.mp4", mask_of(crowd, 540, 660))  # the third person
     video(root, f"{of}/masks/videos/{names[1]}.mp4", mask_of(crowd, 290, 430))  # the second
     video(root, f"{of}/masks/videos/{names[2]}.mp4", mask_of(crowd, 0, 0))
+    faceless = f"{of}/c23/videos/{'_'.join(PAIRS[2])}.mp4"
+    video(root, faceless, [np.full((240, 320, 3), 90, np.uint8)] * 5)
     done = benchmark(run, root, output, "--manipulation", "Deepfakes", "--max-videos", "280", check=False)
+    assert f"no face: 1 fakes show no face: {faceless}" in done.stdout
+    assert [one["kind"] for one in json.loads((output / "check.json").read_text())] == ["missing", "no face"]
     rows = {key.rpartition("/")[2][:-4]: row for key, row in rows_of(output).items() if row["status"] == "ok"}
     assert [rows[name]["by_known"] for name in names] == [
         {"mask": "used"}, {"mask": "used"}, {"mask": "the mask marks nothing"}, {},
