@@ -38,13 +38,21 @@ from inference.scoring import Ensemble, Score
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
 BEYOND_FACES = "The sound, the background, and whatever lies outside the face crops were not looked at."
+LOCKS = tuple(Path(__file__).parents[1] / name for name in ("requirements.lock", "requirements-score.lock"))
 TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
 
 
 def provenance(
-    members: Mapping[str, Member], models: Path, weights: Path, runtime: str, device: str, precision: str
+    members: Mapping[str, Member],
+    models: Path,
+    weights: Path,
+    runtime: str,
+    device: str,
+    precision: str,
+    calibration: Path,
+    settings: dict[str, int | bool],
 ) -> Provenance:
-    """The provenance of these members' scores."""
+    """The provenance of these members' scores; `calibration` is a file that may be absent."""
     packages = (*PACKAGES, *(TORCH_PACKAGES if runtime == "torch" else ()))
     files = {
         name: MemberFiles(
@@ -66,6 +74,9 @@ def provenance(
         precision=precision,
         detector=DetectorFile(str(weights), sha256(weights)),
         members=files,
+        calibration=readable_sha256(calibration),
+        locks={path.name: sha256(path) for path in LOCKS if path.is_file()},
+        settings=settings,
     )
 
 

@@ -166,6 +166,9 @@ class Provenance:
     precision: str
     detector: DetectorFile
     members: dict[str, MemberFiles]
+    calibration: str | None  # sha256
+    locks: dict[str, str]  # sha256 of the files that say which packages belong to this version
+    settings: dict[str, int | bool]  # of inference.plan, those on which the numbers depend
 
 
 @dataclass(frozen=True)

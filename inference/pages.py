@@ -28,6 +28,7 @@ from inference.sampled import Face, Sampled
 from inference.scoring import GROUP
 from inference.verdicts import verdict
 
+MADE_BY = ("locks", "settings", "versions", "machine", "runtime", "device", "precision")
 LONGEST = 200  # bytes of a file name
 STRIP, THUMBNAIL = 12, 112  # pictures per face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c", "#5d7d1f", "#7a4fa3", "#a6336b", "#6b6b6b")  # of the faces, in turn
@@ -164,15 +165,35 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
 
 
 class Document(NamedTuple):
-    """A video's evidence as the content of its two files."""
+    """A video's evidence as the content of its files."""
 
     page: str
     json: str
 
     def write(self, folder: Path, filename: str) -> None:
-        """Write the page, then the JSON."""
+        """Write the page, what inference.verify needs, then the JSON."""
         write_text(evidence_file(folder, filename, ".html"), self.page)
+        write_text(evidence_file(folder, filename, ".verify.json"), self.to_verify)
         write_text(evidence_file(folder, filename, ".json"), self.json)
+
+    @property
+    def to_verify(self) -> str:
+        """What inference.verify needs and what a signature is to be of: digests of all files, settings, machine."""
+        facts = json.loads(self.json)
+        made = facts["provenance"]
+        weights = {name: member["sha256"] for name, member in made["members"].items()}
+        content = {
+            "filename": facts["filename"],
+            "video": facts["input"]["sha256"],
+            "files": {
+                suffix: hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+                for suffix, text in ((".json", self.json), (".html", self.page))
+            },
+            "weights": {**weights, "detector": made["detector"]["sha256"], "calibration": made["calibration"]},
+            **{name: made[name] for name in MADE_BY},
+            **{name: facts[name] for name in ("status", "label", "verdict")},
+        }
+        return json.dumps(content, indent=1) + "\n"
 
 
 def document(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> Document:

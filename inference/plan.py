@@ -82,7 +82,14 @@ class Plan:
     def provenance(self) -> Provenance:
         """The provenance of every row."""
         settings = self.settings
-        return provenance(self.members, settings.models, self.weights, self.runtime, self.device, settings.precision)
+        return provenance(
+            self.members,
+            settings.models,
+            self.weights,
+            *(self.runtime, self.device, settings.precision),
+            settings.calibration or settings.models / FILE,
+            {name: getattr(settings, name) for name in ("workers", "max_frames", "faces", "decide_by", "by_shots")},
+        )
 
 
 def plan(settings: Settings) -> Plan:

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from common.errors import BadInputError
 from common.script import positive, run_script
@@ -89,12 +90,11 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says where it is as soon as it answers. When it is asked to end, it ends streams, uploads and jobs first."""
+    """Says where it is as soon as it answers."""
 
-    def __init__(self, jobs: Jobs, address: Address, token: str | None, said: str) -> None:
-        app = make_app(jobs, address, token)
+    def __init__(self, app: ASGIApp, said: str) -> None:
         super().__init__(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=GRACE))
-        self.jobs, self.said = jobs, said
+        self.said = said
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve. Signals are taken before the loop is made too: one then would leave a coroutine never awaited."""
@@ -105,6 +105,14 @@ class Server(uvicorn.Server):
         """Begin."""
         await super().startup(sockets)
         print(self.said, flush=True)
+
+
+class JobServer(Server):
+    """A server that, when it is asked to end, ends streams, uploads and jobs first."""
+
+    def __init__(self, jobs: Jobs, address: Address, token: str | None, said: str) -> None:
+        super().__init__(make_app(jobs, address, token), said)
+        self.jobs = jobs
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End."""
@@ -134,7 +142,9 @@ def serve(options: argparse.Namespace) -> None:
         with Scorer(options.members, runtime=options.runtime, models=options.models) as scorer:
             jobs = Jobs(scorer, folder, Limits(options.max_bytes, options.max_seconds, options.max_queue))
             where = f"http://{host_and_port(options.host, f':{number}')}/{'?token=TOKEN' if options.token else ''}"
-            server = Server(jobs, Address(options.host, number), options.token, f"serve: open {where}, end with Ctrl-C")
+            server = JobServer(
+                jobs, Address(options.host, number), options.token, f"serve: open {where}, end with Ctrl-C"
+            )
             server.run([listening])
 
 

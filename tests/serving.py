@@ -18,7 +18,7 @@ from inference.pages import Document
 from inference.results import Result
 from inference.rows import failed_row
 from inference.scorer import Progress
-from inference.serve import Server, bound
+from inference.serve import JobServer, bound
 from inference.server.guard import Address
 from inference.server.jobs import Jobs, Limits
 from tests.conftest import ROOT, wait_for
@@ -126,7 +126,7 @@ def serving(folder, scorer=None, token=None, **limits):
     with bound("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         jobs = Jobs(scorer, folder, Limits(**limits))
-        server = Server(jobs, Address("127.0.0.1", port), token, "")
+        server = JobServer(jobs, Address("127.0.0.1", port), token, "")
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         wait_for(lambda: server.started)

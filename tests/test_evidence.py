@@ -256,4 +256,4 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
         path.unlink()
     run(*words)
     assert (tmp_path / "s.csv").read_text().count("\n") == 3
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.json")) == ["one.mp4.json", "two.mp4.json"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4.json")) == ["one.mp4.json", "two.mp4.json"]

@@ -1,0 +1,157 @@
+"""`inference.verify`: the same again, what changed, what was tampered with, and whose signature it is."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from common.digests import sha256
+from faces.video import read_frames
+from inference.sameness import Difference, differences, split
+from tests.strange import encode
+
+
+@pytest.fixture(scope="module")
+def made(film, weights, tmp_path_factory):
+    """A clip and its evidence, of another folder and name than it is verified from."""
+    from inference import Scorer
+
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copy(film, folder / "clip.mp4")
+    with Scorer() as scorer:
+        scorer.score(folder / "clip.mp4").save_evidence(folder / "evidence")
+    return folder
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    shutil.copytree(made, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def verify(run, folder, *more, video="clip.mp4"):
+    return run("-m", "inference.verify", folder / "evidence", folder / video, *more, check=False)
+
+
+def digest_anew(folder):
+    """Make verify.json fit a JSON that was edited, as somebody would who knows how."""
+    path = folder / "evidence/clip.mp4.verify.json"
+    content = json.loads(path.read_text())
+    content["files"][".json"] = sha256(folder / "evidence/clip.mp4.json")
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def edit(folder, change):
+    path = folder / "evidence/clip.mp4.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_the_same_clip_gives_the_same_numbers(run, copy):
+    done = verify(run, copy)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "verify: clip.mp4: identical")
+    assert "not signed" in done.stdout
+    assert "as they were written" in done.stdout
+    assert "changed" not in done.stdout
+    again = run("-m", "inference.verify", copy / "evidence/clip.mp4.json", copy / "clip.mp4")
+    assert again.stdout.splitlines()[-1] == "verify: clip.mp4: identical"
+
+
+def test_verify_json_holds_what_is_needed(made):
+    content = json.loads((made / "evidence/clip.mp4.verify.json").read_text())
+    assert content["video"] == sha256(made / "clip.mp4")
+    assert content["files"] == {suffix: sha256(made / f"evidence/clip.mp4{suffix}") for suffix in (".json", ".html")}
+    assert content["weights"].keys() == {"lite0", "lite2", "detector", "calibration"}
+    assert content["locks"].keys() == {"requirements.lock", "requirements-score.lock"}
+    assert content["settings"].keys() == {"workers", "max_frames", "faces", "decide_by", "by_shots"}
+
+
+@pytest.mark.parametrize("file", ["clip.mp4.json", "clip.mp4.html"])
+def test_a_changed_file_is_noticed(run, copy, file):
+    path = copy / "evidence" / file
+    path.write_text(path.read_text() + " ")
+    done = verify(run, copy)
+    assert f"{path} was changed or is missing since it was written" in done.stdout
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "verify: clip.mp4: DOES NOT HOLD")
+
+
+def test_a_changed_number_is_found_even_where_the_digests_fit(run, copy):
+    edit(copy, lambda content: content.update(label=content["label"] + 0.2))
+    digest_anew(copy)
+    done = verify(run, copy)
+    assert done.returncode == 1
+    assert "as they were written" in done.stdout
+    assert "1 numbers differ; the furthest: label" in done.stdout
+    assert "(2.0e-01)" in done.stdout
+
+
+def test_another_video_is_named_as_what_changed(run, copy):
+    frames = [255 - frame for frame in read_frames(copy / "clip.mp4")]
+    encode(copy / "clip.mp4", [np.ascontiguousarray(frame) for frame in frames])
+    done = verify(run, copy)
+    assert done.returncode == 1
+    assert "verify: changed: input.sha256" in done.stdout
+    assert "DOES NOT HOLD" in done.stdout
+
+
+def test_another_runtime_is_the_same_within_the_tolerance(run, copy):
+    """Evidence that PyTorch made, said to be ONNX Runtime's: so the numbers are those of two runtimes."""
+    run("-m", "inference.predict", copy / "clip.mp4", "--runtime", "torch", "--device", "cpu",
+        "--evidence", copy / "evidence", "--output", copy / "s.csv")  # fmt: skip
+    edit(copy, lambda content: content["provenance"].update(runtime="onnx"))
+    digest_anew(copy)
+    done = verify(run, copy)
+    assert done.returncode == 0
+    assert "numbers differ; the furthest: " in done.stdout
+    assert "changed: provenance.versions.torch" in done.stdout
+    assert done.stdout.splitlines()[-1] == "verify: clip.mp4: the same within 0.001"
+
+
+def ssh(*words, **options):
+    subprocess.run(["ssh-keygen", *map(str, words)], check=True, capture_output=True, **options)
+
+
+def test_a_signature_says_who_made_it(run, copy):
+    if not shutil.which("ssh-keygen"):
+        pytest.skip("no ssh-keygen here (Debian: openssh-client)")
+    ssh("-t", "ed25519", "-N", "", "-f", copy / "key", "-C", "me@example.org")
+    key = " ".join((copy / "key.pub").read_text().split()[:2])
+    (copy / "signers").write_text(f"me@example.org {key}\n")
+    file = copy / "evidence/clip.mp4.verify.json"
+    by = ("--signers", copy / "signers", "--identity")
+    unsigned = verify(run, copy, *by, "me@example.org")
+    assert (unsigned.returncode, "is not signed" in unsigned.stderr) == (2, True)
+    ssh("-Y", "sign", "-f", copy / "key", "-n", "evidence", file)
+    assert "signed; the signer was not checked" in verify(run, copy).stdout
+    done = verify(run, copy, *by, "me@example.org")
+    assert (done.returncode, "signed by me@example.org" in done.stdout) == (0, True)
+    assert verify(run, copy, *by, "you@example.org").returncode == 1
+    assert verify(run, copy, "--signers", copy / "signers").returncode == 2
+    edit(copy, lambda content: content.update(label=0.9))
+    digest_anew(copy)
+    done = verify(run, copy, *by, "me@example.org")
+    assert (done.returncode, "does not sign it" in done.stdout) == (1, True)
+
+
+def test_what_is_no_evidence_is_one_line(run, copy, film):
+    done = run("-m", "inference.verify", copy / "evidence", film, check=False)
+    assert (done.returncode, "film.mp4.json is missing" in done.stderr) == (2, True)
+    (copy / "evidence/clip.mp4.json").write_text("[]")
+    assert "is no evidence" in verify(run, copy).stderr
+    (copy / "evidence/clip.mp4.json").write_text("{}")
+    assert "does not say how it was made" in verify(run, copy).stderr
+
+
+def test_leaves_are_told_apart():
+    before = {"label": 0.5, "status": "ok", "rule": "a", "faces": [{"box": [1, 2]}], "input": {"path": "x", "bytes": 3}}
+    after = {"label": 0.5004, "status": "no_face", "rule": "b", "faces": [{"box": [2, 2]}, {"box": [1, 1]}]}
+    parts, numbers = split(differences(before, after))
+    assert [one.place for one in parts] == ["rule", "input.bytes"]
+    allowed = {one.place: one.distance <= one.allowed for one in numbers}
+    assert allowed == {
+        "label": True, "status": False, "faces[0].box[0]": True, "faces[1].box[0]": False, "faces[1].box[1]": False,
+    }  # fmt: skip
+    assert str(Difference("label", 0.5, 0.75)) == "label 0.5 -> 0.75 (2.5e-01)"
