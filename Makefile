@@ -34,7 +34,7 @@ test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m slow
 
 bench: $(INSTALLED)
-	for name in crops_on_disk feeding inference loader networks preprocess reading runtimes whole; do $(VENV) -m benchmarks.$$name || exit 1; done
+	for name in crops_on_disk feeding inference loader networks preprocess reading runtimes stability whole; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .

@@ -81,7 +81,7 @@ def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seco
     networks.set_result(networks_of(members, plan.device, plan.settings.precision))
     scores, spent = {}, Seconds()
     with Workers(min(plan.settings.workers, len(videos))) as workers:
-        for (video, outcome), result in score(find(videos, plan, workers), networks, VIDEOS_TOGETHER[plan.device]):
+        for (video, outcome), result, _ in score(find(videos, plan, workers), networks, VIDEOS_TOGETHER[plan.device]):
             if isinstance(outcome, Exception):
                 raise outcome
             spent.add(outcome[0].seconds)

@@ -85,7 +85,7 @@ def evidence_of(row: Row, path: Path, digest: str | None, scored_by: Provenance,
     state = state_of(path)
     source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
     facts = (row.filename, row.status, row.reason, row.label, row.verdict)
-    means = (row.false_positive_rate, row.judgement, row.conditions)
+    means = (row.false_positive_rate, row.judgement, row.conditions, row.forms, row.stability)
     return Evidence(*facts, *means, source, scored_by, analysis)
 
 

@@ -12,6 +12,7 @@ from inference.calibration import Judgement
 from inference.conditions import Conditions
 from inference.members import Branch
 from inference.rows import ShotRow
+from inference.stability import FormRow
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,8 @@ class Evidence:
     false_positive_rate: float | None  # the least at which it would be called fake
     judgement: Judgement | None  # what the calibration says of the score
     conditions: Conditions | None  # how the video shows the faces that decide
+    forms: tuple[FormRow, ...]  # with --stability, how other forms of the video score
+    stability: str
     input: Input
     provenance: Provenance
     analysis: Analysis | None = None

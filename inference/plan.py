@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from common.device import pick_device
+from common.errors import BadInputError
 from common.stage import cores
 from faces.detector import default_weights
 from inference.calibration import FILE
@@ -19,6 +20,8 @@ from inference.runtimes import choose_runtime
 from inference.sampled import MAX_FACES
 from inference.scoring import VIDEO_FRAMES
 from pretrain import retinaface
+
+RECORDED = ("workers", "max_frames", "faces", "decide_by", "by_shots", "stability")  # settings that evidence holds
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Settings:
     decide_by: int = MAX_FACES  # faces of these that decide the label, at most
     by_shots: bool = False  # score each shot and take the highest, instead of the contract's whole video
     evidence: bool = False  # also make what a page of evidence needs
+    stability: bool = False  # also score the video in other forms
     first: bool = False  # sample the first frames, instead of some spread over the video
     crop_fraction: float | None = None  # of the square around a face that the members see; None: each its own
     calibration: Path | None = None  # of false-positive rates; None: the one beside the checkpoints, if it is theirs
@@ -69,6 +73,7 @@ class Plan:
             "max_frames": settings.max_frames,
             "faces": [settings.faces, settings.decide_by],
             "by_shots": settings.by_shots,
+            "stability": settings.stability,
             "first": settings.first,
             "crop_fraction": settings.crop_fraction,
         }
@@ -88,7 +93,7 @@ class Plan:
             self.weights,
             *(self.runtime, self.device, settings.precision),
             settings.calibration or settings.models / FILE,
-            {name: getattr(settings, name) for name in ("workers", "max_frames", "faces", "decide_by", "by_shots")},
+            {name: getattr(settings, name) for name in RECORDED},
         )
 
 
@@ -100,6 +105,10 @@ def plan(settings: Settings) -> Plan:
     members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
     if settings.crop_fraction is not None:
         members = {name: replace(one, crop_fraction=settings.crop_fraction) for name, one in members.items()}
+    if settings.stability and any(member.branch != "image" for member in members.values()):
+        raise BadInputError("--stability is for image members: name them by --members")
+    if settings.stability and settings.by_shots:
+        raise BadInputError("--stability looks at whole videos: leave out --shots")
     weights = settings.weights or detector_weights()
     device = "cpu" if settings.runtime == "onnx" and settings.device == "auto" else pick_device(settings.device)
     runtime = choose_runtime(settings.runtime, members, settings.models, device, settings.precision)

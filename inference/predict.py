@@ -5,7 +5,7 @@ Reads  videos, pictures, folders of videos, patterns, or a CSV with a column `fi
 Writes submission.csv: `filename,label` in the order of the input; label = probability of FAKE
        submission.jsonl beside it, an object per video: filename, label, status, reason, frames, faces, members, image,
        video, seconds, run, left_out, face_frames, detections, not_scored, notes, shots, not_finite, each_face,
-       false_positive_rate, verdict, conditions, judgement (explained in inference.rows)
+       false_positive_rate, verdict, conditions, judgement, forms, stability (explained in inference.rows)
        submission.verdicts.csv, for people: what each label is called, and how many real ones score as high
        with --evidence DIR a JSON and a page per video, and DIR/index.html
 
@@ -115,6 +115,11 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
         help=f"let the label depend on so many of these (default: {MAX_FACES}, as the contract chooses them)",
     )
     parser.add_argument(
+        "--stability",
+        action="store_true",
+        help="also score the video as it would come out of other hands: smaller, compressed, cut, mirrored, slower",
+    )
+    parser.add_argument(
         "--shots",
         action="store_true",
         help="score each shot and take the highest (default: the contract's whole video)",
@@ -138,6 +143,7 @@ def settings_of(options: argparse.Namespace, evidence: bool = False) -> Settings
         by_shots=options.shots,
         evidence=evidence,
         calibration=options.calibration,
+        stability=options.stability,
     )
 
 
@@ -182,6 +188,8 @@ def said_of(row: Row, evidence: Path | None) -> str:
     said = f"{row.label:.3f}, {row.verdict}" if row.status == Status.OK else f"{row.verdict}, {row.status}"
     if row.judgement:
         said += f" ({row.judgement.words})"
+    if row.stability:
+        said += f"; {row.stability}"
     page = f"; {evidence_file(evidence, row.filename, '.html')}" if evidence else ""
     return utf8_name(f"{row.filename}: {said}{page}")
 

@@ -19,6 +19,7 @@ from inference.conditions import Conditions
 from inference.members import Member
 from inference.sampled import Sampled
 from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensemble
+from inference.stability import FormRow
 
 VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent", "status", "meaning")
 
@@ -83,6 +84,8 @@ class Row:
     verdict: str = ""  # what the label is called; see verdicts.py
     conditions: Conditions | None = None  # how it shows the faces that decide
     judgement: Judgement | None = None  # what the calibration says; None if the members have none
+    forms: tuple[FormRow, ...] = ()  # with --stability: how other forms of the video score
+    stability: str = ""  # the same in words
     by_known: dict[str, str] = field(default_factory=dict)  # what became of the `mask` and the `boxes` that were known
 
     def to_json(self) -> dict[str, Any]:
@@ -98,8 +101,10 @@ class Row:
             name: None if row.get(name) is None else kind(**row[name])
             for name, kind in (("conditions", Conditions), ("judgement", Judgement))
         }
+        forms = tuple(FormRow(**form) for form in row.get("forms", ()))
         lists = {name: tuple(row.get(name, ())) for name in ("left_out", "notes", "not_finite")}
-        return cls(**row | {"status": Status(row["status"]), "shots": shots, "each_face": faces} | lists | whole)
+        parts = {"status": Status(row["status"]), "shots": shots, "each_face": faces, "forms": forms}
+        return cls(**row | parts | lists | whole)
 
     @property
     def is_remarkable(self) -> bool:

@@ -51,6 +51,13 @@ class Shot(NamedTuple):
     last: int
 
 
+class Formed(NamedTuple):
+    """A form of a video: its faces with their crops for the image members, and its conditions."""
+
+    faces: list[Face]
+    conditions: Conditions | None
+
+
 @dataclass
 class Sampled:
     """What a worker found in a video, or in one of its shots."""
@@ -72,6 +79,7 @@ class Sampled:
     conditions: Conditions | None = None  # of the faces that decide; None if there are none
     by_known: dict[str, str] = field(default_factory=dict)  # see `inference.rows.Row`
     first: bool = False  # whether the first frames were sampled, instead of some spread over the video
+    forms: dict[str, Formed] = field(default_factory=dict)  # with --stability, by name (inference.stability)
     shot: Shot | None = None
     sha256: str | None = None  # of the file
     poster: bytes | None = None  # JPEG of the frame that first shows the first face

@@ -33,8 +33,9 @@ from inference.rows import Row, combine, failed_row, highest_of, scored_row
 from inference.runtimes import load_networks
 from inference.sampled import Sampled
 from inference.scoring import Score
+from inference.stability import FormRow, said_of
 from inference.tally import Tally
-from inference.verdicts import verdict
+from inference.verdicts import NOT_SCORED, verdict
 from inference.worker import NOTHING, Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
@@ -78,6 +79,7 @@ class Scored(NamedTuple):
 
     found: Found
     scores: list[dict[str, Score]]
+    forms: list[dict[str, dict[str, Score]]]  # of each, those of its other forms by name
 
 
 class Scorer:
@@ -101,6 +103,7 @@ class Scorer:
         decide_by: int = Settings.decide_by,
         max_frames: int = Settings.max_frames,
         by_shots: bool = False,
+        stability: bool = False,
         evidence: bool = True,
     ) -> None:
         """Choose what scores; the options are those of `inference.plan.Settings`.
@@ -120,6 +123,7 @@ class Scorer:
             faces=faces,
             decide_by=decide_by,
             by_shots=by_shots,
+            stability=stability,
             evidence=evidence,
             calibration=calibration,
         )
@@ -232,6 +236,7 @@ def find(
         by_shots=settings.by_shots,
         evidence=settings.evidence,
         first=settings.first,
+        stability=settings.stability,
     )
     together = VIDEOS_TOGETHER[plan.device]
     jobs = {str(number): (video.path, wanted, tally, video.known) for number, video in enumerate(videos)}
@@ -260,12 +265,14 @@ def score(
         networks = loading.result()
         scores = iter(networks.scores([part.faces for part in sampled], on_member) if sampled else [])
         for one in group:
-            yield Scored(one, [next(scores) for _ in one.outcome] if isinstance(one.outcome, list) else [])
+            parts = one.outcome if isinstance(one.outcome, list) else []
+            forms = [{name: networks.scores([form.faces])[0] for name, form in part.forms.items()} for part in parts]
+            yield Scored(one, [next(scores) for _ in parts], forms)
 
 
 def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Result:
     """A video's result: its row and, if that is wanted, its evidence."""
-    (video, outcome), scores = scored
+    (video, outcome), scores, forms = scored
     sampled, analysis, faces = None, None, tuple[FaceResult, ...]()
     if isinstance(outcome, list):
         results = [combine(plan.members, part) for part in scores]
@@ -274,7 +281,8 @@ def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Res
             for part in zip(outcome, scores, results, strict=True)
         ]
         at, highest = highest_of(parts)
-        sampled, row = outcome[at], complete(highest, plan)
+        sampled, row = outcome[at], complete(of_many(highest), plan)
+        row = with_forms(row, sampled, forms[at], plan, calibration)
         faces = face_results(row, sampled)
         if plan.settings.evidence:
             analysis = analyse(row, sampled, plan.members, scores[at], results[at])
@@ -298,6 +306,40 @@ def judged(row: Row, calibration: Calibration | None) -> Row:
         false_positive_rate=judgement.rate if judgement else None,
         shots=tuple(replace(shot, verdict=name) for shot in row.shots),
     )
+
+
+def of_many(row: Row) -> Row:
+    """The row of a video whose label is the highest of several shots'.
+
+    The more shots, the higher a real video's highest score. So the rate of one shot becomes 1 - (1 - rate) ** shots, as
+    if they were independent. They are not, which is in favour of the video.
+    """
+    shots = sum(shot.status == Status.OK for shot in row.shots)
+    if shots < 2 or row.judgement is None or row.judgement.rate is None:
+        return row
+    rate = 1 - (1 - row.judgement.rate) ** shots
+    words = f"{row.judgement.stratum}{'; ' if row.judgement.stratum else ''}the highest of {shots} shots"
+    judgement = replace(row.judgement, rate=rate, stratum=words)
+    called = verdict(row.status, row.label, row.reason, judgement).name
+    return replace(row, judgement=judgement, false_positive_rate=rate, verdict=called)
+
+
+def with_forms(
+    row: Row, sampled: Sampled, scores: Mapping[str, dict[str, Score]], plan: Plan, calibration: Calibration | None
+) -> Row:
+    """Add to a row how the video's other forms score, if it has any."""
+    forms = []
+    for name, members in scores.items():
+        label = combine(plan.members, members).final.value
+        if label is None:  # its networks gave no finite number
+            forms.append(FormRow(name, None, NOT_SCORED, None))
+            continue
+        judgement = calibration.judge(label, sampled.forms[name].conditions) if calibration else None
+        called = verdict(Status.OK, label, "", judgement).name
+        forms.append(FormRow(name, label, called, judgement.rate if judgement else None))
+    if not forms or row.status != Status.OK:
+        return row
+    return replace(row, forms=tuple(forms), stability=said_of(row.label, row.verdict, forms))
 
 
 def complete(row: Row, plan: Plan) -> Row:

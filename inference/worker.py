@@ -24,11 +24,13 @@ from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, thread
 from faces.pictures import Still, is_picture
 from faces.shots import find_shots
 from faces.streams import ChangedError
+from faces.tracking import fill_track
 from faces.video import Reading, Shown, VideoInfo, probe
 from inference.conditions import Conditions, conditions_of
 from inference.members import CropKind
-from inference.sampled import MAX_FACES, Face, Sampled, Shot, Timing, frames_of, group_of
-from inference.scoring import VIDEO_FRAMES, sampling_interval
+from inference.sampled import MAX_FACES, Face, Formed, Sampled, Shot, Timing, frames_of, group_of
+from inference.scoring import VIDEO_FRAMES, image_frames, sampling_interval
+from inference.stability import BORDER_CUT, NAMES, Squares, border_cut, forms_of, needed
 from inference.tally import Tally
 
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
@@ -54,6 +56,7 @@ class Wanted:
     by_shots: bool = False  # look at each shot as if it were a video
     evidence: bool = False  # also make a poster, and the file's sha256
     first: bool = False  # sample the first frames, instead of some spread over the video
+    stability: bool = False  # also cut the crops of other forms of the video, for the image members
 
 
 def sample(video: Path, wanted: Wanted, tally: Tally | None = None, known: Known = NOTHING) -> list[Sampled]:
@@ -174,7 +177,8 @@ class Worker:
         known: Boxes | None = None,
     ) -> Faces:
         """Find and track the faces in frames; with a mask, others too, among which it chooses."""
-        wanted, others = self.wanted, OTHERS if self.known.mask else 0
+        wanted = self.wanted
+        others = OTHERS if self.known.mask and not wanted.by_shots else 0
         return find_faces(
             *(self.video, self.info, frames, self.detector, detecting.around(self.submit), self.ahead),
             on_frames=self.counter(interval),
@@ -192,7 +196,8 @@ class Worker:
         wanted, began = self.wanted, self.since
         decoded = time.thread_time()
         tracks = faces.tracking.tracks
-        crops = cut_crops(faces, wanted.kinds)
+        kept = Kept(needed(faces.frames, self.info.still) if wanted.stability else [], len(tracks))
+        crops = cut_crops(faces, wanted.kinds, kept)
         decide = wanted.decide_by if wanted.decide_by > MAX_FACES else min(wanted.decide_by, faces.tracking.chosen)
         found = [
             Face(*face, group_of(self.info), at < decide)
@@ -201,6 +206,7 @@ class Worker:
         poster = frame_as_jpeg(faces, tracks[0][0].frame) if wanted.evidence and found else None
         boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
         conditions = measured([face for face in found if face.decides], self.info)
+        forms = self.forms(faces, found, kept) if wanted.stability and found else {}
         self.since = time.thread_time()
         return Sampled(
             info=self.info,
@@ -220,12 +226,30 @@ class Worker:
             first=wanted.first,
             poster=poster,
             conditions=conditions,
+            forms=forms,
             seconds={
                 "decode": decoded - began - (detecting.seconds if wanted.cores == 1 else 0),
                 "detect": detecting.seconds,
                 "track and crop": self.since - decoded,
             },
         )
+
+    def forms(self, faces: Faces, found: list[Face], kept: "Kept") -> dict[str, Formed]:
+        """The video in other forms, those for which all faces have crops."""
+        frames, still = faces.frames, self.info.still
+        by_face = [forms_of(squares, frames, still) for squares in kept.squares]
+        seen = [0] if still else image_frames(frames)
+        if seen:
+            images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
+            filled = [fill_track(face.track, frames) for face in found]
+            boxes = [[track[frame] for frame in seen] for track in filled]
+            for forms, squares in zip(by_face, border_cut(images, boxes, self.detector.detect), strict=True):
+                forms[BORDER_CUT] = squares
+        return {
+            name: formed_of(found, [forms[name] for forms in by_face], self.wanted.kinds, self.info)
+            for name in NAMES
+            if all(forms.get(name) for forms in by_face)
+        }
 
     def counter(self, interval: int) -> Callable[[int], None]:
         """A function that adds frames to the tally, of as many as there are at this interval."""
@@ -249,12 +273,37 @@ def timing(faces: Faces, whole: Reading | Still) -> Timing:
     return Timing([number * frame for number in faces.numbers], 0.0, whole.frames * frame, "rate")
 
 
-def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndarray]]:
-    """Each face's crops of each kind, cut only from the frames that the kind's branch sees."""
+class Kept:
+    """The squares of each face, BGR uint8 [S, S, 3], in some sampled frames."""
+
+    def __init__(self, frames: Iterable[int], faces: int) -> None:
+        self.frames = frozenset(frames)
+        self.squares: list[dict[int, np.ndarray]] = [{} for _ in range(faces)]
+
+
+def formed_of(found: list[Face], squares: list[Squares], kinds: Set[CropKind], info: VideoInfo) -> Formed:
+    """A form of a video, from the squares of each face in the frames that the image members see."""
+    image_kinds = [kind for kind in kinds if kind.branch == "image"]
+    faces = [
+        replace(
+            face,
+            crops={
+                kind: np.stack([resize(middle(one, kind.crop_fraction), kind.side) for one in mine])
+                for kind in image_kinds
+            },
+            squares=[square._replace(size=len(mine[0])) for square in face.squares],
+        )
+        for face, mine in zip(found, squares, strict=True)
+    ]
+    return Formed(faces, measured([face for face in faces if face.decides], info))
+
+
+def cut_crops(faces: Faces, kinds: Set[CropKind], kept: Kept) -> list[dict[CropKind, np.ndarray]]:
+    """Each face's crops of each kind, cut only from the frames that the kind's branch sees, or that are to be kept."""
     still = faces.info.still
     seen_by = {branch: frames_of(branch, faces.frames, still) for branch in {kind.branch for kind in kinds}}
     places = {branch: {frame: at for at, frame in enumerate(frames)} for branch, frames in seen_by.items()}
-    seen = set().union(*places.values())
+    seen = kept.frames.union(*places.values())
     faces.crops = {
         source: needed
         for source, crops in faces.crops.items()
@@ -266,6 +315,8 @@ def cut_crops(faces: Faces, kinds: Set[CropKind]) -> list[dict[CropKind, np.ndar
     ]
     for pixels in crop_pixels(faces):
         for crop, image in pixels:
+            if crop.frame in kept.frames:
+                kept.squares[crop.face][crop.frame] = image.copy()
             wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
             views = {kind[1:] for kind in wanted}  # two branches may need the same crop
             small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}

@@ -1,11 +1,9 @@
 """Face crops as they come out of other hands: smaller, and compressed as video is, for `quality.sets --calibration`."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import cv2
 import numpy as np
 
@@ -15,6 +13,7 @@ from inference.conditions import Conditions, conditions_of
 from inference.networks import Networks
 from inference.rows import combine
 from inference.scoring import Score
+from inference.stability import recode
 from quality.crops import score_images
 from quality.evaluate import Truth
 from training.face_tracks import FaceTracks
@@ -36,21 +35,7 @@ def forms_of(crop: np.ndarray) -> Iterator[np.ndarray]:
     """The crop, BGR uint8 [h, w, 3], in each of FORMS."""
     for scale, crf in FORMS:
         image = crop if scale == 1 else cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        yield image if crf is None else compressed(image, crf)
-
-
-def compressed(image: np.ndarray, crf: int) -> np.ndarray:
-    """An image, BGR uint8, after H.264; without an odd last row or column."""
-    even = np.ascontiguousarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
-        stream.pix_fmt, stream.height, stream.width = "yuv420p", even.shape[0], even.shape[1]
-        stream.thread_count = 1
-        container.mux([*stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")), *stream.encode()])
-    file.seek(0)
-    with av.open(file, "r") as container:
-        return next(container.decode(video=0)).to_ndarray(format="bgr24")
+        yield image if crf is None else recode([image], crf)[0]
 
 
 def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[Form]:
