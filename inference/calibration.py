@@ -158,12 +158,16 @@ def stratum_of(entry: Mapping[str, Any]) -> Stratum:
 def calibration_of(members: Mapping[str, Member], models: Path, path: Path | None) -> Calibration | None:
     """The calibration of these members: that of `path`, or the one beside the checkpoints if it was made for them.
 
-    Raises BadInputError if `path` was made for others.
+    One beside the checkpoints that is no calibration, perhaps of an older release, counts as none. Raises BadInputError
+    if `path` is no calibration, or was made for others.
     """
     file = path or models / FILE
-    if path is None and not file.is_file():
+    try:
+        calibration = read_calibration(file)
+    except (BadInputError, FileNotFoundError):
+        if path is not None:
+            raise
         return None
-    calibration = read_calibration(file)
     if calibration.members.keys() == members.keys() and calibration.members == digests(members, models):
         return calibration
     if path is not None:

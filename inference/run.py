@@ -29,6 +29,12 @@ class Output:
     is_shard: bool = False  # the rows are those of one shard, for inference.merge
 
 
+def state_with(path: Path, about: Known) -> FileState | None:
+    """The state of a video's file, and of its mask if it has one."""
+    state, mask = state_of(path), state_of(about.mask) if about.mask else None
+    return [*state, *mask[1:]] if state and mask else state
+
+
 class Run:
     """One scoring of videos.
 
@@ -57,9 +63,9 @@ class Run:
         todo: list[Video] = []
         states: dict[str, FileState | None] = {}
         for name, path in videos.items():
-            states[name] = state_of(path)  # the state before it is read: the file may still grow
-            known = self.ledger.result(name, states[name])
             about = (known_of or {}).get(name, NOTHING)
+            states[name] = state_with(path, about)  # the state before it is read: the file may still grow
+            known = self.ledger.result(name, states[name])
             if known is not None and self._has_evidence(name) and (not about.keep_boxes or about.keep_boxes.is_file()):
                 yield Row.from_json(known)
             else:

@@ -7,7 +7,8 @@ Writes nothing but what it finds, on the terminal
 First the files: a JSON or page that was changed is named. Then the video is scored with the settings that the evidence
 holds. `identical` means that every number and every box is; on the machine kind and the lock of the evidence nothing
 else is to be expected. On another machine, scores within TOLERANCE of each other and boxes within a pixel count as the
-same. The exit status is 1 if a file was changed, a signature is wrong, or a number is further away.
+same. The exit status is 1 if a file was changed, a signature is wrong, the video is another file, or a number is
+further away.
 
     python -m inference.verify evidence/ clip.mp4
     ssh-keygen -Y sign -f ~/.ssh/id_ed25519 -n evidence evidence/clip.mp4.verify.json      # whoever made it signs it
@@ -25,22 +26,26 @@ from common.digests import sha256
 from common.errors import BadInputError
 from common.script import run_script
 from inference.members import MODELS
-from inference.pages import evidence_file
-from inference.plan import Settings, plan
+from inference.pages import Document, evidence_file
+from inference.plan import RECORDED, Settings, plan
 from inference.sameness import TOLERANCE, Difference, differences, split
 from inference.scorer import Scorer
 
 NAMESPACE = "evidence"  # of signatures by ssh-keygen
+SUFFIXES = (".json", ".html", ".verify.json")
 SHOWN = 5  # numbers that differ
 
 
 def find_evidence(path: Path, video: Path) -> dict[str, Path]:
     """The files of a video's evidence by their suffix, from a folder or one of them. Raises BadInputError."""
     if path.is_dir():
-        files = {suffix: evidence_file(path, video.name, suffix) for suffix in (".json", ".html", ".verify.json")}
+        parts = video.parts
+        names = ["/".join(parts[at:]) for at in range(len(parts)) if ".." not in parts[at:] and parts[at] != "/"]
+        name = next((name for name in names if evidence_file(path, name, ".json").is_file()), video.name)
+        files = {suffix: evidence_file(path, name, suffix) for suffix in SUFFIXES}
     else:
         stem = str(path).removesuffix(".html").removesuffix(".json").removesuffix(".verify")
-        files = {suffix: Path(stem + suffix) for suffix in (".json", ".html", ".verify.json")}
+        files = {suffix: Path(stem + suffix) for suffix in SUFFIXES}
     if missing := [file for suffix, file in files.items() if suffix != ".html" and not file.is_file()]:
         raise BadInputError(f"{missing[0]} is missing: {path} is no evidence of {video.name}")
     return files
@@ -59,11 +64,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def tampered(files: Mapping[str, Path], promised: Mapping[str, Any]) -> list[str]:
     """What of the evidence is not as it was written, a sentence each."""
-    return [
+    said = [
         f"{files[suffix]} was changed or is missing since it was written"
         for suffix in (".json", ".html")
         if not files[suffix].is_file() or promised.get("files", {}).get(suffix) != sha256(files[suffix])
     ]
+    if not said:
+        texts = (files[suffix].read_text("utf-8", "surrogateescape") for suffix in (".html", ".json"))
+        if json.loads(Document(*texts).to_verify) != promised:
+            said.append(f"{files['.verify.json']} says other things than the JSON")
+    return said
 
 
 def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple[bool, str]:
@@ -95,12 +105,12 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
             models=models,
             calibration=calibration,
             members=",".join(made["members"]),
-            weights=Path(made["detector"]["weights"]),
+            weights=detector if (detector := Path(made["detector"]["weights"])).is_file() else None,
             runtime=made["runtime"],
-            device=made["device"],
+            device="cpu" if made["device"] == "cpu" else "auto",
             precision=made["precision"],
             evidence=True,
-            **{name: made["settings"][name] for name in ("workers", "max_frames", "faces", "decide_by", "by_shots")},
+            **{name: made["settings"][name] for name in RECORDED},
         )
     except (KeyError, TypeError) as error:
         raise BadInputError(f"the evidence does not say how it was made: {error!r}") from error
@@ -143,7 +153,10 @@ def main() -> int:
         raise BadInputError("--signers and --identity belong together")
     files = find_evidence(options.evidence, options.video)
     promised, before = read_json(files[".verify.json"]), read_json(files[".json"])
-    changed = tampered(files, promised)
+    try:
+        changed = tampered(files, promised)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{files['.json']} is no evidence: it lacks {error}") from error
     is_right, signed = signature(files[".verify.json"], options.signers, options.identity)
     print(f"verify: {files['.verify.json']}: {signed}")
     for sentence in changed or ["its JSON and its page are as they were written"]:
@@ -152,7 +165,10 @@ def main() -> int:
     parts, numbers = split(differences(before, after))
     for sentence in said_of(numbers, parts):
         print(f"verify: {sentence}")
-    holds = all(one.distance <= one.allowed for one in numbers) and is_right and not changed
+    is_same_file = before["input"]["sha256"] == after["input"]["sha256"]
+    holds = all(one.distance <= one.allowed for one in numbers) and is_right and not changed and is_same_file
+    if not is_same_file:
+        print("verify: this is not the file that was scored")
     same = "identical" if not numbers else f"the same within {TOLERANCE:g}"
     print(f"verify: {options.video.name}: {same if holds else 'DOES NOT HOLD'}")
     return int(not holds)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from faces.crops import SCALE
+from faces.known import Known
 from inference.plan import Settings, plan
 from inference.predict import score_videos
 from inference.rows import Row
@@ -52,16 +53,24 @@ def spread(items: Sequence[One], most: int) -> list[One]:
 
 
 def lines_anew(
-    items: Sequence[Item], rows: Mapping[str, Row], root: Path, settings: Settings, folder: Path, most: int
+    items: Sequence[Item],
+    rows: Mapping[str, Row],
+    root: Path,
+    settings: Settings,
+    folder: Path,
+    most: int,
+    known_of: Mapping[str, Known],
 ) -> list[Line]:
     """A line for each of `changes`, from at most so many videos, against our AUC on the same ones.
 
-    Their submissions lie in `folder`, so that a killed run goes on.
+    Masks choose the same faces. The submissions lie in `folder`, so that a killed run goes on.
     """
+    masks = {name: Known(mask=known.mask) for name, known in known_of.items()}
     chosen = spread(items, most)
     ours, found = auc_of(whole_videos(chosen, rows)), []
     for name, whose, other, file in changes(settings):
-        scored = score_videos({item.key: root / item.key for item in chosen}, other, Output(folder / file))
+        paths = {item.key: root / item.key for item in chosen}
+        scored = score_videos(paths, other, Output(folder / file), known_of=masks)
         theirs = auc_of(whole_videos(chosen, {row.filename: row for row in scored}))
         found.append(Line(f"{name} ({len(chosen)} videos, ours {ours:.4f})", theirs, len(chosen), theirs - ours, whose))
     return found

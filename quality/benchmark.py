@@ -43,12 +43,12 @@ from common.script import positive, run_script
 from common.shard import Shard, parse_shard, wanted_shard
 from common.status import UNREADABLE, Status
 from faces.known import Known
-from inference.ledger import same_file, sources_of, state_of
+from inference.ledger import same_file, sources_of
 from inference.merge import read_shards, shard_files
 from inference.plan import Settings, plan
 from inference.predict import add_scoring_options, score_videos, settings_of, shard_output
-from inference.rows import Row, write_submission
-from inference.run import Output
+from inference.rows import Row, write_submission, write_verdicts
+from inference.run import Output, state_with
 from quality import protocols
 from quality.anew import lines_anew, spread
 from quality.doctor import Finding, counts, examine, faceless
@@ -120,17 +120,20 @@ def score(
     if shard:
         part = Output(shard_output(output, shard), is_shard=True)
         return score_videos(shard.of(paths), settings, part, known_of=known_of)
-    known = rows_of_shards(output, settings, paths)
+    known = rows_of_shards(output, settings, paths, known_of)
     left = {name: path for name, path in paths.items() if name not in known}
     scored = score_videos(left, settings, Output(output), known_of=known_of) if left else []
     known |= {row.filename: row for row in scored}
     rows = [known[name] for name in paths]
     if len(left) < len(paths):
         write_submission(output, rows)
+        write_verdicts(output, rows)
     return rows
 
 
-def rows_of_shards(output: Path, settings: Settings, paths: Mapping[str, Path]) -> dict[str, Row]:
+def rows_of_shards(
+    output: Path, settings: Settings, paths: Mapping[str, Path], known_of: Mapping[str, Known]
+) -> dict[str, Row]:
     """The rows that shards left, by video, but those whose files changed since, or could not be read.
 
     Raises BadInputError for shards of other members, weights or options.
@@ -143,7 +146,8 @@ def rows_of_shards(output: Path, settings: Settings, paths: Mapping[str, Path]) 
         for ledger in (shard_files(output, ".partial.jsonl") if known else ())
         for name, state in sources_of(ledger).items()
     }
-    same = {name for name, path in paths.items() if name in states and same_file(states[name], state_of(path))}
+    now = {name: state_with(path, known_of[name]) for name, path in paths.items()}
+    same = {name for name in paths if name in states and same_file(states[name], now[name])}
     return {name: row for name, row in known.items() if name in same and row.status not in UNREADABLE}
 
 
@@ -172,6 +176,9 @@ def how_of(options: argparse.Namespace, items: Sequence[Item]) -> dict[str, Any]
         "split": options.split,
         "compression": options.compression if LAYOUTS[options.set].compressed else "",
         "manipulations": sorted({item.manipulation for item in items} - {""}),
+        "all_manipulations": options.manipulation is None,
+        "max_videos": options.max_videos,
+        "reuse_boxes": options.reuse_boxes,
         "videos": len(items),
     }
 
@@ -306,7 +313,8 @@ def main() -> int:
     if options.protocols or options.explain is not None:
         said, anew = protocols.lines(items, rows), list[protocols.Line]()
         if options.anew and not (ready or options.detector):
-            anew = lines_anew(items, rows, options.root, settings, folder, options.anew)
+            known_of = known_faces(items, options.root, None)
+            anew = lines_anew(items, rows, options.root, settings, folder, options.anew, known_of)
         write_text(folder / "protocols.md", protocols.table([*said, *anew]) + "\n")
         print(f"{protocols.table([*said, *anew])}\n")
         if options.explain is not None:

@@ -35,7 +35,7 @@ from common.script import positive, run_script
 from common.status import Status
 from inference.calibration import Calibration, digests, write_calibration
 from inference.members import MODELS, choose_members
-from inference.rows import Row, read_rows
+from inference.rows import Row, read_rows, utf8_name
 from inference.scoring import NO_SCORE
 from quality.measures import (
     BINS,
@@ -104,10 +104,13 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def rows_beside(submission: Path) -> dict[str, Row]:
-    """The rows in the `.jsonl` beside a submission, by name; none if there is no such file. Raises BadInputError."""
+    """The rows in the `.jsonl` beside a submission, by their names in it; none if there is no such file.
+
+    Raises BadInputError for another file.
+    """
     details = submission.with_suffix(".jsonl")
     try:
-        return {row.filename: row for row in read_rows(details)} if details.is_file() else {}
+        return {utf8_name(row.filename): row for row in read_rows(details)} if details.is_file() else {}
     except (TypeError, ValueError, KeyError) as error:
         raise BadInputError(f"{details} holds other rows than those of inference.predict: {error}") from error
 
@@ -147,25 +150,33 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
 
 
 def fit(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, rounds: int) -> str:
-    """Fit a calibration of videos, write it, and return it in words.
+    """Fit a calibration of the videos that have a score, write it, and return it in words.
 
-    Rates are of the reals that have a score, by the conditions in their rows. Without rows they are of all reals
-    together, and of no members. Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
+    Rates are by the conditions in their rows. Without rows they are of all reals together, and of no members. Raises
+    ValueError if a class is missing or higher scores do not go with FAKE, and BadInputError for rows of several runs.
     """
-    fitted = fit_calibration(videos.labels, videos.scores)
-    points = operating_points(videos.labels, videos.scores, videos.originals, rounds)
     mine = [rows.get(name) for name in videos.names]
-    scored = np.array([row is None or row.status == Status.OK for row in mine])
-    names = next((",".join(row.members) for row in mine if row and row.members), "")
+    known = [row for row in mine if row]
+    if len({row.run for row in known}) > 1:
+        raise BadInputError("--fit: the rows are of several runs, with other members, weights or options")
+    scored = [at for at, row in enumerate(mine) if (row is None and not known) or (row and row.status == Status.OK)]
+    labels, scores = videos.labels[scored], videos.scores[scored]
+    fitted = fit_calibration(labels, scores)
+    points = operating_points(labels, scores, videos.originals[scored], rounds)
+    names = next((",".join(row.members) for row in known if row.members), "")
     members = digests(choose_members(names, models).members, models) if names else {}
-    (real, fake) = ([at for at in np.flatnonzero(scored) if videos.labels[at] == label] for label in (0, 1))
-    conditions = [row.conditions if row else None for row in mine]
-    reals = reals_of(videos.scores[real].tolist(), [conditions[at] for at in real], [videos.names[at] for at in real])
-    calibration = Calibration(members, "videos", strata_of(reals))
-    seen = videos.scores[fake].tolist(), [conditions[at] for at in fake]
+    conditions = [row.conditions if row else None for row in (mine[at] for at in scored)]
+    real, fake = (np.flatnonzero(labels == label) for label in (0, 1))
+    sources = [videos.names[scored[at]] for at in real]
+    calibration = Calibration(
+        members, "videos", strata_of(reals_of(scores[real].tolist(), [conditions[at] for at in real], sources))
+    )
+    seen = scores[fake].tolist(), [conditions[at] for at in fake]
     fits = [fits_of(stratum, *seen, FALSE_POSITIVES) for stratum in calibration.strata]
     write_calibration(path, calibration, fitted._asdict() | {"operating_points": [one._asdict() for one in points]})
     said = [f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {path}"]
+    if left := len(mine) - len(scored):
+        said.append(f"  {left} videos without a score, or without a row, left out")
     for point in points:
         hint = "" if point.resolved else "; too few reals to know"
         between = f"[{point.low:.4f}, {point.high:.4f}]"

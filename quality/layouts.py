@@ -304,10 +304,10 @@ def crops_item(kind: str, split: str, path: tuple[str, ...], video: Mapping[str,
     return Item(key, label, method if label else "", original, people, split, frames=tuple(in_order))
 
 
-def df40(root: Path, _: How) -> list[Item]:
+def df40(root: Path, how: How) -> list[Item]:
     """DF40 (Yan et al., NeurIPS 2024) as crops: `.../<method>/<ff or cdf>/.../frames/<video>/<number>.png`.
 
-    Reals are DeepfakeBench's crops of FaceForensics++ (`.../original_sequences/youtube/.../frames/<id>`) and Celeb-DF
+    Reals are DeepfakeBench's crops of FaceForensics++ (`.../original_sequences/youtube/<c>/frames/<id>`) and Celeb-DF
     (`.../Celeb-real/...`, `.../YouTube-real/...`), anywhere below the root. Fakes made of FaceForensics++ have the
     split of their first video there; those made of Celeb-DF have no list: all of them are for testing.
     """
@@ -326,7 +326,7 @@ def df40(root: Path, _: How) -> list[Item]:
             method, domain = fake.groups()
             split = splits.get(people[0], "test") if domain == "ff" else "test"
             items.append(Item(folder, 1, method, f"{domain}/{people[0]}", people, split, frames=frames))
-        elif "original_sequences" in above:
+        elif "youtube" in above and set(COMPRESSIONS[how.compression]) & set(above):
             items.append(Item(folder, 0, "", f"ff/{name}", people, splits.get(name, "test"), frames=frames))
         elif "Celeb-real" in above or "YouTube-real" in above:
             split = "test" if name in celebrities else "train"
@@ -378,7 +378,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp, fetch=FETCH_DFDC),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), table),
-    "df40": Layout("DF40 (crops)", ("*/ff", "*/cdf", "*/*/ff", "*/*/cdf"), df40, (), fetch=FETCH_DF40),
+    "df40": Layout("DF40 (crops)", ("*/ff", "*/cdf", "*/*/ff", "*/*/cdf"), df40, (), compressed=True, fetch=FETCH_DF40),
     "deepfakebench": Layout("folder of DeepfakeBench's crops and its JSON", (ANY,), deepfakebench, (), compressed=True),
 }
 

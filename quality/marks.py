@@ -29,28 +29,31 @@ class Marks:
         """Read the file if it is there. Raises BadInputError if it is another one."""
         self.path = path
         self.known: dict[str, Mark] = {}
-        if path.is_file():
+        try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 for row in csv.DictReader(file):
                     if not row.keys() >= set(COLUMNS) or row["mark"] not in ("", *KINDS):
-                        raise BadInputError(
-                            f"{path} is no file of marks: {', '.join(COLUMNS)}, mark {', '.join(KINDS)}"
-                        )
-                    self.known[row["filename"]] = Mark(row["mark"], row["note"])
+                        raise ValueError(f"{','.join(COLUMNS)} are expected")
+                    self.known[row["filename"]] = Mark(row["mark"], row["note"] or "")
+        except FileNotFoundError:
+            pass
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise BadInputError(f"{path} is no file of marks: {error}") from error
 
     def of(self, filename: str) -> Mark:
         """A video's mark."""
         return self.known.get(utf8_name(filename), Mark())
 
     def set(self, filename: str, mark: Mark) -> None:
-        """Mark a video, and write the file. Raises ValueError for an unknown mark."""
+        """Mark a video, and write the file. Raises ValueError for an unknown mark, or a note that is no text."""
         if mark.mark not in ("", *KINDS):
             raise ValueError(f"{mark.mark!r} is not one of {', '.join(KINDS)}")
-        if mark == Mark():
-            self.known.pop(utf8_name(filename), None)
-        else:
-            self.known[utf8_name(filename)] = mark
-        write_table(self.path, [COLUMNS, *((name, *one) for name, one in self.known.items())])
+        mark.note.encode()
+        known = {name: one for name, one in self.known.items() if name != utf8_name(filename)}
+        if mark != Mark():
+            known[utf8_name(filename)] = mark
+        write_table(self.path, [COLUMNS, *((name, *one) for name, one in known.items())])
+        self.known = known
 
 
 def share(part: int, whole: int) -> tuple[float, float, float]:

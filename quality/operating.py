@@ -43,6 +43,19 @@ class Reals:
         """How many reals there are, the forms of one counted once."""
         return len(set(self.sources.tolist()))
 
+    @property
+    def effective(self) -> float:
+        """How many reals of equal weight tell as much (Kish, 1965); the forms of one count once."""
+        _, first = np.unique(self.sources, return_index=True)
+        weights = self.weights[first]
+        return float(weights.sum() ** 2 / (weights**2).sum())
+
+    @property
+    def alone(self) -> np.ndarray:
+        """The scores of the reals, of each in one form only, because the forms of one are not independent."""
+        _, first = np.unique(self.sources, return_index=True)
+        return self.scores[first]
+
 
 def reals_of(
     scores: Sequence[float],
@@ -77,7 +90,7 @@ def cut(reals: Reals, ranges: dict[str, Range], depth: int) -> list[tuple[Reals,
         middle = float(np.median(reals.measures[:, column]))
         low, high = (reals.part(side) for side in halves(reals, column, middle))
         if min(low.count, high.count) >= ENOUGH:
-            found = ks_2samp(low.scores, high.scores)
+            found = ks_2samp(low.alone, high.alone)
             if found.pvalue < CHANCE and (best is None or found.statistic > best[0]):
                 best = (float(found.statistic), column, middle)
     if best is None:
@@ -103,7 +116,7 @@ def table_of(reals: Reals) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     A rate is never below the counted one: where a long table leaves scores out, it is that of a lower score.
     """
-    count, order = reals.count, np.argsort(reals.scores)
+    count, order = reals.effective, np.argsort(reals.scores)
     scores, weights = reals.scores[order], reals.weights[order] / reals.weights.sum()
     known = np.unique(scores)
     above = 1 - np.concatenate([[0], np.cumsum(weights)])[np.searchsorted(scores, known, side="right")]

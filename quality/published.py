@@ -72,12 +72,19 @@ def read_ours(paths: Iterable[Path]) -> dict[Key, str]:
 
 
 def of_benchmark(content: Mapping[str, Any]) -> dict[Key, str]:
-    """The figures of a benchmark.json."""
+    """The figures of a benchmark.json of our members on a whole test list, of all manipulations or of some.
+
+    Raises ValueError for another one.
+    """
+    if content["split"] != "test" or content["max_videos"] is not None or "members" not in content["run"]:
+        raise ValueError("it is not of our members on a whole test list")
     which = content["split"] + (f" of {content['compression']}" if content["compression"] else "")
-    parts = {"": content["overall"], **content["by_manipulation"]}
+    parts = content["by_manipulation"] | ({"": content["overall"]} if content["all_manipulations"] else {})
+    sizes = {part: sum(statuses.values()) for part, statuses in content["coverage"].items()}
+    videos = {part: sizes[part] + sizes["real"] if part else sum(sizes.values()) for part in parts}
     return {
         Key(content["dataset"], content["compression"], part, level): (
-            "{:.4f} ({:.3f} to {:.3f})".format(*values[name]) + f", {content['videos']} videos, {which}"
+            "{:.4f} ({:.3f} to {:.3f})".format(*values[name]) + f", {videos[part]} videos, {which}"
         )
         for part, values in parts.items()
         for name, level in LEVELS.items()

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from common.status import Status
 from inference import pages
 from inference.rows import utf8_name
 from inference.serve import Server, bound
@@ -39,7 +40,7 @@ def page(queue: Queue, marks: Marks, links: Mapping[str, Path], folder: Path | N
         }
         for place, one in enumerate(queue.videos[: queue.length], start=1)
     ]
-    left = sum(one.verdict == "not scored" for one in queue.videos)
+    left = sum(one.status != Status.OK for one in queue.videos)
     return TEMPLATES.get_template("queue.html").render(
         queue=queue, rows=rows, kinds=KINDS, served=folder is None, said=said_of_marks(queue, marks), not_scored=left
     )
@@ -82,7 +83,7 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
             given = await request.json()
             one = Mark(str(given.get("mark", "")), str(given.get("note", ""))[:LONGEST_NOTE])
             marks.set(shown[place - 1].filename, one)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             return refused(400, f"That is no mark: {error}")
         return JSONResponse({"said": said_of_marks(queue, marks)})
 

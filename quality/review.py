@@ -31,11 +31,13 @@ class Queue(NamedTuple):
 def read_candidates(path: Path) -> list[Candidate]:
     """The videos of a submission. Raises BadInputError for another file."""
     found = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
                 label, rate = float(row["label"]), row.get("false_positive_rate")
+                if not (0 <= label <= 1 and (rate is None or 0 <= float(rate) <= 1)):
+                    raise ValueError(f"label {label} and rate {rate} must lie in [0, 1]")
                 found.append(
                     Candidate(
                         str(row["filename"]),

@@ -195,6 +195,8 @@ def test_paths_become_labels_manipulations_originals_and_splits(tmp_path, forms)
         f"DF40/simswap/ff/frames/{third}_{one}",
         "DF40/mobileswap/cdf/deep/er/mobileswap/cdf/frames/id3_id5_0004",
         f"FaceForensics++/original_sequences/youtube/c23/frames/{one}",
+        f"FaceForensics++/original_sequences/youtube/c40/frames/{one}",
+        "FaceForensics++/original_sequences/actors/c23/frames/01__kitchen",
         f"Celeb-DF-v2/Celeb-real/frames/{celebrity}",
         "Celeb-DF-v2/YouTube-real/frames/99999",
     ):

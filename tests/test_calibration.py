@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from inference import Scorer
 from inference.calibration import Calibration, calibration_of, read_calibration, write_calibration
 from inference.conditions import Conditions, conditions_of
 from inference.members import MODELS, SHIPPED
+from inference.rows import Row, ShotRow
+from inference.scorer import of_many
 from inference.verdicts import verdict
 from quality.forms import FORMS, forms_of
 from quality.operating import CHANCE, ENOUGH, reals_of, strata_of
@@ -189,6 +192,54 @@ def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
     assert "made for other members: lite0, lite2" in other.stderr
 
 
+def test_the_highest_of_many_shots_is_rare_more_seldom(blurred):
+    """A rate is of one face; of sixteen real shots the highest is at 1 % in 15 of 100 videos."""
+    judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
+    one = replace(judgement, rate=0.01)
+    shots = tuple(ShotRow(at, 0.0, 1.0, 0, 9, 9, 9, 1, 0.3, Status.OK, "") for at in range(16))
+    row = Row("a", 0.9, Status.OK, "", 9, 1, {}, None, None, {}, judgement=one, verdict="likely fake", shots=shots)
+    many = of_many(row)
+    assert many.false_positive_rate == many.judgement.rate == pytest.approx(1 - 0.99**16)
+    assert many.verdict == "suspicious"
+    assert "the highest of 16 shots" in many.judgement.stratum
+    assert of_many(replace(row, shots=shots[:1])) == replace(row, shots=shots[:1])
+
+
+def test_forms_and_weights_do_not_make_reals_more(blurred):
+    known = [conditions()] * 10
+    (five,) = strata_of(reals_of([0.1] * 10, known, [str(at // 2) for at in range(10)]))
+    assert five.rate(0.9) == pytest.approx(1 / 6, abs=1e-6)
+    (few,) = strata_of(reals_of([0.1] * 10, known, [str(at) for at in range(10)], [1.0] * 2 + [1e-9] * 8))
+    assert few.rate(0.9) == pytest.approx(1 / 3, abs=1e-4), "two reals weigh, eight do not"
+
+
+def test_what_has_no_row_or_comes_from_another_run_is_not_fitted(run, clip, tmp_path):
+    known = {"face_pixels": 90.0, "sharpness": 0.02, "light": 0.4, "bits_per_pixel": 0.1}
+    always = {"reason": "", "frames": 9, "faces": 1, "members": {"lite0": 0.1, "lite2": 0.1}, "image": None}
+    always |= {"video": None, "seconds": {}, "run": "a", "conditions": known}
+    rows = []
+    for at in range(20):
+        label, status = at / 40 + 0.4 * (at % 3 == 2), "ok" if at else "no_face"
+        rows.append(always | {"filename": f"s\udcfc{at}.mp4", "label": label, "status": status})
+    names = [f"s%FC{at}.mp4" for at in range(20)]
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = [f"{name},{row['label']}\n" for name, row in zip([*names, "x"], [*rows, {"label": 0.9}], strict=True)]
+    (tmp_path / "s.csv").write_text("filename,label\n" + "".join(table))
+    truth = [f"{name},{int(at % 3 == 2)}\n" for at, name in enumerate([*names, "x"])]
+    (tmp_path / "t.csv").write_text("filename,label\n" + "".join(truth))
+    words = ("-m", "quality.evaluate", tmp_path / "s.csv", tmp_path / "t.csv", "--fit", tmp_path / "c.json",
+             "--output", tmp_path / "e", "--rounds", "5")  # fmt: skip
+    done = run(*words)
+    assert "2 videos without a score, or without a row, left out" in done.stdout
+    (stratum,) = json.loads((tmp_path / "c.json").read_text())["strata"]
+    assert stratum["ranges"].keys() == {"face_pixels", "sharpness", "light", "bits_per_pixel"}
+    assert stratum["reals"] == sum(at % 3 != 2 for at in range(1, 20))
+    rows[3]["run"] = "b"
+    (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(*words, check=False)
+    assert (done.returncode, "the rows are of several runs" in done.stderr) == (2, True)
+
+
 def test_members_without_a_calibration_say_so_and_keep_the_bands(run, film, weights, tmp_path):
     done = run("-m", "inference.predict", film, "--members", "lite0", "--output", tmp_path / "s.csv",
                "--evidence", tmp_path / "e")  # fmt: skip
@@ -247,7 +298,8 @@ GOOD = {"ranges": {"light": [0.1, None]}, "reals": 3, "scores": [0.0, 0.5], "rat
     ],
 )
 def test_another_file_is_refused(tmp_path, content):
-    path = tmp_path / "c.json"
+    path = tmp_path / "calibration.json"
     path.write_text(content)
     with pytest.raises(BadInputError, match="is no calibration"):
         read_calibration(path)
+    assert calibration_of(SHIPPED, tmp_path, None) is None, "one that nobody asked for does not stop anything"

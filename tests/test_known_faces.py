@@ -98,6 +98,15 @@ def test_the_face_that_the_mask_marks_is_scored(run, crowd, weights, tmp_path):
     assert "| Deepfakes | 2 used, 1 the mask marks nothing | 1 |  |" in done.stdout
     report = json.loads((output / "benchmark.json").read_text())
     assert len(report["by_known"]) == 3
+    again = tmp_path / "again"
+    words = ("--manipulation", "Deepfakes", "--max-videos", "280")
+    benchmark(run, root, again, *words, "--shard", "0/1", check=False)
+    video(root, f"{of}/masks/videos/{names[3]}.mp4", mask_of(crowd, 540, 660))
+    benchmark(run, root, again, *words, check=False)
+    late = rows_of(again)[f"{of}/c23/videos/{names[3]}.mp4"]
+    assert late["by_known"] == {"mask": "used"}, "a mask that came later counts"
+    assert late["label"] == rows[names[0]]["label"]
+    assert (again / "submission.verdicts.csv").read_text().count("\n") == 281
 
 
 def test_boxes_of_the_original_are_taken_over_where_they_agree(run, frames, weights, tmp_path):

@@ -17,7 +17,10 @@ def test_the_document_holds_what_the_command_prints(run):
 
 
 def test_a_benchmark_stands_beside_figures_of_its_set_level_and_compression(run, tmp_path):
-    of = {"dataset": "ffpp", "compression": "c23", "split": "test", "videos": 700}
+    of = {
+        "dataset": "ffpp", "compression": "c23", "split": "test", "max_videos": None, "all_manipulations": True,
+        "run": {"members": {}}, "coverage": {"real": {"ok": 138, "no_face": 2}, "NeuralTextures": {"ok": 140}},
+    }  # fmt: skip
     content = of | {
         "overall": {"video_auc": [0.91, 0.88, 0.94], "frame_auc": [0.9, 0.87, 0.93], "eer": [0.1, 0.1, 0.1]},
         "by_manipulation": {"NeuralTextures": {"video_auc": [0.8, 0.7, 0.9], "frame_auc": [None, None, None]}},
@@ -25,9 +28,15 @@ def test_a_benchmark_stands_beside_figures_of_its_set_level_and_compression(run,
     (tmp_path / "benchmark.json").write_text(json.dumps(content))
     lines = run("-m", "quality.published", tmp_path / "benchmark.json").stdout.splitlines()
     ours = {tuple(cell.strip() for cell in line.split("|")[1:3]): line.split("|")[-3].strip() for line in lines[2:]}
-    assert ours["FaceForensics++ c23", "videos"] == "0.9100 (0.880 to 0.940), 700 videos, test of c23"
+    assert ours["FaceForensics++ c23", "videos"] == "0.9100 (0.880 to 0.940), 280 videos, test of c23"
     assert ours["FaceForensics++ c23", "frames"].startswith("0.9000")
     assert ours["FaceForensics++ c23 NeuralTextures", "videos"].startswith("0.8000")
+    for change in ({"split": "val"}, {"max_videos": 9}, {"run": {"detector": "theirs.py"}}):
+        (tmp_path / "other.json").write_text(json.dumps(content | change))
+        done = run("-m", "quality.published", tmp_path / "other.json", check=False)
+        assert "it is not of our members on a whole test list" in done.stderr
+    (tmp_path / "some.json").write_text(json.dumps(content | {"all_manipulations": False}))
+    assert "0.9100 (0.880" not in run("-m", "quality.published", tmp_path / "some.json").stdout
     others = {key: value for key, value in ours.items() if key[0] != "FaceForensics++ c23"}
     assert [key for key, value in others.items() if value] == [("FaceForensics++ c23 NeuralTextures", "videos")]
 

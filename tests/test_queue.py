@@ -122,17 +122,22 @@ def test_marks_say_what_the_rate_was(run, submission, tmp_path):
         ("", (), "holds no videos"),
         ("[]\n", (), ":1 is no row of a submission"),
         ('{"filename": "a"}\n', (), ":1 is no row of a submission"),
+        (json.dumps(row("a", float("nan"), 0.5)), (), "must lie in [0, 1]"),
+        ("\udcff\n", (), ":1 is no row of a submission"),
         (json.dumps(row("a", 0.5, 0.5)), ("--fdr", "0"), "is not between 0 and 1"),
         (json.dumps(row("a", 0.5, 0.5)), ("--hours", "nan"), "is no number above 0"),
     ],
 )
 def test_what_is_no_submission_or_no_number_is_one_line(run, tmp_path, content, words, complaint):
-    (tmp_path / "s.jsonl").write_text(content)
+    (tmp_path / "s.jsonl").write_text(content, errors="surrogateescape")
     done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", *words, check=False)
     assert (done.returncode, complaint in done.stderr) == (2, True)
     (tmp_path / "q").mkdir(exist_ok=True)
     (tmp_path / "q/marks.csv").write_text("filename,mark\na,fake\n")
     (tmp_path / "s.jsonl").write_text(json.dumps(row("a", 0.5, 0.5)))
+    done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
+    assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
+    (tmp_path / "q/marks.csv").write_bytes("filename,mark,note\na,fake,schön\n".encode("cp1252"))
     done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
     assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
 
@@ -171,6 +176,9 @@ def test_marks_are_kept_as_they_are_made(submission, tmp_path):
         assert ask(port, "PUT", "/marks/2", json.dumps({"mark": "real"}))[0] == 200
         for place, body in (("1", "{"), ("1", '{"mark": "ok"}'), ("1", "[]"), ("99", "{}"), ("1", "x" * 200_000)):
             assert 400 <= ask(port, "PUT", f"/marks/{place}", body)[0] < 500
+        assert ask(port, "PUT", "/marks/2", json.dumps({"mark": "real", "note": "\ud800"}))[0] == 400
+        assert ask(port, "PUT", "/marks/2", "[" * 50_000)[0] == 400
+        assert ask(port, "PUT", "/marks/2", json.dumps({"mark": "real"}))[0] == 200, "a bad note spoils nothing"
         assert ask(port, "PUT", "/marks/1", "{}", Origin="http://evil.example")[0] == 403
         assert ask(port, "GET", "/", Host="evil.example")[0] == 421
         assert ask(port, "PUT", "/marks/2", json.dumps({"mark": "", "note": ""}))[0] == 200, "a mark is taken back"

@@ -9,6 +9,7 @@ import pytest
 
 from common.digests import sha256
 from faces.video import read_frames
+from inference.pages import Document
 from inference.sameness import Difference, differences, split
 from tests.strange import encode
 
@@ -37,10 +38,8 @@ def verify(run, folder, *more, video="clip.mp4"):
 
 def digest_anew(folder):
     """Make verify.json fit a JSON that was edited, as somebody would who knows how."""
-    path = folder / "evidence/clip.mp4.verify.json"
-    content = json.loads(path.read_text())
-    content["files"][".json"] = sha256(folder / "evidence/clip.mp4.json")
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    page, facts = (folder / f"evidence/clip.mp4{suffix}" for suffix in (".html", ".json"))
+    (folder / "evidence/clip.mp4.verify.json").write_text(Document(page.read_text(), facts.read_text()).to_verify)
 
 
 def edit(folder, change):
@@ -66,7 +65,7 @@ def test_verify_json_holds_what_is_needed(made):
     assert content["files"] == {suffix: sha256(made / f"evidence/clip.mp4{suffix}") for suffix in (".json", ".html")}
     assert content["weights"].keys() == {"lite0", "lite2", "detector", "calibration"}
     assert content["locks"].keys() == {"requirements.lock", "requirements-score.lock"}
-    assert content["settings"].keys() == {"workers", "max_frames", "faces", "decide_by", "by_shots"}
+    assert content["settings"].keys() == {"workers", "max_frames", "faces", "decide_by", "by_shots", "stability"}
 
 
 @pytest.mark.parametrize("file", ["clip.mp4.json", "clip.mp4.html"])
@@ -86,6 +85,34 @@ def test_a_changed_number_is_found_even_where_the_digests_fit(run, copy):
     assert "as they were written" in done.stdout
     assert "1 numbers differ; the furthest: label" in done.stdout
     assert "(2.0e-01)" in done.stdout
+
+
+def test_what_only_the_digests_file_says_is_checked_too(run, copy):
+    path = copy / "evidence/clip.mp4.verify.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"label": 0.99, "verdict": "likely fake"}))
+    done = verify(run, copy)
+    assert (done.returncode, "says other things than the JSON" in done.stdout) == (1, True)
+
+
+def test_another_file_with_the_same_frames_is_not_the_one_that_was_scored(run, copy):
+    path = copy / "clip.mp4"
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x0cfree\0\0\0\0")
+    done = verify(run, copy)
+    assert "this is not the file that was scored" in done.stdout
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "verify: clip.mp4: DOES NOT HOLD")
+
+
+def test_names_with_folders_find_their_own_evidence(run, copy, clip):
+    (copy / "videos/sub").mkdir(parents=True)
+    shutil.copy(copy / "clip.mp4", copy / "videos/clip.mp4")
+    shutil.copy(clip("no_face.mp4"), copy / "videos/sub/clip.mp4")
+    (copy / "list.csv").write_text("filename\nclip.mp4\nsub/clip.mp4\n")
+    run("-m", "inference.predict", "--list", copy / "list.csv", "--videos", copy / "videos", "--max-frames", 10,
+        "--evidence", copy / "evidence", "--output", copy / "s.csv")  # fmt: skip
+    for name in ("clip.mp4", "sub/clip.mp4"):
+        done = run("-m", "inference.verify", copy / "evidence", copy / "videos" / name)
+        assert done.stdout.splitlines()[-1] == "verify: clip.mp4: identical"
 
 
 def test_another_video_is_named_as_what_changed(run, copy):
@@ -154,4 +181,11 @@ def test_leaves_are_told_apart():
     assert allowed == {
         "label": True, "status": False, "faces[0].box[0]": True, "faces[1].box[0]": False, "faces[1].box[1]": False,
     }  # fmt: skip
+    by_step = {"label": 0.5, "false_positive_rate": 0.1, "verdict": "suspicious", "conditions": {"face_pixels": 84.0}}
+    moved = {"label": 0.5001, "false_positive_rate": 0.2, "verdict": "uncertain", "conditions": {"face_pixels": 84.1}}
+    parts, numbers = split(differences(by_step, moved))
+    assert [one.place for one in parts] == ["false_positive_rate", "verdict"], "they follow from the label"
+    assert all(one.distance <= one.allowed for one in numbers)
+    _, numbers = split(differences(by_step, by_step | {"verdict": "likely fake"}))
+    assert [one.place for one in numbers] == ["verdict"], "nothing makes it another one"
     assert str(Difference("label", 0.5, 0.75)) == "label 0.5 -> 0.75 (2.5e-01)"
