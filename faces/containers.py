@@ -61,7 +61,7 @@ def lacks_media(path: Path) -> Lack | None:
         elif head[:4] == EBML:
             parts = _matroska_end(file, size)
         else:
-            parts = [box for box in _boxes(file, size) if box.kind in MEDIA_BOXES]
+            parts = [box for box in top_level_boxes(file, size) if box.kind in MEDIA_BOXES]
     return next((Lack(path, part.kind, part.end, size) for part in parts if part.end > size), None)
 
 
@@ -69,7 +69,7 @@ def in_fragments(path: Path) -> bool:
     """Whether the file is an MP4 in fragments: its header may declare only the frames of the first one."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        boxes = list(_boxes(file, size))
+        boxes = list(top_level_boxes(file, size))
         header = next((box for box in boxes if box.kind == b"moov"), None)
         if header is None or all(box.kind != b"moof" for box in boxes):
             return False
@@ -91,7 +91,7 @@ def avi_pictures(path: Path, stream: int) -> int:
         )
 
 
-def _boxes(file: BinaryIO, size: int) -> Iterator[Box]:
+def top_level_boxes(file: BinaryIO, size: int) -> Iterator[Box]:
     """Yield the top-level boxes of an MP4 or QuickTime file, nothing for others; the last may end past the file."""
     position = 0
     while position + 8 <= size:

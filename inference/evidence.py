@@ -121,6 +121,7 @@ def analyse(
             damaged_packets=sampled.damaged,
             concealed_frames=sampled.concealed,
         ),
+        file=dict(sampled.file),
         sampling=Sampling(
             every=sampled.interval,
             times_from=timing.source,

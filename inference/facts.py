@@ -177,6 +177,7 @@ class Analysis:
     """What is known of a video that could be read."""
 
     video: VideoFacts
+    file: dict[str, str]  # what the container says of its making
     sampling: Sampling
     faces: FaceCount
     tracks: list[TrackFacts]

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from faces.crops import Square
+from faces.file_facts import Fact
 from faces.tracking import Track, fill_track
 from faces.video import VideoInfo
 from inference.conditions import Conditions
@@ -79,6 +80,7 @@ class Sampled:
     conditions: Conditions | None = None  # of the faces that decide; None if there are none
     by_known: dict[str, str] = field(default_factory=dict)  # see `inference.rows.Row`
     first: bool = False  # whether the first frames were sampled, instead of some spread over the video
+    file: list[Fact] = field(default_factory=list)  # with evidence: what the container says of its making
     forms: dict[str, Formed] = field(default_factory=dict)  # with --stability, by name (inference.stability)
     shot: Shot | None = None
     sha256: str | None = None  # of the file

@@ -19,6 +19,7 @@ from common.digests import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
 from faces.detector import FaceDetector, load_detector
+from faces.file_facts import file_facts
 from faces.known import ALIKE, Boxes, Known, agreement, face_by_mask, only, read_boxes, without_checked, write_boxes
 from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
 from faces.pictures import Still, is_picture
@@ -80,9 +81,10 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, known: Known
             if found[0].interval != worker.interval(found[0].total):  # the packets told another number
                 found = [worker.whole(found[0].total)]
     digest = sha256(video) if wanted.evidence else None
+    facts = file_facts(video, info.stream) if wanted.evidence and not still else []
     if identity(video) != before:
         raise ChangedError(f"{video}: the file changed while it was read")
-    return [replace(part, sha256=digest) for part in found]
+    return [replace(part, sha256=digest, file=facts) for part in found]
 
 
 def identity(path: Path) -> tuple[int, ...]:
