@@ -40,6 +40,7 @@ class Outcome(NamedTuple):
     label: float | None = None
     verdict: str | None = None
     false_positive_rate: float | None = None
+    meaning: str | None = None
     faces: int | None = None
 
 
@@ -105,5 +106,6 @@ def write_result(job: Job, result: Result) -> Outcome:
         label=result.label,
         verdict=result.verdict,
         false_positive_rate=result.false_positive_rate,
+        meaning=result.row.judgement.words if result.row.judgement else None,
         faces=len(result.faces),
     )

@@ -72,7 +72,7 @@ function fill(row, job) {
   part("called").textContent = job.state === "done" ? job.verdict : job.state;
   part("gauge").hidden = !scored;
   if (scored) part("gauge").firstElementChild.style.left = `${100 * job.label}%`;
-  part("reason").textContent = described(job) + (scored ? rateOf(job) : "");
+  part("reason").textContent = described(job) + (scored && job.meaning ? `. ${job.meaning}` : "");
   const progress = row.querySelector("progress");
   progress.hidden = !["sending", "running"].includes(job.state);
   if (job.of) progress.value = job.done / job.of;
@@ -80,12 +80,6 @@ function fill(row, job) {
   for (const name of ["show", "page", "html", "json"]) part(name).hidden = job.state !== "done";
   part("cancel").hidden = isFinished(job);
   part("delete").hidden = !isFinished(job);
-}
-
-function rateOf(job) {
-  if (job.false_positive_rate === null) return "";
-  const rate = 1000 * job.false_positive_rate;
-  return `. Of 1,000 real faces, ${rate < 1 ? "fewer than one scores" : `${rate.toFixed(0)} score`} as high or higher`;
 }
 
 const fileOf = id => [...jobs.values()].find(({ job }) => job.sentAs === id);
