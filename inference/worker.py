@@ -23,6 +23,7 @@ from faces.file_facts import file_facts
 from faces.known import ALIKE, Boxes, Known, agreement, face_by_mask, only, read_boxes, without_checked, write_boxes
 from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
 from faces.pictures import Still, is_picture
+from faces.provenance import manifest_facts
 from faces.shots import find_shots
 from faces.streams import ChangedError
 from faces.tracking import fill_track
@@ -82,6 +83,7 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, known: Known
                 found = [worker.whole(found[0].total)]
     digest = sha256(video) if wanted.evidence else None
     facts = file_facts(video, info.stream) if wanted.evidence and not still else []
+    facts += manifest_facts(video) if wanted.evidence else []
     if identity(video) != before:
         raise ChangedError(f"{video}: the file changed while it was read")
     return [replace(part, sha256=digest, file=facts) for part in found]
