@@ -50,9 +50,8 @@ def signer():
         x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, who), x509.NameAttribute(NameOID.COMMON_NAME, name)])
         for who, name in (("Test CA", "Test Root"), ("Camera Works", "Test Signer"))
     ]
-    chain = certificate(names[1], keys[1], names[0], keys[0], False) + certificate(
-        names[0], keys[0], names[0], keys[0], True
-    )
+    root = certificate(names[0], keys[0], names[0], keys[0], True)
+    chain = certificate(names[1], keys[1], names[0], keys[0], False) + root
     key = keys[1].private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
