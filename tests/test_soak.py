@@ -205,6 +205,7 @@ def test_fifty_kills_change_no_byte_and_leave_nothing(undisturbed, folder, tmp_p
     assert soak.start().wait() == 1
     assert soak.output.read_bytes() == undisturbed.output.read_bytes()
     assert soak.rows() == undisturbed.rows()
-    assert sorted(path.name for path in soak.output.parent.iterdir()) == ["submission.csv", "submission.jsonl"]
+    names = ["submission.csv", "submission.jsonl", "submission.verdicts.csv"]
+    assert sorted(path.name for path in soak.output.parent.iterdir()) == names
     wait_for(lambda: not soak.processes())
     assert list(soak.temporary.iterdir()) == []
