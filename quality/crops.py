@@ -9,8 +9,9 @@ Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE;
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from common.errors import BadInputError
 from common.images import resize
 from common.script import run_script
 from common.stage import progress
+from faces.video import in_batches
 from inference.members import MODELS, SHIPPED, Member, choose_members
 from inference.networks import Networks
 from inference.rows import combine
@@ -28,6 +30,7 @@ from inference.scoring import Score, fake_probability
 from training.face_tracks import FaceTracks
 
 TOGETHER = 64  # crops in memory at a time
+Name = TypeVar("Name", bound=Hashable)  # of a crop
 
 
 def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, float]]:
@@ -35,16 +38,21 @@ def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, f
 
     Raises BadInputError for a crop that cannot be read.
     """
-    places = [(number, at) for number, track in enumerate(tracks) for at in range(track.count)]
+    places = places_of(tracks)
     scores: dict[str, dict[str, float]] = {name: {} for name in networks.members}
     with progress(total=len(places), desc="crops", unit="crop") as bar:
-        for some in (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER)):
+        for some in in_batches(places, TOGETHER):
             crops = [tracks.read(*place) for place in some]
             paths = [tracks[number].frame(at) for number, at in some]
             for name, values in score_images(networks, crops).items():
                 scores[name] |= dict(zip(paths, values, strict=True))
             bar.update(len(some))
     return scores
+
+
+def places_of(tracks: FaceTracks) -> list[tuple[int, int]]:
+    """Track and frame of every crop."""
+    return [(number, at) for number, track in enumerate(tracks) for at in range(track.count)]
 
 
 def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, list[float]]:
@@ -56,7 +64,7 @@ def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, l
     return scores
 
 
-def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[Name, float]]) -> dict[Name, float]:
     """The score of each crop from its members' scores, by the policy for a branch."""
     found = {}
     for path in next(iter(scores.values())):

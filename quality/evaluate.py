@@ -33,20 +33,12 @@ from common.errors import BadInputError
 from common.labels import LABELS, parse_label
 from common.script import positive, run_script
 from common.status import Status
-from inference.calibration import Calibration, digests, write_calibration
+from inference.calibration import digests
 from inference.members import MODELS, choose_members
 from inference.rows import Row, read_rows, utf8_name
 from inference.scoring import NO_SCORE
-from quality.measures import (
-    BINS,
-    FALSE_POSITIVES,
-    Platt,
-    fit_calibration,
-    intervals,
-    measures,
-    operating_points,
-)
-from quality.operating import fits_of, lines_of, reals_of, strata_of
+from quality.measures import BINS, Platt, intervals, measures
+from quality.operating import Observed, fit
 from quality.score_files import read_score_file
 
 
@@ -149,7 +141,7 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
     return report
 
 
-def fit(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, rounds: int) -> str:
+def calibrate(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, rounds: int) -> str:
     """Fit a calibration of the videos that have a score, write it, and return it in words.
 
     Rates are by the conditions in their rows. Without rows they are of all reals together, and of no members. Raises
@@ -160,21 +152,17 @@ def fit(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, round
     if len({row.run for row in known}) > 1:
         raise BadInputError("--fit: the rows are of several runs, with other members, weights or options")
     scored = [at for at, row in enumerate(mine) if (row is None and not known) or (row and row.status == Status.OK)]
-    labels, scores = videos.labels[scored], videos.scores[scored]
-    fitted = fit_calibration(labels, scores)
-    points = operating_points(labels, scores, videos.originals[scored], rounds)
     names = next((",".join(row.members) for row in known if row.members), "")
     members = digests(choose_members(names, models).members, models) if names else {}
-    conditions = [row.conditions if row else None for row in (mine[at] for at in scored)]
-    real, fake = (np.flatnonzero(labels == label) for label in (0, 1))
-    sources = [videos.names[scored[at]] for at in real]
-    calibration = Calibration(
-        members, "videos", strata_of(reals_of(scores[real].tolist(), [conditions[at] for at in real], sources))
+    seen = Observed(
+        labels=videos.labels[scored],
+        scores=videos.scores[scored],
+        originals=videos.originals[scored],
+        conditions=[row.conditions if row else None for row in (mine[at] for at in scored)],
+        sources=[videos.names[at] for at in scored],
     )
-    seen = scores[fake].tolist(), [conditions[at] for at in fake]
-    fits = [fits_of(stratum, *seen, FALSE_POSITIVES) for stratum in calibration.strata]
-    write_calibration(path, calibration, fitted._asdict() | {"operating_points": [one._asdict() for one in points]})
-    said = [f"temperature {fitted.temperature:.4f}, shift {fitted.shift:.4f}; {path}"]
+    platt, points, strata = fit(path, members, "videos", seen, rounds)
+    said = [f"temperature {platt.temperature:.4f}, shift {platt.shift:.4f}; {path}"]
     if left := len(mine) - len(scored):
         said.append(f"  {left} videos without a score, or without a row, left out")
     for point in points:
@@ -183,7 +171,7 @@ def fit(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, round
         called = f"call fake above {point.threshold:.4f} {between}: finds {point.recall:.1%}{hint}"
         said.append(f"  {point.false_positives:.1%} of reals called fake: {called}")
     whose = f"predict --calibration takes it for {names}" if names else "no members: predict --calibration refuses it"
-    return "\n".join([*said, "", lines_of(calibration, fits), "", whose])
+    return "\n".join([*said, "", strata, "", whose])
 
 
 def draw(videos: Videos, folder: Path) -> None:
@@ -249,7 +237,7 @@ def main() -> int:
     videos, unknown = join(options.submission, read_truth(options.truth))
     if options.fit:
         try:
-            print(fit(options.fit, videos, rows_beside(options.submission), options.models, options.rounds))
+            print(calibrate(options.fit, videos, rows_beside(options.submission), options.models, options.rounds))
         except ValueError as error:
             raise BadInputError(f"--fit: {error}") from error
     if options.apply:

@@ -9,12 +9,11 @@ import numpy as np
 
 from common.images import resize
 from common.stage import progress
+from faces.video import in_batches
 from inference.conditions import Conditions, conditions_of
 from inference.networks import Networks
-from inference.rows import combine
-from inference.scoring import Score
 from inference.stability import recode
-from quality.crops import score_images
+from quality.crops import combined, places_of, score_images
 from quality.evaluate import Truth
 from training.face_tracks import FaceTracks
 
@@ -41,11 +40,11 @@ def forms_of(crop: np.ndarray) -> Iterator[np.ndarray]:
 def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[Form]:
     """Score every crop of a list in each form; `truth` by the crop's path."""
     tracks = FaceTracks(faces, list_file)
-    places = [(number, at) for number, track in enumerate(tracks) for at in range(track.count)]
+    places = places_of(tracks)
     side = max(member.size for member, _ in networks.members.values())
     found = []
     with progress(total=len(places), desc=list_file.stem, unit="crop") as bar:
-        for some in (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER)):
+        for some in in_batches(places, TOGETHER):
             images = [
                 (tracks[number].frame(at), form) for number, at in some for form in forms_of(tracks.read(number, at))
             ]
@@ -60,10 +59,5 @@ def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping
 def together(networks: Networks, images: Sequence[np.ndarray]) -> list[float]:
     """The members' combined score of each image, by the policy for a branch."""
     members = {name: member for name, (member, _) in networks.members.items()}
-    alone = score_images(networks, images)
-    final = []
-    for at in range(len(images)):
-        score = combine(members, {name: Score(values[at], "crop") for name, values in alone.items()}).final.value
-        assert score is not None  # each member has one
-        final.append(score)
-    return final
+    alone = {name: dict(enumerate(values)) for name, values in score_images(networks, images).items()}
+    return list(combined(members, alone).values())

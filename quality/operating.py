@@ -4,15 +4,17 @@ All reals begin as one stratum. It is cut at the median of the measure whose hal
 and Smirnov's distance), and so are the parts, while both have enough reals and their difference is not chance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import ks_2samp
 
-from inference.calibration import Calibration, Range, Stratum
+from inference.calibration import Calibration, Range, Stratum, write_calibration
 from inference.conditions import MEASURES, Conditions
+from quality.measures import FALSE_POSITIVES, OperatingPoint, Platt, fit_calibration, operating_points
 
 ENOUGH = 200  # reals in a stratum that was cut off: 2 of them make a rate of 1 %
 DEPTH = 3  # at most so many cuts after one another
@@ -41,20 +43,18 @@ class Reals:
     @property
     def count(self) -> int:
         """How many reals there are, the forms of one counted once."""
-        return len(set(self.sources.tolist()))
+        return len(self.first)
+
+    @property
+    def first(self) -> np.ndarray:
+        """Where each real stands in one of its forms: they are not independent."""
+        return np.unique(self.sources, return_index=True)[1]
 
     @property
     def effective(self) -> float:
         """How many reals of equal weight tell as much (Kish, 1965); the forms of one count once."""
-        _, first = np.unique(self.sources, return_index=True)
-        weights = self.weights[first]
+        weights = self.weights[self.first]
         return float(weights.sum() ** 2 / (weights**2).sum())
-
-    @property
-    def alone(self) -> np.ndarray:
-        """The scores of the reals, of each in one form only, because the forms of one are not independent."""
-        _, first = np.unique(self.sources, return_index=True)
-        return self.scores[first]
 
 
 def reals_of(
@@ -90,7 +90,7 @@ def cut(reals: Reals, ranges: dict[str, Range], depth: int) -> list[tuple[Reals,
         middle = float(np.median(reals.measures[:, column]))
         low, high = (reals.part(side) for side in halves(reals, column, middle))
         if min(low.count, high.count) >= ENOUGH:
-            found = ks_2samp(low.alone, high.alone)
+            found = ks_2samp(low.scores[low.first], high.scores[high.first])
             if found.pvalue < CHANCE and (best is None or found.statistic > best[0]):
                 best = (float(found.statistic), column, middle)
     if best is None:
@@ -164,3 +164,44 @@ def lines_of(calibration: Calibration, fits: Sequence[Sequence[Fit]]) -> str:
         ]
         lines.append(f"| {stratum.words or 'all'} | {stratum.reals} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+class Observed(NamedTuple):
+    """What a calibration is fitted on, of one length: labels (1 FAKE) and scores, originals, conditions, sources.
+
+    `sources` say what a face or video is a form of. Without weights all count alike, for Platt's method and for rates.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    originals: np.ndarray
+    conditions: Sequence[Conditions | None]
+    sources: Sequence[str]
+    platt_weights: np.ndarray | None = None
+    rate_weights: np.ndarray | None = None
+
+
+class Fitted(NamedTuple):
+    """What was fitted: Platt's method, the operating points over all, and the strata as a Markdown table."""
+
+    platt: Platt
+    points: list[OperatingPoint]
+    table: str
+
+
+def fit(path: Path, members: Mapping[str, str], unit: str, seen: Observed, rounds: int) -> Fitted:
+    """Fit a calibration of these members (sha256 by name), and write it.
+
+    Raises ValueError if a class is missing, or if higher scores do not go with FAKE.
+    """
+    platt = fit_calibration(seen.labels, seen.scores, seen.platt_weights)
+    points = operating_points(seen.labels, seen.scores, seen.originals, rounds)
+    real, fake = (np.flatnonzero(seen.labels == label).tolist() for label in (0, 1))
+    conditions = {label: [seen.conditions[at] for at in of_class] for label, of_class in ((0, real), (1, fake))}
+    weights = None if seen.rate_weights is None else seen.rate_weights[real].tolist()
+    reals = reals_of(seen.scores[real].tolist(), conditions[0], [seen.sources[at] for at in real], weights)
+    calibration = Calibration(members, unit, strata_of(reals))
+    write_calibration(path, calibration, platt._asdict() | {"operating_points": [one._asdict() for one in points]})
+    fakes = seen.scores[fake].tolist(), conditions[1]
+    fits = [fits_of(stratum, *fakes, FALSE_POSITIVES) for stratum in calibration.strata]
+    return Fitted(platt, points, lines_of(calibration, fits))

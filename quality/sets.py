@@ -31,21 +31,14 @@ from common.atomic import write_text
 from common.device import CHOICES, pick_device
 from common.errors import BadInputError
 from common.script import run_script
-from inference.calibration import Calibration, digests, write_calibration
+from inference.calibration import digests
 from inference.members import MODELS, SHIPPED, choose_members
 from inference.runtimes import load_fastest
 from quality.crops import combined, score_crops, write_scores
 from quality.evaluate import Truth, read_truth, without_nan
 from quality.forms import Form, score_forms
-from quality.measures import (
-    FALSE_POSITIVES,
-    balanced_weights,
-    fit_calibration,
-    found_at,
-    measures,
-    operating_points,
-)
-from quality.operating import fits_of, lines_of, reals_of, strata_of
+from quality.measures import balanced_weights, found_at, measures
+from quality.operating import Observed, fit
 from training.face_tracks import FaceTracks
 
 ROUNDS = 200  # of the bootstrap of operating points
@@ -169,24 +162,18 @@ def calibrate(path: Path, forms: Mapping[str, Sequence[Form]], members: Mapping[
     """Fit a calibration of the faces of several sets, every set alike, write it, and return its strata as a table."""
     every = [(name, form) for name, of_set in forms.items() for form in of_set]
     labels, scores = np.array([form.truth.label for _, form in every]), np.array([form.score for _, form in every])
-    sets, originals = (
-        np.array([name for name, _ in every]),
-        np.array([f"{name} {form.truth.original}" for name, form in every]),
+    sets = np.array([name for name, _ in every])
+    size = Counter(sets[labels == 0].tolist())
+    seen = Observed(
+        labels=labels,
+        scores=scores,
+        originals=np.array([f"{name} {form.truth.original}" for name, form in every]),
+        conditions=[form.conditions for _, form in every],
+        sources=[form.crop for _, form in every],
+        platt_weights=balanced_weights(sets, labels),
+        rate_weights=np.array([1 / max(size[name], 1) for name in sets.tolist()]),
     )
-    real, fake = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
-    size = Counter(sets[real].tolist())
-    reals = reals_of(
-        scores[real].tolist(),
-        [every[at][1].conditions for at in real],
-        [every[at][1].crop for at in real],
-        [1 / size[sets[at]] for at in real],
-    )
-    calibration = Calibration(members, "faces", strata_of(reals))
-    fitted = fit_calibration(labels, scores, balanced_weights(sets, labels))
-    points = operating_points(labels, scores, originals, ROUNDS)
-    write_calibration(path, calibration, fitted._asdict() | {"operating_points": [one._asdict() for one in points]})
-    seen = scores[fake].tolist(), [every[at][1].conditions for at in fake]
-    return lines_of(calibration, [fits_of(stratum, *seen, FALSE_POSITIVES) for stratum in calibration.strata])
+    return fit(path, members, "faces", seen, ROUNDS).table
 
 
 def present(lists: Path, wanted: str | None) -> list[str]:
