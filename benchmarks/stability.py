@@ -12,20 +12,19 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks import seconds
 from demo.clips import clip
 
 
-def seconds(video: Path, *more: str) -> float:
-    """The seconds of a process that scores the video."""
+def score(video: Path, *more: str) -> None:
+    """Score the video in a process of its own."""
     with TemporaryDirectory() as folder:
         command = ["-m", "inference.predict", str(video), "--output", f"{folder}/s.csv", *more]
-        began = time.perf_counter()
         subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        return time.perf_counter() - began
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     spent: dict[tuple[str, ...], list[float]] = {(): [], ("--stability",): []}
     for _ in range(options.repeat):
         for more, times in spent.items():
-            times.append(seconds(video, *more))
+            times.append(seconds(partial(score, video, *more)))
     plain, stable = (statistics.median(times) for times in spent.values())
     print(f"{video.name}: {plain:.1f} s, with --stability {stable:.1f} s: {stable / plain:.2f} times")
 

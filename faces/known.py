@@ -35,6 +35,9 @@ class Known:
     keep_boxes: Path | None = None  # to write its own
 
 
+NOTHING = Known()
+
+
 def write_boxes(path: Path, faces: Faces, frames: int) -> None:
     """Write the boxes of a video that shows so many frames, atomically, as `.npz`."""
     lengths = np.array([len(boxes) for boxes in faces.detections])
@@ -108,12 +111,12 @@ def face_by_mask(faces: Faces, mask: Path) -> tuple[int | None, str]:
 def shares(faces: Faces, frame: int, marked: np.ndarray) -> list[float]:
     """Which share of the marked pixels of a frame, bool [H, W], each track's box there holds; 0 where it has none."""
     down, across = marked.shape[0] / faces.info.height, marked.shape[1] / faces.info.width
-    found = []
+    found, whole = [], marked.sum()
     for track in faces.tracking.tracks:
         box = next((seen.box for seen in track if seen.frame == frame), None)
         scaled = zip(box or (0, 0, 0, 0), (across, down, across, down), strict=True)
         x1, y1, x2, y2 = (max(round(value * by), 0) for value, by in scaled)
-        found.append(float(marked[y1:y2, x1:x2].sum() / marked.sum()))
+        found.append(float(marked[y1:y2, x1:x2].sum() / whole))
     return found
 
 

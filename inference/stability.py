@@ -18,6 +18,7 @@ from faces.boxes import iou_plus_one, tracking_boxes
 from faces.crops import align_track
 from faces.regions import Regions
 from faces.tracking import SAME_FACE_IOU, Detection, Track
+from inference.sampled import frames_of
 from inference.scoring import image_frames
 
 Squares = list[np.ndarray]  # one face's, BGR uint8 [S, S, 3], all of one size
@@ -89,12 +90,12 @@ def half_rate(frames: int) -> list[int]:
 
 def needed(frames: int, still: bool) -> list[int]:
     """The sampled frames of which the forms need squares."""
-    return [0] if still else sorted({*image_frames(frames), *half_rate(frames)})
+    return sorted({*frames_of("image", frames, still), *([] if still else half_rate(frames))})
 
 
 def forms_of(squares: Mapping[int, np.ndarray], frames: int, still: bool) -> dict[str, Squares]:
     """A face's squares in every form but the cut one, from its squares by sampled frame; of few frames fewer forms."""
-    seen = [0] if still else image_frames(frames)
+    seen = frames_of("image", frames, still)
     found = {form.name: formed([squares[frame] for frame in seen], form) for form in RECODED if seen}
     if not still and (slower := half_rate(frames)):
         found[HALF_RATE] = recode([squares[frame] for frame in slower], GOOD)

@@ -274,7 +274,7 @@ def main() -> int:
         return int(broken)
     refuse_absent(items, options.root, options.compression)
     refuse_other(folder, how_of(options, items))
-    settings = settings_of(options)
+    settings, known_of = settings_of(options), dict[str, Known]()
     scored_by: dict[str, Any]
     ready, boxes = any(item.frames for item in items), folder / "boxes" if options.reuse_boxes else None
     if shard and (options.detector or ready):
@@ -313,7 +313,6 @@ def main() -> int:
     if options.protocols or options.explain is not None:
         said, anew = protocols.lines(items, rows), list[protocols.Line]()
         if options.anew and not (ready or options.detector):
-            known_of = known_faces(items, options.root, None)
             anew = lines_anew(items, rows, options.root, settings, folder, options.anew, known_of)
         write_text(folder / "protocols.md", protocols.table([*said, *anew]) + "\n")
         print(f"{protocols.table([*said, *anew])}\n")

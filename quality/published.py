@@ -12,7 +12,6 @@ are of another list than anybody's, and stand in a column of their own.
 
 import argparse
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +96,7 @@ def of_crops(rows: Sequence[Mapping[str, Any]]) -> dict[Key, str]:
     found = {}
     for row in rows:
         manipulation = row["part"].removeprefix("method ")
-        if row["set"] in CROPS and row["auc"] is not None and not math.isnan(row["auc"]):
+        if row["set"] in CROPS and row["auc"] is not None:
             key = Key(CROPS[row["set"]], "", manipulation, "crops")
             found[key] = f"{row['auc']:.4f}, {row['crops']} crops"
     return found

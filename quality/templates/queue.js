@@ -1,16 +1,13 @@
+{% include "sort.js" %}
 const body = document.querySelector("#queue tbody");
 document.querySelectorAll("#queue th button").forEach(button => {
   let descending = true;
   button.addEventListener("click", () => {
     descending = !descending;
-    const heading = button.closest("th"), column = heading.cellIndex;
-    const key = row => row.cells[column].dataset.key ?? row.cells[column].textContent.trim();
-    const order = heading.classList.contains("number")
-      ? (a, b) => parseFloat(key(a)) - parseFloat(key(b))
-      : (a, b) => key(a).localeCompare(key(b));
+    const heading = button.closest("th");
     document.querySelectorAll("#queue th").forEach(other => other.removeAttribute("aria-sort"));
     heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    [...body.rows].sort((a, b) => descending ? order(b, a) : order(a, b)).forEach(row => body.append(row));
+    sortRows(body, heading, descending);
   });
 });
 const saved = document.getElementById("saved");
