@@ -11,7 +11,7 @@ from common.device import pick_device
 from common.errors import BadInputError
 from common.stage import cores
 from faces.detector import default_weights
-from inference.calibration import FILE
+from inference.calibration import FILE, Calibration, calibration_of
 from inference.evidence import provenance
 from inference.facts import Provenance
 from inference.ledger import state_of
@@ -82,6 +82,17 @@ class Plan:
     def digest(self) -> str:
         """A digest of what the rows depend on; rows with the same digest can be put into one submission."""
         return hashlib.sha256(json.dumps(self.depends_on).encode()).hexdigest()[:12]
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """The calibration of the members; None with another `crop_fraction`, because other crops give other scores.
+
+        Raises BadInputError as `inference.calibration.calibration_of` does.
+        """
+        settings = self.settings
+        if settings.crop_fraction is not None:
+            return None
+        return calibration_of(self.members, settings.models, settings.calibration)
 
     @cached_property
     def provenance(self) -> Provenance:

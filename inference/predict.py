@@ -38,7 +38,6 @@ from common.shard import Shard, parse_shard, wanted_shard
 from common.stage import cores, progress
 from common.status import UNREADABLE, Status
 from faces.known import Known
-from inference.calibration import calibration_of
 from inference.inputs import find_videos
 from inference.members import MODELS
 from inference.pages import evidence_file
@@ -163,7 +162,7 @@ def score_videos(
     names = ", ".join(planned.members)
     print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[planned.runtime]}", flush=True)
     run = Run(planned, output)
-    if not calibration_of(planned.members, settings.models, settings.calibration):
+    if not planned.calibration:
         print(f"predict: {BANDS}", flush=True)
     rows: dict[str, Row] = {}
     with progress(total=len(videos), desc="predict", unit="video") as bar:

@@ -12,31 +12,27 @@ faces, its evidence). A bad video has a status, and raises nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
 from common.stage import Workers, cores, patience
-from common.status import Status
 from faces.detector import load_detector
-from faces.known import Known
+from faces.known import NOTHING, Known
 from faces.video import in_batches
-from inference.calibration import Calibration, calibration_of
 from inference.evidence import analyse, evidence_of
+from inference.judging import complete, judged, of_many, with_forms
 from inference.members import MODELS, crop_kinds
 from inference.networks import VIDEOS_TOGETHER, Networks
 from inference.pages import document
 from inference.plan import Plan, Settings, plan
 from inference.results import FaceResult, Result, face_results
-from inference.rows import Row, combine, failed_row, highest_of, scored_row
+from inference.rows import combine, failed_row, highest_of, scored_row
 from inference.runtimes import load_networks
 from inference.sampled import Sampled
 from inference.scoring import Score
-from inference.stability import FormRow, said_of
 from inference.tally import Tally
-from inference.verdicts import NOT_SCORED, verdict
-from inference.worker import NOTHING, Wanted, sample
+from inference.worker import Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
 
@@ -137,9 +133,8 @@ class Scorer:
         return scorer
 
     def _begin(self, planned: Plan) -> None:
-        self.plan, wanted = planned, planned.settings
-        of_these = wanted.crop_fraction is None  # other crops give other scores
-        self.calibration = calibration_of(planned.members, wanted.models, wanted.calibration) if of_these else None
+        self.plan = planned
+        _ = planned.calibration  # one that cannot be used gives its error here
         load_detector(planned.weights, "cpu")  # a bad weights file gives one error here, not one for every video
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
@@ -206,7 +201,7 @@ class Scorer:
         """As `score_many`, under given names; names may come twice."""
         found = self._find(videos, tally, on_tick)
         for scored in score(found, self._loading, VIDEOS_TOGETHER[self.plan.device], on_member):
-            yield conclude(scored, self.plan, self.calibration)
+            yield conclude(scored, self.plan)
 
     def _find(self, videos: list[Video], tally: Tally | None, on_tick: Callable[[], None]) -> Iterator[Found]:
         settings = self.plan.settings
@@ -270,79 +265,26 @@ def score(
             yield Scored(one, [next(scores) for _ in parts], forms)
 
 
-def conclude(scored: Scored, plan: Plan, calibration: Calibration | None) -> Result:
+def conclude(scored: Scored, plan: Plan) -> Result:
     """A video's result: its row and, if that is wanted, its evidence."""
     (video, outcome), scores, forms = scored
     sampled, analysis, faces = None, None, tuple[FaceResult, ...]()
     if isinstance(outcome, list):
         results = [combine(plan.members, part) for part in scores]
         parts = [
-            judged(scored_row(video.name, plan.members, *part), calibration)
+            judged(scored_row(video.name, plan.members, *part), plan.calibration)
             for part in zip(outcome, scores, results, strict=True)
         ]
         at, highest = highest_of(parts)
         sampled, row = outcome[at], complete(of_many(highest), plan)
-        row = with_forms(row, sampled, forms[at], plan, calibration)
+        row = with_forms(row, sampled, forms[at], plan)
         faces = face_results(row, sampled)
         if plan.settings.evidence:
             analysis = analyse(row, sampled, plan.members, scores[at], results[at])
     else:
-        row = complete(judged(failed_row(video.name, outcome, plan.members), calibration), plan)
+        row = complete(judged(failed_row(video.name, outcome, plan.members), plan.calibration), plan)
     if not plan.settings.evidence:
         return Result(video.path, row, faces, None)
     digest = sampled.sha256 if sampled else None
     evidence = evidence_of(row, video.path, digest, plan.provenance, analysis)
     return Result(video.path, row, faces, document(evidence, sampled, plan.members))
-
-
-def judged(row: Row, calibration: Calibration | None) -> Row:
-    """Add to a row, and to its shot, what the score means and is called."""
-    judgement = calibration.judge(row.label, row.conditions) if calibration and row.status == Status.OK else None
-    name = verdict(row.status, row.label, row.reason, judgement).name
-    return replace(
-        row,
-        verdict=name,
-        judgement=judgement,
-        false_positive_rate=judgement.rate if judgement else None,
-        shots=tuple(replace(shot, verdict=name) for shot in row.shots),
-    )
-
-
-def of_many(row: Row) -> Row:
-    """The row of a video whose label is the highest of several shots'.
-
-    The more shots, the higher a real video's highest score. So the rate of one shot becomes 1 - (1 - rate) ** shots, as
-    if they were independent. They are not, which is in favour of the video.
-    """
-    shots = sum(shot.status == Status.OK for shot in row.shots)
-    if shots < 2 or row.judgement is None or row.judgement.rate is None:
-        return row
-    rate = 1 - (1 - row.judgement.rate) ** shots
-    words = f"{row.judgement.stratum}{'; ' if row.judgement.stratum else ''}the highest of {shots} shots"
-    judgement = replace(row.judgement, rate=rate, stratum=words)
-    called = verdict(row.status, row.label, row.reason, judgement).name
-    return replace(row, judgement=judgement, false_positive_rate=rate, verdict=called)
-
-
-def with_forms(
-    row: Row, sampled: Sampled, scores: Mapping[str, dict[str, Score]], plan: Plan, calibration: Calibration | None
-) -> Row:
-    """Add to a row how the video's other forms score, if it has any."""
-    forms = []
-    for name, members in scores.items():
-        label = combine(plan.members, members).final.value
-        if label is None:  # its networks gave no finite number
-            forms.append(FormRow(name, None, NOT_SCORED, None))
-            continue
-        judgement = calibration.judge(label, sampled.forms[name].conditions) if calibration else None
-        called = verdict(Status.OK, label, "", judgement).name
-        forms.append(FormRow(name, label, called, judgement.rate if judgement else None))
-    if not forms or row.status != Status.OK:
-        return row
-    return replace(row, forms=tuple(forms), stability=said_of(row.label, row.verdict, forms))
-
-
-def complete(row: Row, plan: Plan) -> Row:
-    """Add to a row what the whole run knows: the digest, and the members that were left out."""
-    without = f"; without {', '.join(plan.left_out)}, which have no checkpoint" if plan.left_out else ""
-    return replace(row, run=plan.digest, left_out=plan.left_out, reason=row.reason + without)

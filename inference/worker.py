@@ -5,7 +5,7 @@ find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -13,31 +13,40 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from common.digests import sha256
-from common.images import encode_image, resize
+from common.images import encode_image
 from faces.boxes import tracking_boxes
 from faces.detector import FaceDetector, load_detector
 from faces.file_facts import file_facts
-from faces.known import ALIKE, Boxes, Known, agreement, face_by_mask, only, read_boxes, without_checked, write_boxes
-from faces.one_pass import Again, Faces, Submit, crop_pixels, find_faces, threads
+from faces.known import (
+    ALIKE,
+    NOTHING,
+    Boxes,
+    Known,
+    agreement,
+    face_by_mask,
+    only,
+    read_boxes,
+    without_checked,
+    write_boxes,
+)
+from faces.one_pass import Again, Faces, Submit, find_faces, threads
 from faces.pictures import Still, is_picture
 from faces.provenance import manifest_facts
 from faces.shots import find_shots
 from faces.streams import ChangedError
 from faces.tracking import fill_track
 from faces.video import Reading, Shown, VideoInfo, probe
-from inference.conditions import Conditions, conditions_of
+from inference.cutting import Kept, cut_crops, formed_of, measured
 from inference.members import CropKind
 from inference.sampled import MAX_FACES, Face, Formed, Sampled, Shot, Timing, frames_of, group_of
-from inference.scoring import VIDEO_FRAMES, image_frames, sampling_interval
-from inference.stability import BORDER_CUT, NAMES, Squares, border_cut, forms_of, needed
+from inference.scoring import VIDEO_FRAMES, sampling_interval
+from inference.stability import BORDER_CUT, NAMES, border_cut, forms_of, needed
 from inference.tally import Tally
 
 MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
 OTHERS = 4  # faces beyond those of the contract among which a mask chooses
-NOTHING = Known()
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
 
@@ -238,11 +247,11 @@ class Worker:
             },
         )
 
-    def forms(self, faces: Faces, found: list[Face], kept: "Kept") -> dict[str, Formed]:
+    def forms(self, faces: Faces, found: list[Face], kept: Kept) -> dict[str, Formed]:
         """The video in other forms, those for which all faces have crops."""
         frames, still = faces.frames, self.info.still
         by_face = [forms_of(squares, frames, still) for squares in kept.squares]
-        seen = [0] if still else image_frames(frames)
+        seen = frames_of("image", frames, still)
         if seen:
             images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
             filled = [fill_track(face.track, frames) for face in found]
@@ -275,75 +284,6 @@ def timing(faces: Faces, whole: Reading | Still) -> Timing:
         return Timing(times, whole.first or 0.0, whole.duration, "timestamps")
     frame = 1 / faces.info.fps if faces.info.fps else 0.0
     return Timing([number * frame for number in faces.numbers], 0.0, whole.frames * frame, "rate")
-
-
-class Kept:
-    """The squares of each face, BGR uint8 [S, S, 3], in some sampled frames."""
-
-    def __init__(self, frames: Iterable[int], faces: int) -> None:
-        self.frames = frozenset(frames)
-        self.squares: list[dict[int, np.ndarray]] = [{} for _ in range(faces)]
-
-
-def formed_of(found: list[Face], squares: list[Squares], kinds: Set[CropKind], info: VideoInfo) -> Formed:
-    """A form of a video, from the squares of each face in the frames that the image members see."""
-    image_kinds = [kind for kind in kinds if kind.branch == "image"]
-    faces = [
-        replace(
-            face,
-            crops={
-                kind: np.stack([resize(middle(one, kind.crop_fraction), kind.side) for one in mine])
-                for kind in image_kinds
-            },
-            squares=[square._replace(size=len(mine[0])) for square in face.squares],
-        )
-        for face, mine in zip(found, squares, strict=True)
-    ]
-    return Formed(faces, measured([face for face in faces if face.decides], info))
-
-
-def cut_crops(faces: Faces, kinds: Set[CropKind], kept: Kept) -> list[dict[CropKind, np.ndarray]]:
-    """Each face's crops of each kind, cut only from the frames that the kind's branch sees, or that are to be kept."""
-    still = faces.info.still
-    seen_by = {branch: frames_of(branch, faces.frames, still) for branch in {kind.branch for kind in kinds}}
-    places = {branch: {frame: at for at, frame in enumerate(frames)} for branch, frames in seen_by.items()}
-    seen = kept.frames.union(*places.values())
-    faces.crops = {
-        source: needed
-        for source, crops in faces.crops.items()
-        if (needed := [crop for crop in crops if crop.frame in seen])
-    }
-    found = [
-        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds}
-        for _ in faces.squares
-    ]
-    for pixels in crop_pixels(faces):
-        for crop, image in pixels:
-            if crop.frame in kept.frames:
-                kept.squares[crop.face][crop.frame] = image.copy()
-            wanted = [kind for kind in kinds if crop.frame in places[kind.branch]]
-            views = {kind[1:] for kind in wanted}  # two branches may need the same crop
-            small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}
-            for kind in wanted:
-                found[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
-    return found
-
-
-def measured(faces: Sequence[Face], info: VideoInfo) -> Conditions | None:
-    """The conditions of faces that have crops, by those that show most of the face; None if there are none."""
-    kinds = {kind for face in faces for kind, crops in face.crops.items() if len(crops)}
-    if not kinds:
-        return None
-    kind = max(kinds, key=lambda kind: (kind.branch == "image", kind.crop_fraction, kind.side))
-    sides = [square.size * kind.crop_fraction for face in faces for square in face.squares]
-    return conditions_of([face.crops[kind] for face in faces], sides, info.bits_per_pixel)
-
-
-def middle(image: np.ndarray, fraction: float) -> np.ndarray:
-    """The middle of a square image [S, S, 3], `fraction` of its side wide, as a view."""
-    side = max(round(len(image) * fraction), 1)
-    start = (len(image) - side) // 2
-    return image[start : start + side, start : start + side]
 
 
 def frame_as_jpeg(faces: Faces, at: int) -> bytes:

@@ -13,9 +13,9 @@ from common.status import Status
 from inference import Scorer
 from inference.calibration import Calibration, calibration_of, read_calibration, write_calibration
 from inference.conditions import Conditions, conditions_of
+from inference.judging import of_many
 from inference.members import MODELS, SHIPPED
 from inference.rows import Row, ShotRow
-from inference.scorer import of_many
 from inference.verdicts import verdict
 from quality.forms import FORMS, forms_of
 from quality.operating import CHANCE, ENOUGH, reals_of, strata_of
