@@ -31,6 +31,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.device import CHOICES
 from common.script import positive, run_script
@@ -50,6 +51,9 @@ from inference.scoring import VIDEO_FRAMES
 from inference.verdicts import BANDS
 
 NAMED = 10  # videos of which each has a line at the end
+MEMBER_SETTINGS = (
+    *("models", "members", "allow_missing", "calibration", "weights", "device", "precision", "runtime", "workers"),
+)
 RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
 
@@ -61,8 +65,8 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def add_scoring_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how videos are scored."""
+def add_member_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which members score, and by what."""
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
     parser.add_argument(
         "--members", metavar="A,B", help="default: all eleven, or the shipped ones where none of them is there"
@@ -92,6 +96,11 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=positive, default=cores(), metavar="N", help="find faces (default: all cores)"
     )
+
+
+def add_scoring_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how videos are scored."""
+    add_member_options(parser)
     parser.add_argument(
         "--max-frames",
         type=positive,
@@ -125,23 +134,20 @@ def add_scoring_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def member_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the options of `add_member_options` mean."""
+    return {name: getattr(options, name) for name in MEMBER_SETTINGS}
+
+
 def settings_of(options: argparse.Namespace, evidence: bool = False) -> Settings:
     """The settings that the options of `scoring_parser` mean."""
     return Settings(
-        models=options.models,
-        members=options.members,
-        allow_missing=options.allow_missing,
-        weights=options.weights,
-        runtime=options.runtime,
-        device=options.device,
-        precision=options.precision,
-        workers=options.workers,
+        **member_settings(options),
         max_frames=options.max_frames,
         faces=options.faces,
         decide_by=options.decide_by,
         by_shots=options.shots,
         evidence=evidence,
-        calibration=options.calibration,
         stability=options.stability,
     )
 

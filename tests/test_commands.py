@@ -14,7 +14,7 @@ COMMANDS = (
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
     *("image_based.main", "video_based.main", "training.plot", "training.state"),
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
-    *("inference.serve", "inference.verify", "quality.export"),
+    *("inference.serve", "inference.verify", "inference.compare_clips", "quality.export"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
     *("quality.benchmark", "quality.compare", "quality.published", "quality.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),

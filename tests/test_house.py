@@ -27,7 +27,14 @@ MAY_IMPORT = {
 WITHOUT_TORCH = (
     *("inference.rows", "inference.evidence", "inference.pages", "inference.merge", "inference.members"),
     *("inference.scorer", "inference.predict", "inference.run", "inference.onnx_networks", "pretrain.retinaface"),
-    *("inference.worker", "inference.serve", "preprocessing.one_video", "preprocess", "make_lists"),
+    *(
+        "inference.worker",
+        "inference.serve",
+        "inference.compare_clips",
+        "preprocessing.one_video",
+        "preprocess",
+        "make_lists",
+    ),
     *("training.config", "training.state"),
 )
 

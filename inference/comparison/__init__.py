@@ -1,0 +1,1 @@
+"""Two clips beside each other: when they show the same, where it lies in the picture, and what differs."""

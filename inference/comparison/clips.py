@@ -1,0 +1,64 @@
+"""A clip as the comparison sees it: when its frames are shown, and small grey copies of them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from common.errors import BadInputError
+from faces.pictures import Still, is_picture
+from faces.video import Reading, VideoInfo, probe, read_some
+
+SMALL = 64  # the longer side of a small copy, in pixels
+KEPT = 10_000  # small copies of a clip, at most
+
+
+class Clip(NamedTuple):
+    """A clip, with the times of its frames in seconds of a player's clock.
+
+    `small` holds grey copies, uint8 [N, h, w], of the frames with the numbers `kept`: of all, unless there are more
+    than KEPT.
+    """
+
+    path: Path
+    info: VideoInfo
+    times: np.ndarray
+    kept: np.ndarray
+    small: np.ndarray
+
+    @property
+    def frame(self) -> float:
+        """How long a frame is shown, in seconds; 0 of a picture."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
+    def frames(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+        """The frames with these numbers, BGR uint8, decoded once more. The numbers ascend; one may come twice."""
+        numbers = list(numbers)
+        once = (
+            Still(self.path).again(set(numbers)) if self.info.still else read_some(self.path, self.info, set(numbers))
+        )
+        at, image = -1, np.empty(0)
+        for number in numbers:
+            while at != number:
+                at, image = next(once)
+            yield image
+
+
+def read_clip(path: Path) -> Clip:
+    """Read a video or a picture. Raises UnsupportedError, DecodeError or FileNotFoundError."""
+    still = Still(path) if is_picture(path) else None
+    info = still.info if still else probe(path)
+    every = -(-info.frames // KEPT)
+    scale = SMALL / max(info.height, info.width)
+    size = max(round(info.width * scale), 1), max(round(info.height * scale), 1)
+    times, small = [], []
+    for shown in still or Reading(path, info):
+        times.append(shown.number / (info.fps or 1) if shown.time is None else shown.time)
+        if shown.number % every == 0:
+            grey = cv2.cvtColor(shown.image, cv2.COLOR_BGR2GRAY)
+            small.append(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
+    if (np.diff(times) < 0).any():
+        raise BadInputError(f"{path}: the times of its frames run backwards")
+    return Clip(path, info, np.array(times), np.arange(0, len(times), every), np.stack(small))

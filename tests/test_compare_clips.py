@@ -1,0 +1,198 @@
+"""A suspect against its original: demo's swaps, cut, scaled, mirrored and recoded, and clips that are not of it."""
+
+import json
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import BadInputError
+from common.images import write_image
+from demo.swap import swap_clip
+from demo.tree import PHOTO, photo_face
+from faces.video import read_frames
+from inference.comparison.differences import FaceDifference, Seen
+from inference.comparison.in_picture import placed, simple_maps
+from inference.comparison.in_time import movement, nearest_of
+from inference.comparison.page import facts_of, is_changed, sentences
+from inference.comparison.steps import compare_files
+from tests.strange import encode
+
+FRAMES = 36
+TRUE_MAP = np.array([[-0.5, 0, 300.0], [0, 0.5, -20.0]])
+
+
+@pytest.fixture(scope="module")
+def real(clip):
+    """The first frames of a clip of one face, 640x360."""
+    return list(islice(read_frames(clip("single_face.mp4")), FRAMES))
+
+
+@pytest.fixture(scope="module")
+def swapped(detector, real):
+    """The same with the face of a photograph, as demo makes its fakes."""
+    return swap_clip(detector, real, [photo_face(detector, PHOTO, 0)])
+
+
+@pytest.fixture(scope="module")
+def original(real, tmp_path_factory):
+    return encode(tmp_path_factory.mktemp("original") / "original.mp4", real)
+
+
+@pytest.fixture
+def against(original, scorer, tmp_path):
+    """What comparing frames, written at a quality, with the original gives, as in comparison.json."""
+
+    def compare(frames, crf=26, **how):
+        suspect = encode(tmp_path / "suspect.mp4", frames, options={"crf": str(crf)}, **how)
+        return facts_of(compare_files(suspect, original, scorer), scorer.plan)
+
+    return compare
+
+
+def test_a_swap_that_was_cut_scaled_and_recoded(run, original, swapped, tmp_path):
+    """By the command: found in time, in the picture, in the face; the rest is as compression leaves it."""
+    small = [cv2.resize(one, (320, 180), interpolation=cv2.INTER_AREA) for one in swapped[11:31]]
+    suspect = encode(tmp_path / "suspect.mp4", small, options={"crf": "28"})
+    done = run("-m", "inference.compare_clips", suspect, original, "--output", tmp_path / "found")
+    facts = json.loads((tmp_path / "found/comparison.json").read_text())
+    assert facts["time"]["offset"] == pytest.approx(11 / 30, abs=1e-3)
+    assert (facts["time"]["speed"], facts["time"]["frames"], facts["time"]["of"]) == (1, 20, [20, FRAMES])
+    assert facts["picture"]["scale"] == pytest.approx([0.5, 0.5], abs=0.002)
+    assert not facts["picture"]["mirrored"]
+    assert facts["picture"]["shown"] == pytest.approx([0, 0, 640, 360], abs=1)
+    (face,) = facts["faces"]
+    assert (face["changed"], face["original_number"], face["where"]) == (True, 1, "middle")
+    assert face["mean"] > 5 * face["explained"]
+    assert face["times_explained"] > 8
+    assert facts["rest"]["mean"] < 2.5
+    assert facts["rest"]["clear"] < 0.01
+    for side, name in (("suspect", "suspect.mp4"), ("original", "original.mp4")):
+        evidence = json.loads((tmp_path / f"found/{side}/{name}.json").read_text())
+        assert evidence["label"] == facts[side]["label"]
+        assert evidence["input"]["sha256"] == facts[side]["sha256"]
+        assert {one: member["score"] for one, member in evidence["members"].items()} == facts[side]["members"]
+    assert facts["suspect"]["label"] > facts["original"]["label"]
+    page = (tmp_path / "found/comparison.html").read_text()
+    assert page.count("<figure>") >= 3
+    for text in (*sentences(facts), "suspect/suspect.mp4.html", "colour scale"):
+        assert text in page.replace("&#39;", "'")
+    assert "Face 1 was changed" in done.stdout
+    assert done.stdout.rstrip().endswith("found/comparison.html")
+
+
+def test_a_swap_that_was_mirrored_and_cropped(against, swapped):
+    facts = against([np.ascontiguousarray(one[30:330, 40:600][:, ::-1]) for one in swapped[5:]])
+    assert facts["picture"]["mirrored"]
+    assert facts["picture"]["shown"] == pytest.approx([40, 30, 600, 330], abs=1)
+    assert facts["time"]["offset"] == pytest.approx(5 / 30, abs=1e-3)
+    assert facts["faces"][0]["changed"]
+
+
+@pytest.mark.parametrize("form", ["recoded hard", "brighter", "half the rate"])
+def test_what_only_went_through_other_hands_is_not_called_changed(against, real, form):
+    frames, how = real, {}
+    if form == "brighter":
+        frames = [np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8) for one in real]
+    elif form == "half the rate":
+        frames, how = real[::2], {"times": range(0, FRAMES, 2)}
+    facts = against(frames, crf=35 if form == "recoded hard" else 26, **how)
+    (face,) = facts["faces"]
+    assert face["changed"] is False, face
+    assert face["mean"] < 2 * face["explained"]
+    assert facts["time"]["frames"] == len(frames)
+    assert "was not changed" in sentences(facts)[-1]
+    if form == "brighter":
+        assert facts["picture"]["gain"] == pytest.approx([0.8] * 3, abs=0.02)
+
+
+def test_another_speed(against, real):
+    """30 frames a second shown as 24: no other speed brings all frames together."""
+    facts = against(real, times=[round(at * 30 / 24) for at in range(FRAMES)])
+    assert facts["time"]["speed"] == pytest.approx(24 / 30, abs=1e-4)
+    assert facts["faces"][0]["changed"] is False
+
+
+def test_what_was_changed_outside_the_faces_shows_in_the_rest(against, real):
+    frames = [one.copy() for one in real]
+    for one in frames:
+        one[20:90, 20:180] = 255 - one[20:90, 20:180]
+    facts = against(frames)
+    assert facts["faces"][0]["changed"] is False
+    assert facts["rest"]["clear"] > 0.03
+
+
+def test_a_picture_from_a_video(scorer, original, swapped, tmp_path):
+    """A still of the swap is found in time and in the picture."""
+    write_image(tmp_path / "still.png", swapped[20])
+    facts = facts_of(compare_files(tmp_path / "still.png", original, scorer), scorer.plan)
+    assert facts["time"]["offset"] == pytest.approx(20 / 30, abs=0.04)
+    assert facts["faces"][0]["changed"]
+
+
+def test_clips_without_a_common_stretch_are_refused(run, clip, original, real, tmp_path):
+    """Another place, another moment of the same take, no video: status 2, a line that says why, nothing written."""
+    car = clip("carphone_pristine.mp4")
+    other = encode(tmp_path / "other.mp4", list(islice(read_frames(clip("single_face.mp4")), FRAMES, 2 * FRAMES))[::-1])
+    for suspect, why in (
+        (car, "no two of their frames show the same picture"),
+        (other, "nowhere does the same move in both"),
+        (tmp_path / "absent.mp4", "absent.mp4"),
+        ("README.md", "not a video"),
+    ):
+        done = run("-m", "inference.compare_clips", suspect, original, "--output", tmp_path / "found", check=False)
+        assert done.returncode == 2, suspect
+        assert why in done.stderr
+        assert not (tmp_path / "found").exists()
+
+
+@pytest.mark.slow
+def test_a_take_of_the_same_place_is_refused(scorer, shared):
+    """Two clips of one actor before one wall, one of them a fake of a third take."""
+    folder = shared("clips/dfdc_train_part_10")
+    with pytest.raises(BadInputError, match="may show one place, but not one moment"):
+        compare_files(folder / "ayhmfake.mp4", folder / "ayhmreal.mp4", scorer)
+
+
+def test_a_map_is_found_among_wrong_matches():
+    """Half of the matches are wrong; the whole-number map near the one that was found is among the simple ones."""
+    random = np.random.RandomState(0)
+    there = random.uniform(0, 600, (200, 2))
+    here = there @ TRUE_MAP[:, :2].T + TRUE_MAP[:, 2] + random.normal(0, 0.3, (200, 2))
+    here[::2] = random.uniform(0, 300, (100, 2))
+    found = placed(np.stack([here, there], axis=1).astype(np.float32))
+    assert found.matrix == pytest.approx(TRUE_MAP, abs=0.3)
+    assert found.mirrored
+    assert found.scale == pytest.approx([0.5, 0.5], abs=0.01)
+    assert found.agree >= 95
+    assert placed(np.stack([here[::2], there[::2]], axis=1).astype(np.float32)) is None
+    whole = found._replace(matrix=np.array([[-1.002, 0.001, 640.1], [0.001, 1.001, -30.2]]))
+    near = [one.matrix.tolist() for one in simple_maps(whole, (560, 300), (640, 360))]
+    assert near[0] == [[-1, 0, pytest.approx(640, abs=1)], [0, 1, pytest.approx(-30, abs=1)]]
+
+
+def test_what_moves_together_correlates():
+    random = np.random.RandomState(0)
+    background, moving = random.normal(size=(1, 50)), random.normal(size=(20, 50))
+    other = random.normal(size=(20, 50))
+    assert movement(background + moving, 3 * background + moving) == pytest.approx(1)
+    assert abs(movement(background + moving, background + other)) < 0.2
+    assert movement(np.repeat(background, 20, axis=0), background + moving) is None
+    assert nearest_of(np.array([0.0, 1.0, 2.0]), np.array([-5, 0.4, 0.6, 1.5, 9])).tolist() == [0, 0, 1, 1, 2]
+
+
+def test_a_face_counts_as_changed_by_what_compression_explains():
+    blank = np.zeros((96, 96, 3), np.uint8)
+
+    def face(apart, expected):
+        return FaceDifference(seen=[Seen(0.0, blank, blank, apart, expected, float(apart.mean()))])
+
+    expected = np.full((96, 96), 2.0, np.float32)
+    assert is_changed(face(expected * 2, expected)) is False
+    apart = expected.copy()
+    apart[64:, 64:] = 12
+    assert is_changed(face(apart, expected)) is True
+    assert face(apart, expected).place == "bottom right"
+    assert is_changed(face(apart, expected * np.nan)) is None
+    assert is_changed(FaceDifference()) is None
