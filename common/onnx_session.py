@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU, which runs networks without PyTorch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,12 +55,17 @@ def _share_an_arena() -> None:
     onnxruntime.create_and_register_allocator(memory, settings)
 
 
-def run_session(session: "InferenceSession", inputs: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
-    """The network's outputs. Raises MemoryError, which names the network, if memory runs out."""
+def run_session(
+    session: "InferenceSession", inputs: Mapping[str, np.ndarray], name: str, outputs: Sequence[str] | None = None
+) -> list[np.ndarray]:
+    """The network's outputs, all or those named. Raises MemoryError, which names the network, if memory runs out."""
+    import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
+    options = onnxruntime.RunOptions()
+    options.only_execute_path_to_fetches = True
     try:
-        return session.run(None, dict(inputs))
+        return session.run(outputs, dict(inputs), options)
     except (runtime.Fail, runtime.RuntimeException) as error:
         if "alloc" not in str(error).lower():
             raise

@@ -41,6 +41,13 @@ class Network(Protocol):
         Raises MemoryError, or RuntimeError with words of `out_of_memory`, if memory runs out.
         """
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives class activation maps: not that of a video member, or of an ONNX file without them."""
+
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """RGB uint8 crops [N, side, side, 3] -> maps [N, h, w] at float32, whose means are FAKE's log odds."""
+
 
 @dataclass
 class Networks:
@@ -96,12 +103,19 @@ class Networks:
                 found[place] = logits[None]
         return found
 
+    def maps(self, name: str, crops: np.ndarray) -> np.ndarray | None:
+        """An image member's class activation maps of crops [N, side, side, 3], [N, h, w]; None if it gives none."""
+        network = self.members[name][1]
+        if not network.has_maps:
+            return None
+        return self.in_parts(name, crops, network.maps)
+
     def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Run `work` on at most the member's limit of items at a time and join the outputs.
 
         If memory runs out, the limit is halved. Raises BadInputError if one item does not fit into memory.
         """
-        outputs, start = [np.empty((0, 2), np.float32)], 0
+        outputs, start = list[np.ndarray](), 0
         while start < len(items):
             part = items[start : start + self.limits[name]]
             try:
@@ -119,7 +133,7 @@ class Networks:
                 )
             else:
                 start += len(part)
-        return np.concatenate(outputs)
+        return np.concatenate(outputs) if outputs else np.empty((0, 2), np.float32)
 
 
 def member_score(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:

@@ -19,7 +19,7 @@ from inference.members import Member
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-CROPS, LOGITS = "crops", "logits"  # the graph's input and output
+CROPS, LOGITS, MAPS = "crops", "logits", "maps"  # the graph's input and outputs; video members have no maps
 CHECKPOINT = "checkpoint_sha256"  # a key of its metadata
 
 
@@ -34,8 +34,17 @@ class OnnxNetwork:
     def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
         """Crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""
         parts = [pixels] if self.member.branch == "image" else pixels
-        found = [run_session(self.session, {CROPS: part}, self.member.file)[0] for part in parts]
+        found = [run_session(self.session, {CROPS: part}, self.member.file, [LOGITS])[0] for part in parts]
         return np.concatenate(found)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether its file gives class activation maps; older files do not."""
+        return MAPS in (output.name for output in self.session.get_outputs())
+
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """Crops [N, side, side, 3] -> class activation maps [N, h, w]."""
+        return run_session(self.session, {CROPS: pixels}, self.member.file, [MAPS])[0]
 
 
 def load_member(member: Member, models: Path, threads: int) -> OnnxNetwork:

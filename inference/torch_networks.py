@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from common.device import keep_freed_memory
+from image_based.models.activation import activation_map, features_of
 from inference.checkpoints import load_member
 from inference.members import Member
 from inference.networks import Networks
@@ -42,6 +43,25 @@ class TorchNetwork:
             return self.run(inputs, dtype).numpy()
         output = self.run(torch.cat([inputs, inputs.flip(-1)]), dtype)
         return ((output[: len(pixels)] + output[len(pixels) :]) / 2).numpy()
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives class activation maps; a video member does not."""
+        return self.member.branch == "image"
+
+    @torch.inference_mode()
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """Crops [N, side, side, 3] -> class activation maps [N, h, w]."""
+        inputs = self.inputs(pixels)
+        found = self.mapped(inputs)
+        if self.member.flip:
+            found = (found + self.mapped(inputs.flip(-1)).flip(-1)) / 2
+        return found.cpu().numpy()
+
+    def mapped(self, images: Tensor) -> Tensor:
+        """The network's maps of its input, [N, h, w]."""
+        features = features_of(self.network, images.contiguous(memory_format=memory_format(images)))
+        return activation_map(self.network, features)
 
     def inputs(self, pixels: np.ndarray) -> Tensor:
         """RGB crops [..., side, side, 3] -> the member's input [..., 3, side, side]."""

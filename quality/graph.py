@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from common.atomic import atomic_file
 from common.digests import sha256
 from common.errors import BadInputError
+from image_based.models.activation import activation_map, features_of, logits_of
 from inference.checkpoints import BRANCHES
 from inference.members import Member
-from inference.onnx_networks import CHECKPOINT, CROPS, LOGITS
+from inference.onnx_networks import CHECKPOINT, CROPS, LOGITS, MAPS
 from quality.by_frames import ByFrames
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
@@ -37,22 +38,26 @@ SMALLEST = 64  # bytes of a weight that is worth pointing to
 
 
 class FromCrops(nn.Module):
-    """A member's whole way: RGB uint8 crops [N, side, side, 3] -> logits [N, 2], or of a clip's crops [1, 2]."""
+    """A member's whole way: RGB uint8 crops [N, side, side, 3] -> logits [N, 2], or of a clip's crops [1, 2].
+
+    Of an image member also its class activation maps [N, h, w], whose means are FAKE's log odds.
+    """
 
     def __init__(self, member: Member, network: nn.Module) -> None:
         super().__init__()
         self.member = member
         self.network = ByFrames(network) if isinstance(network, SlowFast50) else network
 
-    def forward(self, crops: Tensor) -> Tensor:
+    def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         images = to_input(crops, self.member.color, *self.member.normalisation)
         if self.member.branch == "video":
             return self.network(images)
+        features = features_of(self.network, torch.cat([images, images.flip(-1)]) if self.member.flip else images)
+        logits, maps = logits_of(self.network, features), activation_map(self.network, features)
         if not self.member.flip:
-            return self.network(images)
-        output = self.network(torch.cat([images, images.flip(-1)]))
+            return logits, maps
         count = crops.shape[0]  # `len` would fix the number at that of the example
-        return (output[:count] + output[count:]) / 2
+        return (logits[:count] + logits[count:]) / 2, (maps[:count] + maps[count:].flip(-1)) / 2
 
 
 class Place(NamedTuple):
@@ -122,7 +127,7 @@ def traced(network: FromCrops) -> onnx.ModelProto:
         (example,),
         dynamo=True,
         input_names=[CROPS],
-        output_names=[LOGITS],
+        output_names=[LOGITS, MAPS][: 2 if network.member.branch == "image" else 1],
         dynamic_shapes=({0: torch.export.Dim.AUTO},),
         verbose=False,
         optimize=False,  # it would fold the batch norms

@@ -1,0 +1,42 @@
+"""Class activation maps (Zhou et al., CVPR 2016): where in an image the log odds of FAKE come from.
+
+All image networks end in the mean over a feature map and a linear layer. So the log odds are the mean of a map, exactly
+and without gradients: each place's features times the difference of the layer's two rows, plus that of its biases.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet
+
+from image_based.models.xception import Xception
+
+
+def features_of(network: nn.Module, images: Tensor) -> Tensor:
+    """The last feature map of an image network: images [B, 3, H, W] -> [B, K, h, w]."""
+    if isinstance(network, ResNet):
+        stem = network.maxpool(network.relu(network.bn1(network.conv1(images))))
+        return network.layer4(network.layer3(network.layer2(network.layer1(stem))))
+    return _timm(network).forward_features(images)
+
+
+def logits_of(network: nn.Module, features: Tensor) -> Tensor:
+    """What the network makes of its feature map: [B, K, h, w] -> logits [B, num_classes]."""
+    if isinstance(network, ResNet):
+        return network.fc(torch.flatten(network.avgpool(features), 1))
+    return _timm(network).forward_head(features)
+
+
+def activation_map(network: nn.Module, features: Tensor) -> Tensor:
+    """The map of a network of two classes: features [B, K, h, w] -> [B, h, w], whose mean is FAKE's log odds.
+
+    A place's value is what the log odds would be if every place looked like it.
+    """
+    last = network.fc if isinstance(network, ResNet) else _timm(network).get_classifier()
+    weight, bias = last.weight[1] - last.weight[0], last.bias[1] - last.bias[0]
+    return torch.einsum("bkhw,k->bhw", features, weight) + bias
+
+
+def _timm(network: nn.Module) -> Any:  # noqa: ANN401 - timm gives its networks no types
+    return network.model if isinstance(network, Xception) else network
