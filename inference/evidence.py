@@ -8,7 +8,7 @@ DIR/index.html        all videos of a run
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from inference.members import Member, final_weights
 from inference.rows import FaceRow, Row
 from inference.sampled import Face, Sampled
 from inference.scoring import Ensemble, Score
+from inference.where import CropMap, said_of
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
 BEYOND_FACES = "The sound, the background, and whatever lies outside the face crops were not looked at."
@@ -98,9 +99,14 @@ def readable_sha256(path: Path) -> str | None:
 
 
 def analyse(
-    row: Row, sampled: Sampled, members: Mapping[str, Member], scores: Mapping[str, Score], result: Ensemble
+    row: Row,
+    sampled: Sampled,
+    members: Mapping[str, Member],
+    scores: Mapping[str, Score],
+    result: Ensemble,
+    maps: Sequence[Sequence[CropMap]],
 ) -> Analysis:
-    """What is known of a video that could be read."""
+    """What is known of a video that could be read; `maps` are those of each face."""
     info, timing, final = sampled.info, sampled.timing, final_weights(members)
     return Analysis(
         video=VideoFacts(
@@ -135,7 +141,7 @@ def analyse(
             detections=sampled.detections,
             other_detections=sampled.other_detections,
         ),
-        tracks=[track_facts(*face, timing.times) for face in zip(row.each_face, sampled.faces, strict=True)],
+        tracks=[track_facts(*face, timing.times) for face in zip(row.each_face, sampled.faces, maps, strict=True)],
         rule=result.final.rule,
         branches={
             "image": BranchFacts(result.image.value, result.image.rule),
@@ -148,12 +154,13 @@ def analyse(
     )
 
 
-def track_facts(row: FaceRow, face: Face, times: list[float]) -> TrackFacts:
-    """A face's score, and its detections at the times of the sampled frames."""
+def track_facts(row: FaceRow, face: Face, maps: Sequence[CropMap], times: list[float]) -> TrackFacts:
+    """A face's score, where it comes from, and its detections at the times of the sampled frames."""
     detections = [
         Seen(found.frame, round(times[found.frame], 3), found.box, round(found.score, 4)) for found in face.track
     ]
-    return TrackFacts(row.score, row.rule, row.decides, face.squares[0].size, detections)
+    where = [one.facts for one in maps]
+    return TrackFacts(row.score, row.rule, row.decides, face.squares[0].size, where, said_of(maps), detections)
 
 
 def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:

@@ -82,13 +82,33 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class WhereFacts:
+    """A crop whose class activation map was tested (inference.where).
+
+    Its time; its log odds of FAKE; by how much they fall when the marked fifth is covered, and when as much is covered
+    at other places; whether the first is more than all of these.
+    """
+
+    time: float
+    log_odds: float
+    fall: float
+    elsewhere: list[float]
+    proven: bool
+
+
+@dataclass(frozen=True)
 class TrackFacts:
-    """A face's track through the video; its score is the ensemble's, as if it were the only face."""
+    """A face's track through the video; its score is the ensemble's, as if it were the only face.
+
+    `where` holds its most suspicious crops, `place` says in words whether the score has a place in them.
+    """
 
     score: float | None
     rule: str
     decides: bool  # whether the video's label depends on it
     crop_side: int
+    where: list[WhereFacts]
+    place: str
     detections: list[Seen]
 
 

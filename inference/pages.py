@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median_low
@@ -22,16 +22,20 @@ from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
 from common.status import Status
-from inference.facts import Analysis, Evidence, GroupFacts
+from inference.facts import Analysis, Evidence, GroupFacts, WhereFacts
 from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled
 from inference.scoring import GROUP
 from inference.verdicts import verdict
+from inference.where import CropMap, Tested, suspicious
 
 MADE_BY = ("locks", "settings", "versions", "machine", "runtime", "device", "precision")
 LONGEST = 200  # bytes of a file name
 STRIP, THUMBNAIL = 12, 112  # pictures per face, their side in pixels
 COLOURS = ("#0b6e99", "#b5541c", "#5d7d1f", "#7a4fa3", "#a6336b", "#6b6b6b")  # of the faces, in turn
+MAP_ODDS = 8.0  # log odds at the ends of the maps' colour scale
+MAP_COLOURS = ((178, 114, 0), (0, 94, 213))  # BGR, towards REAL and towards FAKE: told apart by the colour-blind too
+MAP_ALPHA = 160  # of 255, at the ends
 CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
 PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -58,11 +62,16 @@ class FaceLine(NamedTuple):
 
 
 class StripCrop(NamedTuple):
-    """A crop on the page: a data URL, its time in seconds, its score or None."""
+    """A crop on the page: a data URL, its time in seconds, its score or None.
+
+    If its map was tested: what came of it and, if the map holds, the map to lay over the crop, as a data URL.
+    """
 
     picture: str
     time: float
     score: float | None
+    map: str | None = None
+    tested: WhereFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -121,33 +130,58 @@ def timeline(analysis: Analysis) -> list[FaceLine]:
     ]
 
 
-def strips(analysis: Analysis, sampled: Sampled, kinds: Mapping[Branch, CropKind]) -> list[list[StripCrop]]:
+def strips(
+    analysis: Analysis, sampled: Sampled, kinds: Mapping[Branch, CropKind], maps: Sequence[Sequence[CropMap]]
+) -> list[list[StripCrop]]:
     """Up to STRIP crops of each face: the most suspicious first or, without image members, spread over time."""
-    return [strip(analysis, number, face, sampled, kinds) for number, face in enumerate(sampled.faces)]
+    return [
+        [with_map(crop, at, mine) for at, crop in strip(analysis, number, face, sampled, kinds)]
+        for number, (face, mine) in enumerate(zip(sampled.faces, maps, strict=True))
+    ]
+
+
+def with_map(crop: StripCrop, at: int, maps: Sequence[CropMap]) -> StripCrop:
+    """The crop of number `at` with its map, if that was tested."""
+    for one in maps:
+        if one.crop == at:
+            return crop._replace(tested=one.facts, map=overlay(one.tested) if one.tested.proven else None)
+    return crop
+
+
+def overlay(one: Tested) -> str:
+    """A map as a PNG to lay over its crop: towards FAKE orange, towards REAL blue, clear at 0, the mark outlined."""
+    strength = np.clip(np.abs(one.map) / MAP_ODDS, 0, 1)
+    colours = np.where(one.map[..., None] > 0, MAP_COLOURS[1], MAP_COLOURS[0]).astype(np.uint8)
+    image = np.dstack([colours, (MAP_ALPHA * strength).astype(np.uint8)])
+    large = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_LINEAR)
+    mark = cv2.resize(one.mark.astype(np.uint8), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_NEAREST)
+    large[cv2.morphologyEx(mark, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0] = (255, 255, 255, 255)
+    return f"data:image/png;base64,{base64.b64encode(encode_image(large, '.png')).decode()}"
 
 
 def strip(
     analysis: Analysis, number: int, face: Face, sampled: Sampled, kinds: Mapping[Branch, CropKind]
-) -> list[StripCrop]:
-    """The crops of one face, as `strips` shows them."""
+) -> list[tuple[int, StripCrop]]:
+    """The crops of one face, as `strips` shows them, and their numbers."""
     branch: Branch = "image" if "image" in kinds else "video"
     crops, frames, size = face.crops[kinds[branch]], sampled.frames_of(branch), sampled.group
     sources = sampled.sources(number)
     chosen: list[tuple[float | None, int]]
     if branch == "image":
         means = [score for _, score in group_means(analysis, number)]
-        best = sorted(range(len(means)), key=lambda at: -means[at])[:STRIP]
-        chosen = [(means[at], at * size + size // 2) for at in best]
+        chosen = [(means[at // size], at) for at in suspicious(means, size)[:STRIP]]
     else:
         chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
     return [
-        StripCrop(picture(crops[at]), sampled.timing.times[sources[frames[at]]], score)
+        (at, StripCrop(picture(crops[at]), sampled.timing.times[sources[frames[at]]], score))
         for score, at in chosen
         if at < len(crops)
     ]
 
 
-def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> str:
+def page(
+    evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member], maps: Sequence[Sequence[CropMap]]
+) -> str:
     """A video's evidence as HTML."""
     analysis = evidence.analysis if evidence.status == Status.OK else None
     kinds = {member.branch: member.crop_kind for member in members.values()}
@@ -158,10 +192,20 @@ def page(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Memb
         verdict=verdict(evidence.status, evidence.label, evidence.reason, evidence.judgement),
         chart=CHART,
         timeline=timeline(analysis) if analysis else [],
-        strips=strips(analysis, sampled, kinds) if analysis and sampled else [],
+        strips=strips(analysis, sampled, kinds, maps) if analysis and sampled else [],
         poster=data_url(sampled.poster) if sampled and sampled.poster else None,
         colours=COLOURS,
+        map_odds=MAP_ODDS,
+        map_scale=map_scale(),
     )
+
+
+def map_scale() -> str:
+    """The colour scale of the maps, as a gradient of CSS."""
+    stops = []
+    for (blue, green, red), alphas in zip(MAP_COLOURS, ((MAP_ALPHA, 0), (0, MAP_ALPHA)), strict=True):
+        stops += [f"rgba({red}, {green}, {blue}, {alpha / 255:.2f})" for alpha in alphas]
+    return f"linear-gradient(90deg, {stops[0]}, {stops[1]} 50%, {stops[2]} 50%, {stops[3]})"
 
 
 class Document(NamedTuple):
@@ -196,12 +240,17 @@ class Document(NamedTuple):
         return json.dumps(content, indent=1) + "\n"
 
 
-def document(evidence: Evidence, sampled: Sampled | None, members: Mapping[str, Member]) -> Document:
-    """A video's evidence as page and JSON."""
+def document(
+    evidence: Evidence,
+    sampled: Sampled | None,
+    members: Mapping[str, Member],
+    maps: Sequence[Sequence[CropMap]] = (),
+) -> Document:
+    """A video's evidence as page and JSON; `maps` are those of each face."""
     crop = middle_crop(sampled) if sampled and sampled.faces else None
     thumbnail = None if crop is None else picture(crop)
     text = json.dumps(evidence.to_json() | {"thumbnail": thumbnail}, indent=1, allow_nan=False)
-    return Document(page(evidence, sampled, members), text + "\n")
+    return Document(page(evidence, sampled, members, maps), text + "\n")
 
 
 def evidence_file(folder: Path, filename: str, suffix: str) -> Path:

@@ -7,8 +7,10 @@ from typing import Any
 
 TOLERANCE = 1e-3  # of a score, between machines and runtimes: ten times what quality.export lets pass
 PIXELS = 1.0  # of a box
+ODDS = 0.05  # of a covered crop's log odds: a pixel more or less may be covered
 IGNORED = ("thumbnail", "input.path")  # pictures of what the numbers say, and where the file lies
 DERIVED = ("false_positive_rate", "verdict", "judgement.")  # read off the scores, by the calibration, in steps
+ENDS = ("false_positive_rate", "verdict", ".proven")  # of places of what is read off other numbers
 PARTS = ("input.", "provenance.")  # what the numbers come from
 
 
@@ -29,9 +31,14 @@ class Difference:
 
     @property
     def allowed(self) -> float:
-        """How far apart they may be: scores and shares by TOLERANCE, boxes by PIXELS, everything else not at all."""
+        """How far apart they may be: scores and shares by TOLERANCE, boxes by PIXELS, everything else not at all.
+
+        Log odds of covered crops may be apart by ODDS.
+        """
         if ".box[" in self.place or self.place == "conditions.face_pixels":
             return PIXELS
+        if ".where[" in self.place and isinstance(self.before, float):
+            return ODDS
         return TOLERANCE if isinstance(self.before, float) else 0.0
 
     def __str__(self) -> str:
@@ -71,7 +78,7 @@ def split(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
     """What the numbers come from or what they are called, and the numbers themselves, the status and the verdict."""
     beside = [one for one in found if one.place.startswith(PARTS) or is_text(one)]
     numbers = [one for one in found if one not in beside]
-    moved = [one for one in numbers if not one.place.startswith(DERIVED) and not one.place.endswith(DERIVED[:2])]
+    moved = [one for one in numbers if not one.place.startswith(DERIVED) and not one.place.endswith(ENDS)]
     if moved or any(one.place == "provenance.calibration" for one in beside):  # what is read off the scores follows
         return [*beside, *(one for one in numbers if one not in moved)], moved
     return beside, numbers

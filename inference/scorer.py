@@ -32,6 +32,7 @@ from inference.runtimes import load_networks
 from inference.sampled import Sampled
 from inference.scoring import Score
 from inference.tally import Tally
+from inference.where import CropMap, maps_of
 from inference.worker import Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
@@ -201,7 +202,7 @@ class Scorer:
         """As `score_many`, under given names; names may come twice."""
         found = self._find(videos, tally, on_tick)
         for scored in score(found, self._loading, VIDEOS_TOGETHER[self.plan.device], on_member):
-            yield conclude(scored, self.plan)
+            yield conclude(scored, self.plan, self._loading.result())
 
     def _find(self, videos: list[Video], tally: Tally | None, on_tick: Callable[[], None]) -> Iterator[Found]:
         settings = self.plan.settings
@@ -265,10 +266,10 @@ def score(
             yield Scored(one, [next(scores) for _ in parts], forms)
 
 
-def conclude(scored: Scored, plan: Plan) -> Result:
-    """A video's result: its row and, if that is wanted, its evidence."""
+def conclude(scored: Scored, plan: Plan, networks: Networks) -> Result:
+    """A video's result: its row and, if that is wanted, its evidence, for which the networks see some crops again."""
     (video, outcome), scores, forms = scored
-    sampled, analysis, faces = None, None, tuple[FaceResult, ...]()
+    sampled, analysis, faces, maps = None, None, tuple[FaceResult, ...](), list[list[CropMap]]()
     if isinstance(outcome, list):
         results = [combine(plan.members, part) for part in scores]
         parts = [
@@ -280,11 +281,12 @@ def conclude(scored: Scored, plan: Plan) -> Result:
         row = with_forms(row, sampled, forms[at], plan)
         faces = face_results(row, sampled)
         if plan.settings.evidence:
-            analysis = analyse(row, sampled, plan.members, scores[at], results[at])
+            maps = maps_of(networks, sampled, [face.groups for face in row.each_face])
+            analysis = analyse(row, sampled, plan.members, scores[at], results[at], maps)
     else:
         row = complete(judged(failed_row(video.name, outcome, plan.members), plan.calibration), plan)
     if not plan.settings.evidence:
         return Result(video.path, row, faces, None)
     digest = sampled.sha256 if sampled else None
     evidence = evidence_of(row, video.path, digest, plan.provenance, analysis)
-    return Result(video.path, row, faces, document(evidence, sampled, plan.members))
+    return Result(video.path, row, faces, document(evidence, sampled, plan.members, maps))

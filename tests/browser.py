@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from tests.conftest import wait_for
@@ -145,3 +146,36 @@ class Page:
         entries = [event["params"]["entry"]["text"] for event in logged if event["method"] == "Log.entryAdded"]
         thrown = [str(event["params"]) for event in logged if event["method"] == "Runtime.exceptionThrown"]
         return entries + thrown
+
+
+def check_width_and_colours(page, scheme):
+    """That a page is 360 pixels wide, light or dark, and that its words can be read."""
+    assert page.js("innerWidth") == 360
+    assert page.js("document.documentElement.scrollWidth") <= 360
+    paper = page.js("getComputedStyle(document.body).backgroundColor")
+    assert (brightness(paper) < 0.1) == (scheme == "dark")
+    for words in json.loads(page.js(COLOURS)):
+        assert contrast(words["ink"], words["paper"]) >= 4.5, words
+
+
+COLOURS = """JSON.stringify([...document.querySelectorAll('body *')]
+  .filter(node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()) && node.offsetParent)
+  .map(node => {
+    let behind = node;
+    while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)') behind = behind.parentElement;
+    const [ink, paper] = [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
+    return {text: node.textContent.slice(0, 40), ink, paper};
+  }))"""
+
+
+def brightness(colour):
+    """The relative luminance of `rgb(r, g, b)`, by WCAG 2."""
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one, other):
+    """The contrast of two colours, by WCAG 2; 4.5 is enough for words."""
+    low, high = sorted((brightness(one), brightness(other)))
+    return (high + 0.05) / (low + 0.05)

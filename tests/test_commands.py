@@ -16,7 +16,7 @@ COMMANDS = (
     *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
     *("inference.serve", "inference.verify", "inference.compare_clips", "quality.export"),
     *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
-    *("quality.benchmark", "quality.compare", "quality.published", "quality.queue"),
+    *("quality.benchmark", "quality.compare", "quality.where", "quality.published", "quality.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
     *("benchmarks.stability",),

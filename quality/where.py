@@ -1,0 +1,105 @@
+"""How often a score has a place in the face: test the maps of the validation crops of all sets (inference.where).
+
+Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
+Writes <output>   a row for each set and class, as CSV
+
+A map holds if the log odds fall when its highest fifth is covered, and by more than when as much elsewhere is covered.
+Columns: crops tested; maps that hold; maps that hold of crops that score above .5; median fall of the marked place and
+of the worst other one. A map that points nowhere in particular would hold in a quarter of the crops at most.
+
+    python -m quality.where --sets faces224_test,ffpp_val --most 200
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.atomic import write_table
+from common.device import CHOICES, pick_device
+from common.errors import BadInputError
+from common.images import resize
+from common.script import positive, run_script
+from common.stage import progress
+from faces.video import in_batches
+from inference.members import MODELS, SHIPPED, choose_members
+from inference.networks import Networks
+from inference.runtimes import load_fastest
+from inference.where import Tested, try_maps
+from quality.crops import places_of
+from quality.sets import present
+from training.face_tracks import FaceTracks
+
+TOGETHER = 16  # crops in memory at a time
+COLUMNS = ("set", "class", "crops", "hold", "above_half", "hold_above_half", "fall", "elsewhere")
+
+
+def try_list(networks: Networks, tracks: FaceTracks, most: int) -> dict[int, list[Tested]]:
+    """The tested maps of up to so many crops of each class of a list, spread over it, by label."""
+    found: dict[int, list[Tested]] = {}
+    for label in sorted(tracks.labels):
+        places = [place for place in places_of(tracks) if tracks[place[0]].label == label]
+        chosen = [places[at] for at in np.unique(np.linspace(0, len(places) - 1, most).astype(int))]
+        found[label] = []
+        with progress(total=len(chosen), desc="real" if label == 0 else "fake", unit="crop") as bar:
+            for some in in_batches(chosen, TOGETHER):
+                found[label] += try_crops(networks, [tracks.read(*place) for place in some])
+                bar.update(len(some))
+    return found
+
+
+def try_crops(networks: Networks, crops: Sequence[np.ndarray]) -> list[Tested]:
+    """The tested maps of crops, BGR uint8 [h, w, 3]. Raises BadInputError for a member without maps."""
+    seen = {
+        name: np.stack([resize(crop, member.size) for crop in crops]) for name, (member, _) in networks.members.items()
+    }
+    tested = try_maps(networks, seen, dict.fromkeys(seen, 1.0))
+    if not tested:
+        raise BadInputError("a member gives no map: write its ONNX file anew with `python -m quality.export`")
+    return tested
+
+
+def row_of(name: str, label: int, maps: Sequence[Tested]) -> tuple[str, ...]:
+    """A set's row for a class, as COLUMNS says."""
+    holds = np.array([one.proven for one in maps])
+    sure = np.array([one.odds > 0 for one in maps])
+    falls = np.array([(one.fall, max(one.elsewhere)) for one in maps])
+    medians = [f"{value:.2f}" for value in np.median(falls, axis=0)]
+    shares = f"{holds.mean():.2f}", str(int(sure.sum())), f"{holds[sure].mean():.2f}" if sure.any() else ""
+    return name, "FAKE" if label else "REAL", str(len(maps)), *shares, *medians
+
+
+def main() -> int:
+    """Test, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", metavar="A,B", help="default: those that quality.sets takes")
+    parser.add_argument("--most", type=positive, default=100, metavar="N", help="crops of a class (default: 100)")
+    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
+    parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
+    parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
+    parser.add_argument("--output", type=Path, default=Path("evaluation/where.csv"), metavar="CSV")
+    parser.add_argument("--device", choices=CHOICES, default="auto")
+    options = parser.parse_args()
+    names = present(options.lists, options.sets)
+    members = choose_members(options.members, options.models).members
+    if any(member.branch != "image" for member in members.values()):
+        raise BadInputError(f"--members {options.members}: only image members have maps")
+    networks = load_fastest(members, options.models, pick_device(options.device))
+    rows, tested, hold = [], 0, 0
+    for name in names:
+        for label, maps in try_list(
+            networks, FaceTracks(options.faces, options.lists / f"{name}.txt"), options.most
+        ).items():
+            rows.append(row_of(name, label, maps))
+            tested, hold = tested + len(maps), hold + sum(one.proven for one in maps)
+            print(" | ".join(("", *rows[-1], "")).strip(), flush=True)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    write_table(options.output, [COLUMNS, *rows])
+    print(f"where: of {tested} maps {hold} hold; {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_script(main)

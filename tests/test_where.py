@@ -1,0 +1,242 @@
+"""Class activation maps: exact in every runtime, tested before they are shown, and where a pasted patch is."""
+
+import json
+from itertools import permutations
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from common.images import read_image, resize, write_image
+from faces.video import read_frames
+from image_based.models.activation import activation_map, features_of, logits_of
+from inference import Scorer
+from inference.facts import WhereFacts
+from inference.members import MODELS, SHIPPED
+from inference.networks import Networks
+from inference.onnx_networks import MAPS
+from inference.runtimes import load_networks
+from inference.where import SIDE, average, cover, elsewhere, in_shown, marked, said_of, suspicious, try_maps
+from tests.test_networks import example, lively
+
+PEOPLE = 4  # of the photograph
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """The shipped members in ONNX Runtime."""
+    return load_networks(SHIPPED, MODELS, runtime="onnx", threads=2)
+
+
+def as_seen(crops):
+    """BGR crops as each shipped member sees them, and the parts of the face's square that they show."""
+    seen = {name: np.stack([resize(crop, member.size) for crop in crops]) for name, member in SHIPPED.items()}
+    return seen, dict.fromkeys(seen, 1.0)
+
+
+@pytest.mark.parametrize("arch", ["efficientnet-lite0", "efficientnet-b0", "resnet34", "xception"])
+def test_the_mean_of_a_map_is_the_log_odds(arch):
+    network, images = lively(arch), example(arch, side=96)
+    with torch.inference_mode():
+        logits, features = network(images), features_of(network, images)
+        maps = activation_map(network, features)
+        torch.testing.assert_close(logits_of(network, features), logits, rtol=0, atol=0)
+        torch.testing.assert_close(maps.mean(dim=(1, 2)), logits[:, 1] - logits[:, 0], rtol=1e-4, atol=1e-4)
+    assert maps.std() > 1e-3
+
+
+def test_maps_are_the_same_in_every_runtime(networks, frames):
+    by_torch = load_networks(SHIPPED, MODELS, runtime="torch")
+    seen, _ = as_seen([frames[0][:300, 100:400], frames[5][60:, 200:500], frames[9]])
+    for name, crops in seen.items():
+        one, other = networks.maps(name, crops), by_torch.maps(name, crops)
+        np.testing.assert_allclose(one, other, atol=1e-3)
+        odds = np.diff(networks.logits(name, [crops])[0], axis=1)[:, 0]
+        np.testing.assert_allclose(one.mean(axis=(1, 2)), odds, atol=1e-4)
+
+
+def test_a_map_belongs_to_the_picture_not_to_its_mirror_image(networks, frames):
+    """Members see both; the map of the mirrored crop is the mirrored map."""
+    seen, _ = as_seen([frames[0][:300, 100:400]])
+    for name, crops in seen.items():
+        one, other = networks.maps(name, crops), networks.maps(name, np.ascontiguousarray(crops[:, :, ::-1]))
+        np.testing.assert_allclose(one, other[:, :, ::-1], atol=1e-3)
+        assert np.abs(one - other).max() > 0.1
+
+
+def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
+    """It has one output. The evidence says nothing of a place."""
+    member = SHIPPED["lite2"]
+    (tmp_path / member.file).write_bytes((MODELS / member.file).read_bytes())
+    model = onnx.load(MODELS / member.onnx, load_external_data=False)
+    (maps,) = (output for output in model.graph.output if output.name == MAPS)
+    model.graph.output.remove(maps)
+    onnx.save(model, tmp_path / member.onnx)
+    old = load_networks({"lite2": member}, tmp_path, runtime="onnx")
+    assert old.maps("lite2", np.zeros((1, member.size, member.size, 3), np.uint8)) is None
+    with Scorer("lite2", models=tmp_path, runtime="onnx") as scorer:
+        result = scorer.score(film)
+    (track,) = json.loads(result.document.json)["tracks"]
+    assert (track["where"], track["place"]) == ([], "")
+    assert 'class="where"' not in result.page()
+
+
+class Bright:
+    """A network whose log odds are the brightness of its crops: its map says where, or somewhere else."""
+
+    is_exact = has_maps = True
+
+    def __init__(self, lies=False):
+        self.lies = lies
+
+    def maps(self, pixels):
+        levels = np.stack([cv2.resize(one.mean(axis=2), (5, 5), interpolation=cv2.INTER_AREA) for one in pixels]) / 25
+        return np.rot90(levels, 2, axes=(1, 2)) if self.lies else levels
+
+    def __call__(self, pixels, exact=False):
+        odds = self.maps(pixels).mean(axis=(1, 2))
+        return np.stack([-odds / 2, odds / 2], axis=1)
+
+
+@pytest.fixture
+def corner():
+    """A dark crop with a bright corner at the top left, as the shipped members see it."""
+    crop = np.full((200, 200, 3), 40, np.uint8)
+    crop[:80, :80] = 250
+    return as_seen([crop])
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_a_map_that_points_elsewhere_does_not_hold(corner, lies):
+    crops, fractions = corner
+    (one,) = try_maps(Networks({name: (SHIPPED[name], Bright(lies)) for name in crops}), crops, fractions)
+    assert one.proven is not lies
+    top_left = one.mark[: SIDE // 2, : SIDE // 2].sum() / one.mark.sum()
+    assert top_left < 0.3 if lies else top_left > 0.7
+    assert one.odds == pytest.approx(one.map.mean(), abs=0.3)
+    assert len(one.elsewhere) == 3
+    assert (one.fall > max(one.elsewhere)) is not lies
+
+
+def test_a_map_of_which_no_place_counts_does_not_hold():
+    crops, fractions = as_seen([np.full((200, 200, 3), 90, np.uint8)])
+    (one,) = try_maps(Networks({name: (SHIPPED[name], Bright()) for name in crops}), crops, fractions)
+    assert not one.proven  # covering a grey picture by grey changes nothing
+
+
+def test_marks_and_other_places_are_as_large_and_apart():
+    values = np.random.RandomState(0).normal(size=(6, 6))
+    large = in_shown(values, 1.0)
+    mark = marked(large)
+    places = elsewhere(mark, large)
+    assert mark.mean() == pytest.approx(0.2, abs=1e-3)
+    assert large[mark].min() >= large[~mark].max()
+    assert [one.mean() for one in places] == pytest.approx([0.2] * 3, abs=1e-3)
+    assert sum([mark, *places]).max() == 1
+    assert suspicious([0.2, 0.9, 0.5], 5) == [7, 12, 2]
+
+
+def test_a_part_of_the_square_lies_in_its_middle():
+    wide, narrow = in_shown(np.ones((5, 5)), 1 / 0.65), in_shown(np.ones((5, 5)), 0.65)
+    assert wide.shape == narrow.shape == (SIDE, SIDE)
+    assert wide.min() == pytest.approx(1)
+    assert narrow.mean() == pytest.approx(0.65**2, abs=0.02)
+    assert narrow[SIDE // 2, SIDE // 2] == pytest.approx(1)
+    assert narrow[0, 0] == narrow[-1, -1] == 0
+
+
+def test_a_cover_changes_its_place_and_has_no_edge(frames):
+    crop = np.ascontiguousarray(frames[0][:200, :200])
+    place = np.zeros((SIDE, SIDE), bool)
+    place[:48, :48] = True
+    covered = cover(crop, place, 1.0)
+    np.testing.assert_array_equal(covered[110:, 110:], crop[110:, 110:])
+    assert np.abs(covered[20:80, 20:80] - crop.reshape(-1, 3).mean(axis=0)).max() <= 1
+    strength = [np.abs(covered[40, at].astype(int) - crop.reshape(-1, 3).mean(axis=0)).max() for at in (80, 99, 118)]
+    assert strength[0] < strength[2]
+
+
+def test_what_is_said():
+    class Map:
+        def __init__(self, proven):
+            self.tested = WhereFacts(0, 0, 0, [0, 0, 0], proven)
+
+    assert said_of([]) == ""
+    assert said_of([Map(False), Map(False)]).startswith("The score has no place: of 2 tested crops")
+    assert said_of([Map(True), Map(False)]).startswith("In 1 of 2 tested crops")
+    assert "not what was changed" in said_of([Map(True)])
+
+
+@pytest.fixture(scope="module")
+def people(detector, clip):
+    """Tight crops of several persons, BGR [224, 224, 3], each with its landmarks [5, 2]."""
+    photo = read_image(clip("multi_face.jpg"))
+    pictures = [(photo, number) for number in range(PEOPLE)]
+    pictures += [(next(iter(read_frames(clip(name)))), 0) for name in ("single_face.mp4", "WolfgangLanger_Pexels.mp4")]
+    found = []
+    for image, number in pictures:
+        boxes, points = detector.detect_with_landmarks([image])[0]
+        x1, y1, x2, y2 = boxes[number, :4]
+        zoom = 224 / (1.15 * max(x2 - x1, y2 - y1))
+        matrix = np.array([[zoom, 0, 112 - zoom * (x1 + x2) / 2], [0, zoom, 112 - zoom * (y1 + y2) / 2]])
+        crop = cv2.warpAffine(image, matrix, (224, 224), flags=cv2.INTER_AREA)
+        found.append((crop, (points[number] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)))
+    return found
+
+
+def test_a_pasted_patch_draws_the_map(networks, people):
+    """The eyes of another person, over each pair of persons: the map rises inside the patch, against its outside."""
+    rises = []
+    for (face, points), (other, other_points) in permutations(people, 2):
+        warp, _ = cv2.estimateAffinePartial2D(other_points, points, method=cv2.LMEDS)
+        warped = cv2.warpAffine(other, warp, (224, 224), borderMode=cv2.BORDER_REFLECT)
+        patch, (x, y) = np.zeros((224, 224), np.uint8), points[:2].mean(axis=0)
+        cv2.ellipse(patch, ((float(x), float(y)), (120.0, 48.0), 0.0), color=255, thickness=-1)
+        soft = cv2.GaussianBlur(patch, (0, 0), 4)[..., None] / 255
+        pasted = np.round(warped * soft + face * (1 - soft)).astype(np.uint8)
+        crops, zooms = as_seen([face, pasted])
+        _, (before, after) = average(networks, crops, zooms)
+        inside = cv2.resize(patch, (SIDE, SIDE)) > 127
+        rises.append((after[inside].mean() - after[~inside].mean()) - (before[inside].mean() - before[~inside].mean()))
+    assert np.mean(np.array(rises) > 0) > 0.65, rises
+    assert np.median(rises) > 0.3
+
+
+def test_the_evidence_holds_what_was_tested(scorer, film):
+    """The six most suspicious crops, or all; the page has a switch if a map holds, and says so if none does."""
+    result = scorer.score(film)
+    (track,) = json.loads(result.document.json)["tracks"]
+    assert 0 < len(track["where"]) <= 6
+    for one in track["where"]:
+        assert one["proven"] == (one["fall"] > max(0, *one["elsewhere"]))
+        assert track["detections"][0]["time"] <= one["time"] <= track["detections"][-1]["time"]
+    proven = sum(one["proven"] for one in track["where"])
+    assert result.page().count('class="map"') == proven
+    assert result.page().count('class="where"') == (proven > 0)
+    assert track["place"].startswith(f"In {proven} of" if proven else "The score has no place")
+    assert track["place"] in result.page()
+
+
+def test_quality_counts_the_maps_that_hold(run, people, tmp_path):
+    """Over a list: a row for each class, as many crops as are asked for."""
+    lines = []
+    for number, (crop, _) in enumerate(people):
+        folder = tmp_path / f"faces/set/v{number}"
+        folder.mkdir(parents=True)
+        write_image(folder / "frame1_face1.jpg", crop)
+        lines.append(f"set/v{number}/frame%d_face1.jpg 1 1 1 {int(number < 3)}")
+    (tmp_path / "set_val.txt").write_text("\n".join(lines) + "\n")
+    done = run(
+        *("-m", "quality.where", "--lists", tmp_path, "--faces", tmp_path / "faces", "--sets", "set_val"),
+        *("--most", 2, "--output", tmp_path / "new/where.csv"),
+    )
+    rows = (tmp_path / "new/where.csv").read_text().splitlines()
+    assert rows[0] == "set,class,crops,hold,above_half,hold_above_half,fall,elsewhere"
+    assert [row.split(",")[:3] for row in rows[1:]] == [["set_val", "REAL", "2"], ["set_val", "FAKE", "2"]]
+    assert "where: of 4 maps" in done.stdout
+    for row in rows[1:]:
+        fall, other = (float(value) for value in row.split(",")[-2:])
+        assert abs(fall) < 30
+        assert abs(other) < 30
