@@ -24,7 +24,10 @@ from inference.comparison.page import sentences, write_comparison
 from inference.comparison.steps import STAGES, compare_files
 from inference.plan import Settings, plan
 from inference.predict import add_member_options, member_settings
+from inference.rows import utf8_name
 from inference.scorer import Scorer
+
+FACES = 6  # compared of a clip; the label depends on two of them, as always
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Compare, write, and say what was found."""
     options = parse_arguments()
-    planned = plan(Settings(**member_settings(options), evidence=True))
+    planned = plan(Settings(**member_settings(options), faces=FACES, evidence=True))
     with Scorer.of(planned) as scorer, progress(total=len(STAGES), desc="compare_clips", unit="step") as bar:
 
         def on_stage(stage: str) -> None:
@@ -50,7 +53,7 @@ def main() -> int:
         found = compare_files(options.suspect, options.original, scorer, on_stage)
     facts = write_comparison(found, planned, options.output)
     for name in ("suspect", "original"):
-        print(f"{name}: {facts[name]['filename']}: {facts[name]['label']:.3f}, {facts[name]['verdict']}")
+        print(f"{name}: {utf8_name(facts[name]['filename'])}: {facts[name]['label']:.3f}, {facts[name]['verdict']}")
     for sentence in sentences(facts):
         print(f"  {sentence}")
     print(f"compare_clips: {options.output / 'comparison.html'}")

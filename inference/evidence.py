@@ -159,7 +159,7 @@ def track_facts(row: FaceRow, face: Face, maps: Sequence[CropMap], times: list[f
     detections = [
         Seen(found.frame, round(times[found.frame], 3), found.box, round(found.score, 4)) for found in face.track
     ]
-    where = [one.facts for one in maps]
+    where = [one.facts for one in sorted(maps, key=lambda one: one.time)]
     return TrackFacts(row.score, row.rule, row.decides, face.squares[0].size, where, said_of(maps), detections)
 
 

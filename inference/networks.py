@@ -51,7 +51,7 @@ class Network(Protocol):
 
 @dataclass
 class Networks:
-    """The members' networks on a device. `seconds` adds up how long each member took."""
+    """The members' networks on a device. `seconds` adds up how long each member took, and what else ran them."""
 
     members: Mapping[str, tuple[Member, Network]]
     device: str = "cpu"

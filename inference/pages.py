@@ -27,7 +27,7 @@ from inference.members import Branch, CropKind, Member
 from inference.sampled import Face, Sampled
 from inference.scoring import GROUP
 from inference.verdicts import verdict
-from inference.where import CropMap, Tested, suspicious
+from inference.where import CropMap, Tested, has_place, suspicious
 
 MADE_BY = ("locks", "settings", "versions", "machine", "runtime", "device", "precision")
 LONGEST = 200  # bytes of a file name
@@ -135,16 +135,16 @@ def strips(
 ) -> list[list[StripCrop]]:
     """Up to STRIP crops of each face: the most suspicious first or, without image members, spread over time."""
     return [
-        [with_map(crop, at, mine) for at, crop in strip(analysis, number, face, sampled, kinds)]
+        [with_map(crop, at, mine, has_place(mine)) for at, crop in strip(analysis, number, face, sampled, kinds)]
         for number, (face, mine) in enumerate(zip(sampled.faces, maps, strict=True))
     ]
 
 
-def with_map(crop: StripCrop, at: int, maps: Sequence[CropMap]) -> StripCrop:
-    """The crop of number `at` with its map, if that was tested."""
+def with_map(crop: StripCrop, at: int, maps: Sequence[CropMap], shown: bool) -> StripCrop:
+    """The crop of number `at` with what came of its map, if that was tested, and the map, if it is to be shown."""
     for one in maps:
         if one.crop == at:
-            return crop._replace(tested=one.facts, map=overlay(one.tested) if one.tested.proven else None)
+            return crop._replace(tested=one.facts, map=overlay(one.tested) if shown and one.tested.proven else None)
     return crop
 
 

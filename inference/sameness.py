@@ -76,12 +76,18 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
 
 def split(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
     """What the numbers come from or what they are called, and the numbers themselves, the status and the verdict."""
-    beside = [one for one in found if one.place.startswith(PARTS) or is_text(one)]
+    beside = [one for one in found if one.place.startswith(PARTS) or is_text(one) or is_new(one)]
     numbers = [one for one in found if one not in beside]
     moved = [one for one in numbers if not one.place.startswith(DERIVED) and not one.place.endswith(ENDS)]
     if moved or any(one.place == "provenance.calibration" for one in beside):  # what is read off the scores follows
         return [*beside, *(one for one in numbers if one not in moved)], moved
     return beside, numbers
+
+
+def is_new(one: Difference) -> bool:
+    """Whether only one evidence says where a score comes from: older ones do not, nor ONNX files without maps."""
+    is_where = ".where[" in one.place or one.place.endswith((".where", ".place"))
+    return is_where and (one.before in (None, "") or one.after in (None, ""))
 
 
 def is_text(one: Difference) -> bool:

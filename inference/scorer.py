@@ -162,7 +162,7 @@ class Scorer:
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """How long each member took so far."""
+        """How long each member took so far, and the maps of the evidence."""
         return self._loading.result().seconds
 
     def score(self, path: Path | str, name: str | None = None, watch: Watch | None = None) -> Result:

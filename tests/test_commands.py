@@ -19,7 +19,7 @@ COMMANDS = (
     *("quality.benchmark", "quality.compare", "quality.where", "quality.published", "quality.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
-    *("benchmarks.stability",),
+    *("benchmarks.stability", "benchmarks.since"),
 )
 
 

@@ -1,6 +1,7 @@
 """A suspect against its original: demo's swaps, cut, scaled, mirrored and recoded, and clips that are not of it."""
 
 import json
+import os
 from itertools import islice
 
 import cv2
@@ -12,14 +13,16 @@ from common.images import write_image
 from demo.swap import swap_clip
 from demo.tree import PHOTO, photo_face
 from faces.video import read_frames
+from inference.comparison.clips import read_clip
 from inference.comparison.differences import FaceDifference, Seen
 from inference.comparison.in_picture import placed, simple_maps
-from inference.comparison.in_time import movement, nearest_of
+from inference.comparison.in_time import find_offset, lay, movement, nearest_of
 from inference.comparison.page import facts_of, is_changed, sentences
 from inference.comparison.steps import compare_files
 from tests.strange import encode
 
 FRAMES = 36
+NAME = os.fsdecode(b"sus\xffpect.mp4")  # no UTF-8
 TRUE_MAP = np.array([[-0.5, 0, 300.0], [0, 0.5, -20.0]])
 
 
@@ -54,7 +57,8 @@ def against(original, scorer, tmp_path):
 def test_a_swap_that_was_cut_scaled_and_recoded(run, original, swapped, tmp_path):
     """By the command: found in time, in the picture, in the face; the rest is as compression leaves it."""
     small = [cv2.resize(one, (320, 180), interpolation=cv2.INTER_AREA) for one in swapped[11:31]]
-    suspect = encode(tmp_path / "suspect.mp4", small, options={"crf": "28"})
+    written = encode(tmp_path / "suspect.mp4", small, options={"crf": "28"})
+    suspect = written.rename(tmp_path / NAME)
     done = run("-m", "inference.compare_clips", suspect, original, "--output", tmp_path / "found")
     facts = json.loads((tmp_path / "found/comparison.json").read_text())
     assert facts["time"]["offset"] == pytest.approx(11 / 30, abs=1e-3)
@@ -68,15 +72,15 @@ def test_a_swap_that_was_cut_scaled_and_recoded(run, original, swapped, tmp_path
     assert face["times_explained"] > 8
     assert facts["rest"]["mean"] < 2.5
     assert facts["rest"]["clear"] < 0.01
-    for side, name in (("suspect", "suspect.mp4"), ("original", "original.mp4")):
+    for side, name in (("suspect", NAME), ("original", "original.mp4")):
         evidence = json.loads((tmp_path / f"found/{side}/{name}.json").read_text())
         assert evidence["label"] == facts[side]["label"]
         assert evidence["input"]["sha256"] == facts[side]["sha256"]
         assert {one: member["score"] for one, member in evidence["members"].items()} == facts[side]["members"]
     assert facts["suspect"]["label"] > facts["original"]["label"]
-    page = (tmp_path / "found/comparison.html").read_text()
+    page = (tmp_path / "found/comparison.html").read_bytes().decode(errors="replace")
     assert page.count("<figure>") >= 3
-    for text in (*sentences(facts), "suspect/suspect.mp4.html", "colour scale"):
+    for text in (*sentences(facts), "suspect/sus%FFpect.mp4.html", "colour scale"):
         assert text in page.replace("&#39;", "'")
     assert "Face 1 was changed" in done.stdout
     assert done.stdout.rstrip().endswith("found/comparison.html")
@@ -155,6 +159,30 @@ def test_a_take_of_the_same_place_is_refused(scorer, shared):
         compare_files(folder / "ayhmfake.mp4", folder / "ayhmreal.mp4", scorer)
 
 
+def test_a_face_at_the_border_of_the_original_is_judged_by_what_it_shows(real, scorer, tmp_path):
+    """The suspect shows more than the original: half of the face lies where the original has ended."""
+    part = encode(tmp_path / "part.mp4", [one[:, 320:] for one in real])
+    whole = encode(tmp_path / "whole.mp4", real, options={"crf": "26"})
+    facts = facts_of(compare_files(whole, part, scorer), scorer.plan)
+    assert facts["picture"]["matrix"] == [[1, 0, 320], [0, 1, 0]]
+    assert facts["faces"][0]["changed"] is False, facts["faces"][0]["times_explained"]
+
+
+def test_a_long_suspect_may_hold_all_of_a_short_original(original, clip, monkeypatch):
+    """Only some frames of it are probed; where not all copies fit, the common stretch is looked at again."""
+    monkeypatch.setattr("inference.comparison.clips.KEPT", 60)
+    monkeypatch.setattr("inference.comparison.in_time.PROBES", 25)
+    long, short = read_clip(clip("single_face.mp4")), read_clip(original)
+    assert long.has_gaps
+    assert not short.has_gaps
+    near = find_offset(long, short, lay(long, short, np.eye(2, 3)))
+    close, short = long.near(near.pairs[:, 0]), short.near(near.pairs[:, 1])
+    assert not close.has_gaps
+    exact = find_offset(close, short, lay(close, short, np.eye(2, 3)))
+    assert (exact.seconds, exact.speed) == (pytest.approx(0, abs=1e-3), 1)
+    assert (exact.pairs[:, 0] == exact.pairs[:, 1]).all()
+
+
 def test_a_map_is_found_among_wrong_matches():
     """Half of the matches are wrong; the whole-number map near the one that was found is among the simple ones."""
     random = np.random.RandomState(0)
@@ -196,3 +224,7 @@ def test_a_face_counts_as_changed_by_what_compression_explains():
     assert face(apart, expected).place == "bottom right"
     assert is_changed(face(apart, expected * np.nan)) is None
     assert is_changed(FaceDifference()) is None
+    one, close_up = face(apart, expected), face(apart * 9, expected * np.nan)
+    one.seen += close_up.seen
+    assert is_changed(one) is True
+    assert one.peak == face(apart, expected).peak

@@ -5,6 +5,7 @@ of compression does not count. What compression leaves depends on how detailed a
 outside the faces, tells by steps of detail what difference a face would show if nothing but compression had touched it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,11 +45,11 @@ class Sum:
         self.pixels = self.clear = 0
 
     def add(self, apart: np.ndarray) -> float:
-        """Add pixels [N] by their difference; return their mean."""
+        """Add pixels [N] by their difference; return their mean, NaN if there are none."""
         self.total += float(apart.sum())
         self.pixels += len(apart)
         self.clear += int((apart > CLEAR).sum())
-        return float(apart.mean()) if len(apart) else 0.0
+        return float(apart.mean()) if len(apart) else math.nan
 
     @property
     def mean(self) -> float:
@@ -91,10 +92,16 @@ class FaceDifference:
 
     @property
     def times_explained(self) -> np.ndarray:
-        """How many times as large as compression explains the difference is in the middle of the square, smoothed."""
-        expected = np.mean([one.expected for one in self.seen], axis=0)
+        """How many times as large as compression explains the difference is in the middle of the square, smoothed.
+
+        NaN if nothing tells what compression explains.
+        """
+        known = [one for one in self.seen if np.isfinite(one.expected).all()]
+        if not known:
+            return np.full((1, 1), np.nan)
+        maps = [np.mean([getattr(one, name) for one in known], axis=0) for name in ("apart", "expected")]
         edge = round(SHOWN * (1 - 1 / SQUARE) / 2)  # beyond that is no face
-        inner = (one[edge:-edge, edge:-edge] for one in (self.map, expected))
+        inner = (one[edge:-edge, edge:-edge] for one in maps)
         here, there = (cv2.GaussianBlur(one, (0, 0), SHOWN / 16) for one in inner)
         return here / np.maximum(there, LEAST_EXPLAINED)
 
@@ -189,13 +196,14 @@ def compare(
     originals: Iterable[np.ndarray],
     times: Sequence[float],
     boxes: Sequence[Sequence[Box | None]],
+    hidden: Sequence[Sequence[Box]],
     placed: Placed,
     levels: Levels,
 ) -> Differences:
     """Compare pictures, BGR uint8, that show the same moments.
 
     `times` are those of the moments, `boxes` each face's boxes at them in the suspect's pixels, None where it is not
-    seen.
+    seen; `hidden` those that stand in there. The rest of the picture is what these leave.
     """
     faces = [FaceDifference() for _ in boxes]
     rest, rest_over_time = Sum(), []
@@ -205,9 +213,8 @@ def compare(
         one = Moment(suspect, original, placed.matrix, levels)
         outside = one.both.copy()
         here = [own[at] for own in boxes]
-        for box in here:
-            if box is not None:
-                outside[one.around(box, MARGIN)] = False
+        for mine in hidden:
+            outside[one.around(mine[at], MARGIN)] = False
         expected = one.explained_by(outside)
         for face, box in zip(faces, here, strict=True):
             if box is not None:
@@ -276,11 +283,13 @@ def add_face(face: FaceDifference, moment: Moment, box: Box, time: float, expect
     if not inside.any():
         return
     mean = face.whole.add(moment.apart[place][inside])
-    face.explained.add(expected[place][inside])
+    if np.isfinite(expected).all():
+        face.explained.add(expected[place][inside])
     x1, y1, x2, y2 = (value * moment.scale for value in box)
     middle, side = ((x1 + x2) / 2, (y1 + y2) / 2), SQUARE * max(x2 - x1, y2 - y1)
     ours, theirs = (square(image, middle, side, moment.scale) for image in (moment.suspect, moment.original))
-    apart, explained = (square(one, middle, side, 1.0) for one in (moment.apart, expected))
+    known = np.where(moment.both | np.isnan(expected), moment.apart, expected)  # where the original shows nothing
+    apart, explained = (square(one, middle, side, 1.0) for one in (known, expected))
     face.seen.append(Seen(time, ours, theirs, apart, explained, mean))
 
 

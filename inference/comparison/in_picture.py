@@ -27,14 +27,14 @@ class Points(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """The affine map [2, 3] from the original's pixels to the suspect's; how many matched points agree, of how many;
-    and by how many pixels they miss, the median.
+    """The affine map [2, 3] from the original's pixels to the suspect's; how many matched points agree, of how many.
+
+    Of a simple map (`simple_maps`) these are the points of the map that it was rounded from.
     """
 
     matrix: np.ndarray
     agree: int
     matches: int
-    error: float
 
     @property
     def mirrored(self) -> bool:
@@ -94,8 +94,7 @@ def placed(matches: np.ndarray) -> Placed | None:
     inside = agreeing.ravel().astype(bool)
     if inside.sum() < max(LEAST, LEAST_SHARE * len(matches)):
         return None
-    missed = np.linalg.norm(moved(matches[inside, 1], matrix) - matches[inside, 0], axis=1)
-    return Placed(matrix, int(inside.sum()), len(matches), float(np.median(missed)))
+    return Placed(matrix, int(inside.sum()), len(matches))
 
 
 def is_plausible(matrix: np.ndarray) -> bool:

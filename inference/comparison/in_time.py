@@ -81,11 +81,11 @@ def find_offset(suspect: Clip, original: Clip, laid: Laid, like: float = LIKE) -
     """
     chosen = np.unique(np.linspace(0, len(suspect.kept) - 1, PROBES).astype(int))
     apart = distances(laid.suspect[chosen], laid.original)
-    still = suspect.info.still or original.info.still
+    still = min(len(suspect.times), len(original.times)) == 1
     tried = [
         (speed, offset)
         for speed in ((1.0,) if still else SPEEDS)
-        for offset in offsets(suspect.times[suspect.kept[chosen]] * speed, original, apart, 1 if still else LEAST_PAIRS)
+        for offset in offsets(suspect.times[suspect.kept[chosen]] * speed, original, apart, LEAST_PAIRS)
     ]
     if not tried:
         raise BadInputError("they have too few frames in common, at whichever offset")
@@ -123,7 +123,9 @@ def offsets(times: np.ndarray, original: Clip, apart: np.ndarray, least: int) ->
     own = original.times[original.kept]
     frame = float(max(np.median(np.diff(one)) if len(one) > 1 else 0.0 for one in (times, own)))
     finest = min((float(np.median(np.diff(one))) for one in (times, own) if len(one) > 1), default=1.0)
-    least = max(least, int(LEAST_COMMON * min(len(times), len(own))))
+    span, own_span = (float(one[-1] - one[0]) + frame for one in (times, own))
+    shared = len(times) * min(own_span / max(span, 1e-6), 1.0)  # of the frames at `times`, at the best offset
+    least = max(min(least, len(times), len(own)), int(LEAST_COMMON * shared))
     tried = []
     for offset in np.arange(own[0] - times[-1], own[-1] - times[0] + finest / 2, finest / 2):
         nearest = nearest_of(own, times + offset)
@@ -163,24 +165,22 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def pairs_at(suspect: Clip, original: Clip, laid: Laid, seconds: float, speed: float) -> np.ndarray:
-    """The pairs of frames at an offset and a speed, [N, 2], that show one moment.
+    """The pairs of kept frames at an offset and a speed, [N, 2], that show one moment.
 
     The frame before or after the time counts if it differs clearly less, as where frames were dropped or doubled.
     """
-    exact = len(suspect.kept) == len(suspect.times) and len(original.kept) == len(original.times)
-    wanted = suspect.times * speed + seconds
-    nearest = nearest_of(original.times, wanted)
-    reach = max(suspect.frame, original.frame)
+    own = original.times[original.kept]
+    wanted = suspect.times[suspect.kept] * speed + seconds
+    nearest = nearest_of(own, wanted)
+    reach = 0.6 * (float(np.median(np.diff(own))) if len(own) > 1 else suspect.frame)  # timestamps are rounded
     found: list[tuple[int, int]] = []
-    for number in np.flatnonzero(np.abs(original.times[nearest] - wanted) <= reach + 1e-6):
-        at = int(nearest[number])
-        if exact:
-            beside = [one for one in (at, at - 1, at + 1) if 0 <= one < len(original.times)]
-            apart = [float(((laid.suspect[number] - laid.original[one]) ** 2).mean()) for one in beside]
-            if min(apart) < NEIGHBOUR * apart[0]:
-                at = beside[int(np.argmin(apart))]
-            here, there = laid.suspect[number], laid.original[at]
-            if correlation(here - here.mean(), there - there.mean()) < ALIKE:
-                continue
-        found.append((int(number), max(at, found[-1][1]) if found else at))
+    for row in np.flatnonzero(np.abs(own[nearest] - wanted) <= reach + 1e-6):
+        at = int(nearest[row])
+        beside = [one for one in (at, at - 1, at + 1) if 0 <= one < len(own)]
+        apart = [float(((laid.suspect[row] - laid.original[one]) ** 2).mean()) for one in beside]
+        if min(apart) < NEIGHBOUR * apart[0]:
+            at = beside[int(np.argmin(apart))]
+        here, there = laid.suspect[row], laid.original[at]
+        if correlation(here - here.mean(), there - there.mean()) >= ALIKE:
+            found.append((int(suspect.kept[row]), max(int(original.kept[at]), found[-1][1] if found else 0)))
     return np.array(found, int).reshape(-1, 2)

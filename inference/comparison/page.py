@@ -1,9 +1,12 @@
 """What a comparison found, as JSON and as a page for people."""
 
 import json
+import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -44,6 +47,7 @@ def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
     """The content of comparison.json."""
     here, there = found.stretch
     differences, placed = found.differences, found.placed
+    rest = differences.rest
     return {
         "suspect": side(found.results[0]),
         "original": side(found.results[1]),
@@ -63,15 +67,22 @@ def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
             "mirrored": placed.mirrored,
             "shown": list(found.shown),
             "points": [placed.agree, placed.matches],
-            "points_miss": round(placed.error, 3),
             "gain": found.levels.gain.round(4).tolist(),
             "shift": found.levels.shift.round(3).tolist(),
         },
-        "rest": {"mean": round(differences.rest.mean, 4), "clear": round(differences.rest.share, 5)},
+        "rest": {"mean": round(rest.mean, 4), "clear": round(rest.share, 5)} if rest.pixels else None,
         "faces": [face_facts(found, number) for number in range(len(differences.faces))],
-        "moments": {"times": differences.over_time, "rest": [round(value, 4) for value in differences.rest_over_time]},
+        "moments": {
+            "times": differences.over_time,
+            "rest": [known(value) for value in differences.rest_over_time],
+        },
         "provenance": asdict(plan.provenance),
     }
+
+
+def known(value: float) -> float | None:
+    """A difference for JSON, None for NaN."""
+    return None if math.isnan(value) else round(value, 4)
 
 
 def side(result: Result) -> dict[str, Any]:
@@ -103,7 +114,7 @@ def face_facts(found: Comparison, number: int) -> dict[str, Any]:
     face, match = found.differences.faces[number], found.same_face[number]
     ours = found.results[0].faces[number]
     theirs = None if match is None else found.results[1].faces[match]
-    known = is_changed(face)
+    changed = is_changed(face)
     return {
         "number": ours.number,
         "original_number": theirs.number if theirs else None,
@@ -112,13 +123,13 @@ def face_facts(found: Comparison, number: int) -> dict[str, Any]:
         "members": {
             name: [value, theirs.members.get(name) if theirs else None] for name, value in ours.members.items()
         },
-        "changed": known,
+        "changed": changed,
         "moments": len(face.seen),
         "mean": round(face.whole.mean, 4),
-        "explained": None if known is None else round(face.explained.mean, 4),
-        "times_explained": None if known is None else round(face.peak, 3),
+        "explained": None if changed is None else round(face.explained.mean, 4),
+        "times_explained": None if changed is None else round(face.peak, 3),
         "clear": round(face.whole.share, 5),
-        "where": face.place if known is not None else None,
+        "where": face.place if changed is not None else None,
         "when": face.largest.time if face.seen else None,
         "over_time": [[one.time, round(one.mean, 4)] for one in face.seen],
     }
@@ -140,7 +151,9 @@ def sentences(facts: dict[str, Any]) -> list[str]:
         said.append("Hardly anything moves in them, so the offset is not sure.")
     said.append(
         f"Outside the faces the pictures differ by {rest['mean']:.2f} of 255 levels; {100 * rest['clear']:.1f} % of "
-        f"that differ by more than {CLEAR:.0f}."
+        f"the pixels there differ by more than {CLEAR:.0f}."
+        if rest
+        else "Nothing of the picture is left outside the faces."
     )
     return said + [of_face(face) for face in facts["faces"]]
 
@@ -191,7 +204,8 @@ def chart_of(found: Comparison) -> tuple[list[Line], float]:
     (start, end), _ = found.stretch
     differences = found.differences
     faces = [[(one.time, one.mean) for one in face.seen] for face in differences.faces]
-    rest = list(zip(differences.over_time, differences.rest_over_time, strict=True))
+    over_time = zip(differences.over_time, differences.rest_over_time, strict=True)
+    rest = [(time, value) for time, value in over_time if not math.isnan(value)]
     top = max([value for line in (*faces, rest) for _, value in line] + [1.0]) * 1.05
 
     def points(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -232,7 +246,7 @@ def page_of(found: Comparison, facts: dict[str, Any]) -> str:
         maps=[as_jpeg(heat(face.map)) if face.seen else None for face in faces],
         moments=[moments_of(face, end - start) for face in faces],
         links=[
-            evidence_file(Path(name), result.filename, ".html").as_posix()
+            quote(os.fsencode(evidence_file(Path(name), result.filename, ".html")))
             for name, result in zip(("suspect", "original"), found.results, strict=True)
         ],
     )

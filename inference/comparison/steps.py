@@ -80,6 +80,8 @@ def compare_files(
         on_stage(next(stages))
         near = find_offset(ours, theirs, lay(ours, theirs, first.matrix), LIKE_FIRST)
         placed, levels = exact_place(ours, theirs, near, first)
+        if ours.has_gaps or theirs.has_gaps:
+            ours, theirs = ours.near(near.pairs[:, 0]), theirs.near(near.pairs[:, 1])
         offset = find_offset(ours, theirs, lay(ours, theirs, placed.matrix))
         if not np.array_equal(offset.pairs, near.pairs):
             placed, levels = exact_place(ours, theirs, offset, placed)
@@ -144,9 +146,10 @@ def differences_of(
     pairs = offset.pairs[chosen(suspect, results[0].faces, offset.pairs)]
     times = suspect.times[pairs[:, 0]]
     boxes = [boxes_at(face, times, suspect.frame) for face in results[0].faces]
+    hidden = [nearest_boxes(face, times) for face in results[0].faces]
     frames = suspect.frames(pairs[:, 0]), original.frames(pairs[:, 1])
-    differences = compare(*frames, [round(float(time), 3) for time in times], boxes, placed, levels)
-    theirs = [boxes_at(face, original.times[pairs[:, 1]], original.frame) for face in results[1].faces]
+    differences = compare(*frames, [round(float(time), 3) for time in times], boxes, hidden, placed, levels)
+    theirs = [boxes_at(face, original.times[pairs[:, 1]], sampled(face, original)) for face in results[1].faces]
     same = [same_face(own, theirs, placed.matrix) for own in boxes]
     return Comparison(suspect, original, results, offset, placed, levels, differences, same)
 
@@ -163,12 +166,21 @@ def chosen(suspect: Clip, faces: Sequence[FaceResult], pairs: np.ndarray) -> np.
     return spread(len(pairs), MOMENTS)
 
 
-def boxes_at(face: FaceResult, times: np.ndarray, frame: float) -> list[Box | None]:
-    """A face's box at each of the times, None where it was not detected within a frame of it."""
+def sampled(face: FaceResult, clip: Clip) -> float:
+    """From one detection of a face to the next, in seconds: its clip may be sampled by every so many frames."""
+    return max(clip.frame, float(np.median(np.diff(face.times))) if len(face.times) > 1 else 0.0)
+
+
+def boxes_at(face: FaceResult, times: np.ndarray, reach: float) -> list[Box | None]:
+    """A face's box at each of the times, None where it was not detected within so many seconds."""
     known = np.array(face.times)
-    nearest = nearest_of(known, times)
-    near = np.abs(known[nearest] - times) <= max(frame, 1e-3)
-    return [face.boxes[at] if is_near else None for at, is_near in zip(nearest, near, strict=True)]
+    near = np.abs(known[nearest_of(known, times)] - times) <= max(reach, 1e-3)
+    return [box if is_near else None for box, is_near in zip(nearest_boxes(face, times), near, strict=True)]
+
+
+def nearest_boxes(face: FaceResult, times: np.ndarray) -> list[Box]:
+    """A face's box at each of the times, or the nearest in time."""
+    return [face.boxes[at] for at in nearest_of(np.array(face.times), times)]
 
 
 def same_face(boxes: list[Box | None], theirs: list[list[Box | None]], matrix: np.ndarray) -> int | None:
