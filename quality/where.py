@@ -5,7 +5,7 @@ Writes <output>   a row for each set and class, as CSV
 
 A map holds if the log odds fall when its highest fifth is covered, and by more than when as much elsewhere is covered.
 Columns: crops tested; maps that hold; maps that hold of crops that score above .5; median fall of the marked place and
-of the worst other one. A map that points nowhere in particular would hold in a quarter of the crops at most.
+of the worst other one. Were the four places alike, a map would hold in a quarter of the crops.
 
     python -m quality.where --sets faces224_test,ffpp_val --most 200
 """
