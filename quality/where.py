@@ -7,7 +7,7 @@ A map holds if the log odds fall when its highest fifth is covered, and by more 
 Columns: crops tested; maps that hold; maps that hold of crops that score above .5; median fall of the marked place and
 of the worst other one. Were the four places alike, a map would hold in a quarter of the crops.
 
-    python -m quality.where --sets faces224_test,ffpp_val --most 200
+    python -m quality.where --sets faces224_test,ffpp_val --max-crops 200
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> int:
     """Test, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", metavar="A,B", help="default: those that quality.sets takes")
-    parser.add_argument("--most", type=positive, default=100, metavar="N", help="crops of a class (default: 100)")
+    parser.add_argument("--max-crops", type=positive, default=100, metavar="N", help="crops of a class (default: 100)")
     parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
@@ -90,7 +90,7 @@ def main() -> int:
     rows, tested, hold = [], 0, 0
     for name in names:
         for label, maps in try_list(
-            networks, FaceTracks(options.faces, options.lists / f"{name}.txt"), options.most
+            networks, FaceTracks(options.faces, options.lists / f"{name}.txt"), options.max_crops
         ).items():
             rows.append(row_of(name, label, maps))
             tested, hold = tested + len(maps), hold + sum(one.proven for one in maps)

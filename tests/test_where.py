@@ -231,7 +231,7 @@ def test_quality_counts_the_maps_that_hold(run, people, tmp_path):
     (tmp_path / "set_val.txt").write_text("\n".join(lines) + "\n")
     done = run(
         *("-m", "quality.where", "--lists", tmp_path, "--faces", tmp_path / "faces", "--sets", "set_val"),
-        *("--most", 2, "--output", tmp_path / "new/where.csv"),
+        *("--max-crops", 2, "--output", tmp_path / "new/where.csv"),
     )
     rows = (tmp_path / "new/where.csv").read_text().splitlines()
     assert rows[0] == "set,class,crops,hold,above_half,hold_above_half,fall,elsewhere"
