@@ -21,7 +21,7 @@ from inference.comparison.page import facts_of, is_changed, sentences
 from inference.comparison.steps import compare_files
 from tests.strange import encode
 
-FRAMES = 36
+FRAMES = 32
 NAME = os.fsdecode(b"sus\xffpect.mp4")  # no UTF-8
 TRUE_MAP = np.array([[-0.5, 0, 300.0], [0, 0.5, -20.0]])
 
@@ -94,21 +94,18 @@ def test_a_swap_that_was_mirrored_and_cropped(against, swapped):
     assert facts["faces"][0]["changed"]
 
 
-@pytest.mark.parametrize("form", ["recoded hard", "brighter", "half the rate"])
+@pytest.mark.parametrize("form", ["recoded hard and brighter", "half the rate"])
 def test_what_only_went_through_other_hands_is_not_called_changed(against, real, form):
-    frames, how = real, {}
-    if form == "brighter":
-        frames = [np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8) for one in real]
-    elif form == "half the rate":
-        frames, how = real[::2], {"times": range(0, FRAMES, 2)}
-    facts = against(frames, crf=35 if form == "recoded hard" else 26, **how)
+    frames, crf, how = real[::2], 26, {"times": range(0, FRAMES, 2)}
+    if form == "recoded hard and brighter":
+        frames, crf, how = [np.clip(one * 0.8 + 30, 0, 255).astype(np.uint8) for one in real], 35, {}
+    facts = against(frames, crf, **how)
     (face,) = facts["faces"]
     assert face["changed"] is False, face
     assert face["mean"] < 2 * face["explained"]
     assert facts["time"]["frames"] == len(frames)
     assert "was not changed" in sentences(facts)[-1]
-    if form == "brighter":
-        assert facts["picture"]["gain"] == pytest.approx([0.8] * 3, abs=0.02)
+    assert facts["picture"]["gain"] == pytest.approx([0.8 if crf == 35 else 1] * 3, abs=0.02)
 
 
 def test_another_speed(against, real):
