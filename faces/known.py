@@ -13,6 +13,7 @@ import numpy as np
 
 from common.atomic import atomic_file
 from common.errors import BadInputError
+from common.spread import spread
 from faces.boxes import iou_plus_one, tracking_boxes
 from faces.one_pass import Faces
 from faces.video import VideoInfo, probe, read_some
@@ -64,7 +65,7 @@ def read_boxes(path: Path, info: VideoInfo) -> tuple[Boxes, str]:
 def without_checked(boxes: Boxes) -> Boxes:
     """The boxes but those of CHECKED frames, spread over the video, which are to be found anew."""
     numbers = sorted(boxes)
-    checked = {numbers[at] for at in np.linspace(0, len(numbers) - 1, CHECKED).astype(int)} if numbers else set()
+    checked = {numbers[at] for at in spread(len(numbers), CHECKED)} if numbers else set()
     return {number: boxes[number] for number in numbers if number not in checked}
 
 
@@ -89,7 +90,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 def face_by_mask(faces: Faces, mask: Path) -> tuple[int | None, str]:
     """Which track the mask marks; None and why if it cannot be told."""
-    at = sorted({int(place) for place in np.linspace(0, len(faces.numbers) - 1, MASKED)})
+    at = spread(len(faces.numbers), MASKED).tolist()
     places = {faces.numbers[place]: place for place in at}
     overlaps = np.zeros((len(faces.tracking.tracks), len(at)))
     seen = 0

@@ -21,6 +21,7 @@ import numpy as np
 from common.atomic import write_text
 from common.errors import BadInputError
 from common.images import encode_image
+from common.spread import spread
 from common.status import Status
 from inference.facts import Analysis, Evidence, GroupFacts, WhereFacts
 from inference.members import Branch, CropKind, Member
@@ -91,12 +92,14 @@ class IndexRow:
 def picture(image: np.ndarray) -> str:
     """An RGB image [H, W, 3], scaled to THUMBNAIL pixels, as a data URL."""
     small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return data_url(encode_image(cv2.cvtColor(small, cv2.COLOR_RGB2BGR), ".jpg"))
+    return data_url(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
 
 
-def data_url(jpeg: bytes) -> str:
-    """JPEG bytes as a data URL."""
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+def data_url(image: np.ndarray | bytes, suffix: str = ".jpg") -> str:
+    """A BGR image, or the content of an image's file, as a data URL; with an alpha channel as `.png`."""
+    content = image if isinstance(image, bytes) else encode_image(image, suffix)
+    kind = {".jpg": "jpeg", ".png": "png"}[suffix]
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def group_means(analysis: Analysis, face: int) -> list[tuple[GroupFacts, float]]:
@@ -156,7 +159,7 @@ def overlay(one: Tested) -> str:
     large = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_LINEAR)
     mark = cv2.resize(one.mark.astype(np.uint8), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_NEAREST)
     large[cv2.morphologyEx(mark, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0] = (255, 255, 255, 255)
-    return f"data:image/png;base64,{base64.b64encode(encode_image(large, '.png')).decode()}"
+    return data_url(large, ".png")
 
 
 def strip(
@@ -171,7 +174,7 @@ def strip(
         means = [score for _, score in group_means(analysis, number)]
         chosen = [(means[at // size], at) for at in suspicious(means, size)[:STRIP]]
     else:
-        chosen = [(None, int(at)) for at in np.unique(np.linspace(0, len(crops) - 1, STRIP).astype(int))]
+        chosen = [(None, int(at)) for at in spread(len(crops), STRIP)]
     return [
         (at, StripCrop(picture(crops[at]), sampled.timing.times[sources[frames[at]]], score))
         for score, at in chosen

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from common.sheet import BACKGROUND, LINE, below, beside, text, write_sheet
+from common.spread import spread
 from faces.crops import Crop, cut
 from faces.detector import FaceDetector
 from faces.one_pass import Faces, find_faces, threads
@@ -33,7 +34,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
     info = probe(video)
     with threads(cores) as (submit, ahead):
         faces = find_faces(video, info, Reading(video, info), detector, submit, ahead, lambda count: None, keep=0)
-    shown = sorted({int(at) for at in np.linspace(0, faces.frames - 1, COLUMNS * ROWS)})
+    shown = spread(faces.frames, COLUMNS * ROWS).tolist()
     crops = {
         (crop.frame, crop.face): (source, crop)
         for source, found in faces.crops.items()

@@ -58,10 +58,17 @@ def places_of(tracks: FaceTracks) -> list[tuple[int, int]]:
 def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, list[float]]:
     """Each member's probability of FAKE for each crop, BGR uint8 [h, w, 3]."""
     scores = {}
-    for name, (member, _) in networks.members.items():
-        (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
+    for name, seen in as_seen(networks, crops).items():
+        (logits,) = networks.logits(name, [seen])
         scores[name] = fake_probability(logits).tolist()
     return scores
+
+
+def as_seen(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Crops, BGR uint8 [h, w, 3], as each member sees them: RGB [N, side, side, 3]."""
+    return {
+        name: np.stack([resize(crop, member.size) for crop in crops]) for name, (member, _) in networks.members.items()
+    }
 
 
 def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[Name, float]]) -> dict[Name, float]:
@@ -79,19 +86,30 @@ def write_scores(path: Path, scores: Mapping[str, float]) -> None:
     write_table(path, [("filename", "label"), *((crop, f"{score:.8f}") for crop, score in scores.items())])
 
 
+def add_crop_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where crops lie, and which members see them."""
+    parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
+    parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
+    parser.add_argument("--device", choices=CHOICES, default="auto")
+
+
+def image_members(names: str, models: Path) -> dict[str, Member]:
+    """The members of a comma-separated list. Raises BadInputError for one that sees no single crops."""
+    members = choose_members(names, models).members
+    if any(member.branch != "image" for member in members.values()):
+        raise BadInputError(f"--members {names}: a crop is for image members only")
+    return members
+
+
 def main() -> int:
     """Score the crops of a list."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path, metavar="LIST")
-    parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
-    parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
+    add_crop_options(parser)
     parser.add_argument("--output", type=Path, default=Path("scores.csv"), metavar="CSV", help="default: scores.csv")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
     options = parser.parse_args()
-    members = choose_members(options.members, options.models).members
-    if any(member.branch != "image" for member in members.values()):
-        raise BadInputError(f"--members {options.members}: a crop is for image members only")
+    members = image_members(options.members, options.models)
     networks = load_fastest(members, options.models, pick_device(options.device))
     final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
     write_scores(options.output, final)

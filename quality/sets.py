@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import write_text
-from common.device import CHOICES, pick_device
+from common.device import pick_device
 from common.errors import BadInputError
 from common.script import run_script
 from inference.calibration import digests
-from inference.members import MODELS, SHIPPED, choose_members
+from inference.members import choose_members
 from inference.runtimes import load_fastest
-from quality.crops import combined, score_crops, write_scores
+from quality.crops import add_crop_options, combined, score_crops, write_scores
 from quality.evaluate import Truth, read_truth, without_nan
 from quality.forms import Form, score_forms
 from quality.measures import balanced_weights, found_at, measures
@@ -184,16 +184,18 @@ def present(lists: Path, wanted: str | None) -> list[str]:
     return names
 
 
+def add_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which sets are looked at, and by which members."""
+    parser.add_argument("--sets", metavar="A,B", help=f"default: those with a list of {', '.join(SETS)}")
+    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
+    add_crop_options(parser)
+
+
 def main() -> int:
     """Score, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", metavar="A,B", help=f"default: those with a list of {', '.join(SETS)}")
-    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
-    parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
-    parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
+    add_set_options(parser)
     parser.add_argument("--output", type=Path, default=Path("evaluation/sets"), metavar="DIR")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
     parser.add_argument(
         "--calibration", type=Path, metavar="FILE", help=f"write it, by the reals of {', '.join(CHOOSE_BY)}"
     )

@@ -17,18 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from common.atomic import write_table
-from common.device import CHOICES, pick_device
+from common.device import pick_device
 from common.errors import BadInputError
-from common.images import resize
 from common.script import positive, run_script
+from common.spread import spread
 from common.stage import progress
 from faces.video import in_batches
-from inference.members import MODELS, SHIPPED, choose_members
 from inference.networks import Networks
 from inference.runtimes import load_fastest
 from inference.where import Tested, try_maps
-from quality.crops import places_of
-from quality.sets import present
+from quality.crops import as_seen, image_members, places_of
+from quality.sets import add_set_options, present
 from training.face_tracks import FaceTracks
 
 TOGETHER = 16  # crops in memory at a time
@@ -40,7 +39,7 @@ def try_list(networks: Networks, tracks: FaceTracks, most: int) -> dict[int, lis
     found: dict[int, list[Tested]] = {}
     for label in sorted(tracks.labels):
         places = [place for place in places_of(tracks) if tracks[place[0]].label == label]
-        chosen = [places[at] for at in np.unique(np.linspace(0, len(places) - 1, most).astype(int))]
+        chosen = [places[at] for at in spread(len(places), most)]
         found[label] = []
         with progress(total=len(chosen), desc="real" if label == 0 else "fake", unit="crop") as bar:
             for some in in_batches(chosen, TOGETHER):
@@ -51,9 +50,7 @@ def try_list(networks: Networks, tracks: FaceTracks, most: int) -> dict[int, lis
 
 def try_crops(networks: Networks, crops: Sequence[np.ndarray]) -> list[Tested]:
     """The tested maps of crops, BGR uint8 [h, w, 3]. Raises BadInputError for a member without maps."""
-    seen = {
-        name: np.stack([resize(crop, member.size) for crop in crops]) for name, (member, _) in networks.members.items()
-    }
+    seen = as_seen(networks, crops)
     tested = try_maps(networks, seen, dict.fromkeys(seen, 1.0))
     if not tested:
         raise BadInputError("a member gives no map: write its ONNX file anew with `python -m quality.export`")
@@ -73,25 +70,17 @@ def row_of(name: str, label: int, maps: Sequence[Tested]) -> tuple[str, ...]:
 def main() -> int:
     """Test, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", metavar="A,B", help="default: those that quality.sets takes")
+    add_set_options(parser)
     parser.add_argument("--max-crops", type=positive, default=100, metavar="N", help="crops of a class (default: 100)")
-    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
-    parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
-    parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
     parser.add_argument("--output", type=Path, default=Path("evaluation/where.csv"), metavar="CSV")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
     options = parser.parse_args()
     names = present(options.lists, options.sets)
-    members = choose_members(options.members, options.models).members
-    if any(member.branch != "image" for member in members.values()):
-        raise BadInputError(f"--members {options.members}: only image members have maps")
+    members = image_members(options.members, options.models)
     networks = load_fastest(members, options.models, pick_device(options.device))
     rows, tested, hold = [], 0, 0
     for name in names:
-        for label, maps in try_list(
-            networks, FaceTracks(options.faces, options.lists / f"{name}.txt"), options.max_crops
-        ).items():
+        tracks = FaceTracks(options.faces, options.lists / f"{name}.txt")
+        for label, maps in try_list(networks, tracks, options.max_crops).items():
             rows.append(row_of(name, label, maps))
             tested, hold = tested + len(maps), hold + sum(one.proven for one in maps)
             print(" | ".join(("", *rows[-1], "")).strip(), flush=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.errors import BadInputError
 from common.pack import read_face
+from common.spread import spread
 from training.frame_lists import FaceTrack, read_list
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class FaceTracks:
     def any_readable(self) -> tuple[int, bool]:
         """How many crops were tried, up to TRIED over the whole list, and whether one of them can be read."""
         ends = np.cumsum([track.count for track in self.tracks])
-        places = np.unique(np.linspace(0, ends[-1] - 1, TRIED).astype(int))
+        places = spread(int(ends[-1]), TRIED)
         for tried, place in enumerate(places.tolist(), start=1):
             number = int(np.searchsorted(ends, place, side="right"))
             with suppress(BadInputError):

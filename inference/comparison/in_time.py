@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from common.errors import BadInputError
+from common.spread import spread
 from inference.comparison.clips import Clip
 
 PROBES = 400  # frames of the suspect by which the offset is looked for
@@ -79,13 +80,13 @@ def find_offset(suspect: Clip, original: Clip, laid: Laid, like: float = LIKE) -
 
     What moves must correlate by `like`.
     """
-    chosen = np.unique(np.linspace(0, len(suspect.kept) - 1, PROBES).astype(int))
+    chosen = spread(len(suspect.kept), PROBES)
     apart = distances(laid.suspect[chosen], laid.original)
     still = min(len(suspect.times), len(original.times)) == 1
     tried = [
         (speed, offset)
         for speed in ((1.0,) if still else SPEEDS)
-        for offset in offsets(suspect.times[suspect.kept[chosen]] * speed, original, apart, LEAST_PAIRS)
+        for offset in offsets(suspect.times[suspect.kept[chosen]] * speed, original, apart)
     ]
     if not tried:
         raise BadInputError("they have too few frames in common, at whichever offset")
@@ -115,17 +116,17 @@ class Tried(NamedTuple):
     to: np.ndarray  # in the original's kept frames
 
 
-def offsets(times: np.ndarray, original: Clip, apart: np.ndarray, least: int) -> list[Tried]:
+def offsets(times: np.ndarray, original: Clip, apart: np.ndarray) -> list[Tried]:
     """The CANDIDATES offsets at which frames shown at `times` differ least from the original's, best first.
 
-    `apart` [N, M] holds the differences. An offset pairs at least so many frames, and a part of the shorter clip's.
+    `apart` [N, M] holds the differences. An offset pairs at least LEAST_PAIRS, and a part of the shorter clip's frames.
     """
     own = original.times[original.kept]
     frame = float(max(np.median(np.diff(one)) if len(one) > 1 else 0.0 for one in (times, own)))
     finest = min((float(np.median(np.diff(one))) for one in (times, own) if len(one) > 1), default=1.0)
     span, own_span = (float(one[-1] - one[0]) + frame for one in (times, own))
     shared = len(times) * min(own_span / max(span, 1e-6), 1.0)  # of the frames at `times`, at the best offset
-    least = max(min(least, len(times), len(own)), int(LEAST_COMMON * shared))
+    least = max(min(LEAST_PAIRS, len(times), len(own)), int(LEAST_COMMON * shared))
     tried = []
     for offset in np.arange(own[0] - times[-1], own[-1] - times[0] + finest / 2, finest / 2):
         nearest = nearest_of(own, times + offset)

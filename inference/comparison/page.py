@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from common.atomic import write_text
-from common.images import encode_image
-from inference.comparison.differences import CLEAR, FaceDifference, Seen
+from inference.comparison.differences import FaceDifference, Seen
+from inference.comparison.overlay import CLEAR
 from inference.comparison.steps import Comparison
 from inference.pages import COLOURS, PAGES, data_url, evidence_file
 from inference.plan import Plan
@@ -74,13 +74,13 @@ def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
         "faces": [face_facts(found, number) for number in range(len(differences.faces))],
         "moments": {
             "times": differences.over_time,
-            "rest": [known(value) for value in differences.rest_over_time],
+            "rest": [rounded(value) for value in differences.rest_over_time],
         },
         "provenance": asdict(plan.provenance),
     }
 
 
-def known(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     """A difference for JSON, None for NaN."""
     return None if math.isnan(value) else round(value, 4)
 
@@ -182,11 +182,6 @@ def heat(levels: np.ndarray) -> np.ndarray:
     return coloured
 
 
-def as_jpeg(image: np.ndarray) -> str:
-    """BGR uint8 as a data URL."""
-    return data_url(encode_image(image, ".jpg"))
-
-
 def moments_of(face: FaceDifference, stretch: float) -> list[Triple]:
     """The moments at which a face differs most, some way from each other, in their order in time."""
     taken: list[Seen] = []
@@ -194,7 +189,7 @@ def moments_of(face: FaceDifference, stretch: float) -> list[Triple]:
         if len(taken) < MOST and all(abs(one.time - other.time) >= APART * stretch for other in taken):
             taken.append(one)
     return [
-        Triple(one.time, one.mean, (as_jpeg(one.suspect), as_jpeg(one.original), as_jpeg(heat(one.apart))))
+        Triple(one.time, one.mean, (data_url(one.suspect), data_url(one.original), data_url(heat(one.apart))))
         for one in sorted(taken, key=lambda one: one.time)
     ]
 
@@ -241,9 +236,10 @@ def page_of(found: Comparison, facts: dict[str, Any]) -> str:
         begins=start,
         ends=end,
         full=FULL,
-        scale=as_jpeg(heat(np.linspace(0, FULL, 256)[None].repeat(8, axis=0))),
-        whole=as_jpeg(heat(small)),
-        maps=[as_jpeg(heat(face.map)) if face.seen else None for face in faces],
+        changed=CHANGED,
+        scale=data_url(heat(np.linspace(0, FULL, 256)[None].repeat(8, axis=0))),
+        whole=data_url(heat(small)),
+        maps=[data_url(heat(face.map)) if face.seen else None for face in faces],
         moments=[moments_of(face, end - start) for face in faces],
         links=[
             quote(os.fsencode(evidence_file(Path(name), result.filename, ".html")))

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 
 from common.errors import BadInputError
+from common.spread import spread
 from common.status import UNREADABLE
 from faces.boxes import iou_plus_one
 from inference.comparison.clips import Clip, read_clip
-from inference.comparison.differences import Box, Differences, Levels, best_of, compare, fit_levels
+from inference.comparison.differences import Differences, compare
 from inference.comparison.in_picture import Placed, best_place, moved, place, simple_maps
 from inference.comparison.in_time import LIKE_FIRST, Offset, find_offset, lay, nearest_of
+from inference.comparison.overlay import Box, Levels, best_of
 from inference.results import FaceResult, Result
 from inference.scorer import Scorer
 
@@ -57,11 +59,6 @@ class Comparison:
         x1, y1 = np.clip(back.min(axis=0).round(), 0, (own.width, own.height))
         x2, y2 = np.clip(back.max(axis=0).round(), 0, (own.width, own.height))
         return int(x1), int(y1), int(x2), int(y2)
-
-
-def spread(count: int, wanted: int) -> np.ndarray:
-    """Up to so many of the numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, wanted).astype(int))
 
 
 def compare_files(
@@ -135,8 +132,7 @@ def exact_place(suspect: Clip, original: Clip, offset: Offset, near: Placed) -> 
     shown = list(suspect.frames(pairs[:, 0])), list(original.frames(pairs[:, 1]))
     found = place(*shown, near.mirrored) or near
     sizes = [(clip.info.width, clip.info.height) for clip in (suspect, original)]
-    placed = best_of([found, *simple_maps(found, *sizes)], *shown)
-    return placed, fit_levels(*shown, placed.matrix)
+    return best_of([found, *simple_maps(found, *sizes)], *shown)
 
 
 def differences_of(
