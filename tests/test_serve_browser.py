@@ -120,10 +120,11 @@ def test_more_files_than_the_queue_holds_wait_in_the_page(shown, tmp_path_factor
         path.write_bytes(b"wait")
     with shown(limits={"queue": 2}) as (page, served):
         page.drop(*files)
-        page.wait("document.querySelectorAll('#jobs .job').length === 5")
         page.wait("document.body.innerText.includes('3 of 10')")
+        waiting = f"{ROWS}.filter(text => text.includes('waits to be sent')).length === 3"
+        page.wait(f"document.querySelectorAll('#jobs .job').length === 5 && {waiting}")
         assert len(served.ask("GET", "/jobs").json) == 2
-        assert sum("waits to be sent" in text for text in texts(page)) == 3
+        assert [text.split("\n")[0] for text in texts(page)] == [path.name for path in files]
         served.scorer.go.set()
         page.wait(f"{RESULTS} === 5")
         assert [job["state"] for job in served.ask("GET", "/jobs").json] == ["done"] * 5

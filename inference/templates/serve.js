@@ -85,7 +85,9 @@ function fill(row, job) {
 const fileOf = id => [...jobs.values()].find(({ job }) => job.sentAs === id);
 
 function replace(id, row) {
-  const hadFocus = jobs.get(id).row.contains(document.activeElement);
+  const old = jobs.get(id).row;
+  const hadFocus = old.contains(document.activeElement);
+  if (old.parentElement === row.parentElement) old.before(row); // else the file's row would jump to the end
   drop(id);
   if (hadFocus) focusOn(row);
 }
