@@ -16,7 +16,7 @@ from faces.video import read_frames
 from inference.comparison.clips import read_clip
 from inference.comparison.differences import FaceDifference, Seen
 from inference.comparison.in_picture import placed, simple_maps
-from inference.comparison.in_time import find_offset, lay, movement, nearest_of
+from inference.comparison.in_time import find_offset, lay, movement, nearest_of, share_alike
 from inference.comparison.page import facts_of, is_changed, sentences
 from inference.comparison.steps import compare_files
 from tests.strange import encode
@@ -204,6 +204,9 @@ def test_what_moves_together_correlates():
     assert movement(background + moving, 3 * background + moving) == pytest.approx(1)
     assert abs(movement(background + moving, background + other)) < 0.2
     assert movement(np.repeat(background, 20, axis=0), background + moving) is None
+    other[:, :30] = 2 * moving[:, :30]
+    assert share_alike(background + moving, background + other) == pytest.approx(0.6, abs=0.1)
+    assert share_alike(background + moving, random.normal(size=(20, 50))) < 0.1
     assert nearest_of(np.array([0.0, 1.0, 2.0]), np.array([-5, 0.4, 0.6, 1.5, 9])).tolist() == [0, 0, 1, 1, 2]
 
 

@@ -1,8 +1,9 @@
 """When two clips show the same: first by small copies of their frames, then to the frame.
 
-The original's small copies are laid over the suspect's, as `in_picture` says. At the right offset they differ
-least, and what moves in one moves in the other: two takes before one background have the background in common, not the
-movement.
+The original's small copies are laid over the suspect's, as `in_picture` says. The right offset is the one, of those at
+which they differ least, at which what moves in both correlates most. A swapped face moves as no face of the original
+does, so the correlation may be small. Whether both show one moment is decided place by place: around a changed face
+most places still move together; in two takes before one background few do.
 """
 
 from typing import NamedTuple
@@ -18,26 +19,29 @@ PROBES = 400  # frames of the suspect by which the offset is looked for
 CANDIDATES = 24  # offsets that are tried by what moves
 LEAST_COMMON = 0.2  # of the shorter clip's frames
 LEAST_PAIRS = 5
+LEAST_STILL = 0.5  # of the shorter clip's frames, where nothing moves
 MOVES = 0.06  # of the contrast: below that nothing moves
+STEP = 4  # frames over which a place has to move; of few frames a quarter
+ALIKE_PLACE = 0.7  # correlation of a place that moves together in both
+LIKE = 0.6  # of what moves, by its energy, at least, has to move together
 # How many times as fast the suspect may play: film, PAL and NTSC turn into each other frame by frame.
 SPEEDS = (1.0, 24 / 25, 25 / 24, 25 / 30, 30 / 25, 24 / 30, 30 / 24, 0.5, 2.0)
 RETIMED = 0.02  # by so much another speed must agree better
 NEIGHBOUR = 0.8  # of the difference of the frame at the time: so much less a frame beside it must differ
-LIKE, LIKE_FIRST = 0.7, 0.5  # correlation of what moves, at least; before the place in the picture is exact
 ALIKE = 0.8  # correlation of two pictures of one moment, at least
 
 
 class Offset(NamedTuple):
     """What the suspect shows at t, the original shows at `speed` times t plus `seconds`.
 
-    `pairs` [N, 2] are numbers of frames that show one moment. `movement` is the correlation of what moves in them, None
-    if nothing does.
+    `pairs` [N, 2] are numbers of frames that look alike then. `together` is the share of what moves in them that moves
+    alike, by its energy: None if hardly anything moves, or before `same_moment` has looked.
     """
 
     seconds: float
     speed: float
     pairs: np.ndarray
-    movement: float | None
+    together: float | None = None
 
 
 class Laid(NamedTuple):
@@ -75,11 +79,8 @@ def standard(levels: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / max(float(values.std()), 1e-3)
 
 
-def find_offset(suspect: Clip, original: Clip, laid: Laid, like: float = LIKE) -> Offset:
-    """The offset and the speed at which the clips agree. Raises BadInputError if they agree at none.
-
-    What moves must correlate by `like`.
-    """
+def find_offset(suspect: Clip, original: Clip, laid: Laid) -> Offset:
+    """The offset and the speed at which the clips agree best. Raises BadInputError if they are too short for any."""
     chosen = spread(len(suspect.kept), PROBES)
     apart = distances(laid.suspect[chosen], laid.original)
     still = min(len(suspect.times), len(original.times)) == 1
@@ -98,14 +99,8 @@ def find_offset(suspect: Clip, original: Clip, laid: Laid, like: float = LIKE) -
     ]
     best = max(known)[1] if known else 0
     speed, (_, at, to) = tried[best]
-    moving = moves[best]
-    if moving is not None and moving < like:
-        raise BadInputError(
-            f"nowhere does the same move in both (the correlation is {moving:.2f}, {like} is asked for): they may "
-            "show one place, but not one moment"
-        )
     seconds = float(np.median(original.times[original.kept[to]] - speed * suspect.times[suspect.kept[chosen[at]]]))
-    return Offset(seconds, speed, pairs_at(suspect, original, laid, seconds, speed), moving)
+    return Offset(seconds, speed, pairs_at(suspect, original, laid, seconds, speed))
 
 
 class Tried(NamedTuple):
@@ -163,6 +158,39 @@ def movement(one: np.ndarray, other: np.ndarray) -> float | None:
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """The correlation of two arrays of mean 0."""
     return float((one * other).sum() / max(float(np.sqrt((one**2).sum() * (other**2).sum())), 1e-9))
+
+
+def same_moment(suspect: Clip, original: Clip, laid: Laid, offset: Offset) -> Offset:
+    """The offset with the share of what moves together.
+
+    Raises BadInputError if it is too small for one moment, or if nothing moves and the pairs are few.
+    """
+    pairs = offset.pairs
+    shown = laid.suspect[np.searchsorted(suspect.kept, pairs[:, 0])]
+    own = laid.original[np.searchsorted(original.kept, pairs[:, 1])]
+    if min(float((one - one.mean(axis=0)).std()) for one in (shown, own)) < MOVES:
+        if len(pairs) < LEAST_STILL * min(len(suspect.times), len(original.times)):
+            raise BadInputError(
+                f"nowhere does the same move in both: where they look most alike, nothing moves, in {len(pairs)} frames"
+            )
+        return offset
+    share = share_alike(shown, own)
+    if share < LIKE:
+        raise BadInputError(
+            f"nowhere does the same move in both ({share:.0%} of what moves does, {LIKE:.0%} is asked for): they may "
+            "show one place, but not one moment"
+        )
+    return offset._replace(together=share)
+
+
+def share_alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Of what changes within STEP paired frames [N, D], by its energy: the share at places that change alike."""
+    step = max(min(STEP, len(one) // 4), 1)
+    one, other = (frames[step:] - frames[:-step] for frames in (one, other))
+    energy, own = (one**2).sum(axis=0), (other**2).sum(axis=0)
+    alike = (one * other).sum(axis=0) >= ALIKE_PLACE * np.sqrt(energy * own)
+    both = np.minimum(energy, own)
+    return float(both[alike].sum() / max(float(both.sum()), 1e-9))
 
 
 def pairs_at(suspect: Clip, original: Clip, laid: Laid, seconds: float, speed: float) -> np.ndarray:

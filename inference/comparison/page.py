@@ -58,7 +58,7 @@ def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
             "of": [len(found.suspect.times), len(found.original.times)],
             "suspect": [round(value, 3) for value in here],
             "original": [round(value, 3) for value in there],
-            "movement": None if found.offset.movement is None else round(found.offset.movement, 4),
+            "together": None if found.offset.together is None else round(found.offset.together, 4),
         },
         "picture": {
             "matrix": placed.matrix.round(5).tolist(),
@@ -147,7 +147,7 @@ def sentences(facts: dict[str, Any]) -> list[str]:
         f"{time['frames']} of {time['of'][0]} frames have their like in the original: {here[0]:.2f} to {here[1]:.2f} s "
         f"show what it shows at {there[0]:.2f} to {there[1]:.2f} s, {', '.join(how)}."
     ]
-    if time["movement"] is None:
+    if time["together"] is None:
         said.append("Hardly anything moves in them, so the offset is not sure.")
     said.append(
         f"Outside the faces the pictures differ by {rest['mean']:.2f} of 255 levels; {100 * rest['clear']:.1f} % of "

@@ -14,7 +14,7 @@ from faces.boxes import iou_plus_one
 from inference.comparison.clips import Clip, read_clip
 from inference.comparison.differences import Differences, compare
 from inference.comparison.in_picture import Placed, best_place, moved, place, simple_maps
-from inference.comparison.in_time import LIKE_FIRST, Offset, find_offset, lay, nearest_of
+from inference.comparison.in_time import Offset, find_offset, lay, nearest_of, same_moment
 from inference.comparison.overlay import Box, Levels, best_of
 from inference.results import FaceResult, Result
 from inference.scorer import Scorer
@@ -75,11 +75,12 @@ def compare_files(
         on_stage(next(stages))
         first = first_place(ours, theirs)
         on_stage(next(stages))
-        near = find_offset(ours, theirs, lay(ours, theirs, first.matrix), LIKE_FIRST)
+        near = find_offset(ours, theirs, lay(ours, theirs, first.matrix))
         placed, levels = exact_place(ours, theirs, near, first)
         if ours.has_gaps or theirs.has_gaps:
             ours, theirs = ours.near(near.pairs[:, 0]), theirs.near(near.pairs[:, 1])
-        offset = find_offset(ours, theirs, lay(ours, theirs, placed.matrix))
+        laid = lay(ours, theirs, placed.matrix)
+        offset = same_moment(ours, theirs, laid, find_offset(ours, theirs, laid))
         if not np.array_equal(offset.pairs, near.pairs):
             placed, levels = exact_place(ours, theirs, offset, placed)
     except BadInputError as error:
