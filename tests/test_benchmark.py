@@ -448,6 +448,7 @@ def open_rows(stem):
     return stem.with_name(f"{stem.name}.jsonl").read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_shards_together_are_one_run(whole, own, run, tmp_path):
     for shard in ("0/2", "1/2"):
         benchmark(run, "folder", own, tmp_path, "--shard", shard)
@@ -472,6 +473,7 @@ def test_shards_together_are_one_run(whole, own, run, tmp_path):
     assert "holds a benchmark of other videos (root " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_benchmark_goes_on(whole, own, run, tmp_path):
     command = [*GIVING_WAY, "-m", "quality.benchmark", "folder", "--root", own, "--output", tmp_path, "--workers", "1"]
     process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

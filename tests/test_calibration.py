@@ -141,6 +141,7 @@ def test_a_file_is_the_same_when_it_is_read_again(blurred, tmp_path):
     assert json.loads((tmp_path / "c.json").read_text())["temperature"] == 2
 
 
+@pytest.mark.slow
 def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
     """Real clips are scored and fitted; the same clips then have the rates that one counts by hand."""
     videos = tmp_path / "videos"

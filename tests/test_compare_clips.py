@@ -108,6 +108,7 @@ def test_what_only_went_through_other_hands_is_not_called_changed(against, real,
     assert facts["picture"]["gain"] == pytest.approx([0.8 if crf == 35 else 1] * 3, abs=0.02)
 
 
+@pytest.mark.slow
 def test_another_speed(against, real):
     """30 frames a second shown as 24: no other speed brings all frames together."""
     facts = against(real, times=[round(at * 30 / 24) for at in range(FRAMES)])
@@ -115,6 +116,7 @@ def test_another_speed(against, real):
     assert facts["faces"][0]["changed"] is False
 
 
+@pytest.mark.slow
 def test_what_was_changed_outside_the_faces_shows_in_the_rest(against, real):
     frames = [one.copy() for one in real]
     for one in frames:

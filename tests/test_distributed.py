@@ -68,7 +68,7 @@ def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
     assert not folder(tmp_path).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, tmp_path, number):
     words, environment = [*GIVING_WAY, *command(crops, tmp_path)], one_thread()
     process = subprocess.Popen(
@@ -195,6 +195,7 @@ def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
     assert "next(batches)" in (tmp_path / "stderr").read_text()
 
 
+@pytest.mark.slow
 def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
     run(*command(crops, tmp_path, "--precision", "bf16"))
     ours, exact = ((folder(root) / "log.txt").read_text() for root in (tmp_path, alone))
@@ -206,12 +207,14 @@ def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
     assert {value.dtype for value in content.values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.slow
 def test_a_track_without_a_readable_crop_ends_the_process(start, crops, tmp_path):
     done = start(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=60)
     assert done.returncode == 2
     assert "none of 2 crops is readable" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_while_it_validated_validates_again(crops, alone, tmp_path):
     """Its checkpoint is there, its table is not; the last step is done, its mark is not set."""
     shutil.copytree(folder(alone), folder(tmp_path))
@@ -227,6 +230,7 @@ def test_a_run_that_ended_while_it_validated_validates_again(crops, alone, tmp_p
     assert (folder(tmp_path) / "finished").is_file()
 
 
+@pytest.mark.slow
 def test_momentum_that_lies_otherwise_in_memory_is_the_same(crops, tmp_path):
     """As in checkpoints of the reference: contiguous, where ours are channels last."""
     short = {"lr_scheduler.max_iter": 4, "val_freq": 2}
@@ -243,6 +247,7 @@ def test_momentum_that_lies_otherwise_in_memory_is_the_same(crops, tmp_path):
     assert all(torch.equal(again[name], value) for name, value in expected.items())
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
     run(*command(crops, tmp_path, "--keep", 2, **{"lr_scheduler.max_iter": 4, "val_freq": 1}))
     kept = sorted(path.name for path in folder(tmp_path).glob("ckpt_*.pth.tar"))
@@ -258,6 +263,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
     assert (hopeless.returncode, "is sound: remove them to begin again" in hopeless.stderr) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_non_finite_loss_names_step_and_samples(start, crops, tmp_path, workers):
     """And ends the process, loaders included."""

@@ -238,6 +238,7 @@ def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
     assert facts["members"]["b0"]["final_weight"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_again(run, evidence, frames, tmp_path):
     for name in ("one.mp4", "two.mp4"):
         write_video(tmp_path / name, frames[:6], 25.0)

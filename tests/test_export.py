@@ -78,6 +78,7 @@ def test_another_checkpoint_is_refused(exported, tmp_path):
         load_networks({"b0": KNOWN["b0"]}, tmp_path / "m", runtime="onnx")
 
 
+@pytest.mark.slow
 def test_a_file_of_old_pytorch_is_stored_whole(models, tmp_path):
     """Its tensors have no place of their own."""
     member = KNOWN["b0"]

@@ -284,6 +284,7 @@ def crop_scores(run, root, models, output, *more):
         return np.array([float(row["label"]) for row in csv.DictReader(file)])
 
 
+@pytest.mark.slow
 def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list, frames, tmp_path):
     root, models = face_list, tmp_path / "models"
     trained = [root / "trained" / member.file for member in SHIPPED.values()]

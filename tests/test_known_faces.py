@@ -66,6 +66,7 @@ def rows_of(output):
     return {row["filename"]: row for row in map(json.loads, (output / "submission.jsonl").read_text().splitlines())}
 
 
+@pytest.mark.slow
 def test_the_face_that_the_mask_marks_is_scored(run, crowd, weights, tmp_path):
     root, output = tmp_path / "ff", tmp_path / "out"
     (one, other), (third, fourth) = PAIRS[:2]

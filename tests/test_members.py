@@ -46,6 +46,7 @@ def models(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_check_loads_and_scores_all_eleven(run, models):
     assert list(choose_members(None, models).members) == list(MEMBERS)
     done = run("-m", "inference.checkpoints", "--models", models)
@@ -80,6 +81,7 @@ def test_nothing_to_check_is_not_success(run, tmp_path):
     assert run("-m", "inference.checkpoints", "--models", tmp_path, check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
     """Both branches together: every member scores, and the final score is .4 video + .6 image."""
     write_video(tmp_path / "clip.mp4", list(islice(read_frames(clip("single_face.mp4")), 6)), 30.0)

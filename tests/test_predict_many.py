@@ -94,6 +94,7 @@ def folder(tmp_path_factory, clip):
     return folder
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes_whatever_the_workers(run, models, folder, tmp_path):
     for name, workers in (("first", 1), ("second", 3)):
         run(
@@ -136,6 +137,7 @@ def test_missing_members_are_left_out_only_where_allowed_and_said_on_every_row(r
     assert run(*words, "--allow-missing", "--members", "b1,xcp", check=False).returncode == 2
 
 
+@pytest.mark.slow
 def test_frames_and_tables(run, models, folder, tmp_path):
     words = [
         "-m",
@@ -204,6 +206,7 @@ class Hungry(nn.Module):
         return self.network(images)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsys):
     members = {name: (MEMBERS[name], load_member(MEMBERS[name], models)) for name in ("b0", "res34", "sf3")}
     faces = [video.faces for video in sampled]

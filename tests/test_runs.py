@@ -214,6 +214,7 @@ def test_a_second_training_in_the_folder_is_refused(run, crops, tmp_path):
     assert again(run, crops, tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_two_real_trainings_of_one_run(crops, tmp_path):
     """The second names the first and ends with 2, the first goes on; after its death recovery needs nobody's help."""
     words = [sys.executable, *command(crops, tmp_path, **short(**{"lr_scheduler.max_iter": 4000, "val_freq": 2}))]

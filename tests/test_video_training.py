@@ -164,6 +164,7 @@ def test_slowfast_trains_validates_writes_and_recovers(run, tracks):
     assert (folder / "ckpt_iter_3.pth.tar").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.slurm
 def test_two_tasks_train_on_a_real_slurm(tracks, slurm):
     """The video launcher, srun and trainer, with gloo."""
