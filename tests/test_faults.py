@@ -164,7 +164,7 @@ def test_a_training_recovers_from(fault, lab, undisturbed):
     if fault is cancel:
         lab.use_loader_processes()
     process = lab.launch()
-    wait_for(lambda: lab.reached(25), 120)
+    wait_for(lambda: lab.reached(25), 240)
     assert len(ranks(lab)) == 2
     fault(lab)
     began = time.monotonic()
@@ -212,7 +212,7 @@ def is_step_of(entry, job):
 def test_a_batch_job_told_to_stop_queues_itself_again(lab, undisturbed):
     lab.use_loader_processes()
     job = lab.submit()
-    wait_for(lambda: lab.reached(15), 120)
+    wait_for(lambda: lab.reached(15), 240)
     lab.says("scancel", "--batch", "--signal=USR1", job)  # what --signal=B:USR1@120 sends before the time limit
     wait_for(lambda: (lab.folder / "finished").exists(), 180)
     assert "told to stop, saved" in lab.log("batch")
@@ -267,7 +267,7 @@ def test_a_batch_job_outlives_a_rank_and_gives_up_in_the_end(lab):
 @pytest.mark.slow
 def test_a_cancelled_batch_job_stays_cancelled(lab):
     job = lab.submit()
-    wait_for(lambda: lab.reached(15), 120)
+    wait_for(lambda: lab.reached(15), 240)
     lab.says("scancel", job)
     wait_for(lambda: (lab.folder / "requeue").exists(), 30)
     wait_for(lambda: "JobState=CANCELLED" in lab.says("scontrol", "show", "job", job), 30)
@@ -277,7 +277,7 @@ def test_a_cancelled_batch_job_stays_cancelled(lab):
 @pytest.mark.slow
 def test_a_batch_job_outlives_its_node(lab, undisturbed):
     job = lab.submit()
-    wait_for(lambda: lab.reached(15), 120)
+    wait_for(lambda: lab.reached(15), 240)
     kill_node(lab, job)
     try:
         wait_for(lambda: (lab.folder / "finished").exists(), 240)
@@ -292,7 +292,7 @@ def test_a_preempted_batch_job_goes_on(lab, undisturbed):
     """A job of the partition `urgent` takes the nodes, for a second."""
     lab.use_loader_processes()
     lab.submit()
-    wait_for(lambda: lab.reached(15), 120)
+    wait_for(lambda: lab.reached(15), 240)
     lab.says("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
     wait_for(lambda: "told to stop, saved" in lab.log("batch"), 60)
     wait_for(lambda: (lab.folder / "finished").exists(), 240)
