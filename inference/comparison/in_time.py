@@ -80,7 +80,10 @@ def standard(levels: np.ndarray) -> np.ndarray:
 
 
 def find_offset(suspect: Clip, original: Clip, laid: Laid) -> Offset:
-    """The offset and the speed at which the clips agree best. Raises BadInputError if they are too short for any."""
+    """The offset and the speed at which the clips agree best.
+
+    Raises BadInputError if they are too short for any, or if no two frames look alike at the best.
+    """
     chosen = spread(len(suspect.kept), PROBES)
     apart = distances(laid.suspect[chosen], laid.original)
     still = min(len(suspect.times), len(original.times)) == 1
@@ -100,7 +103,10 @@ def find_offset(suspect: Clip, original: Clip, laid: Laid) -> Offset:
     best = max(known)[1] if known else 0
     speed, (_, at, to) = tried[best]
     seconds = float(np.median(original.times[original.kept[to]] - speed * suspect.times[suspect.kept[chosen[at]]]))
-    return Offset(seconds, speed, pairs_at(suspect, original, laid, seconds, speed))
+    pairs = pairs_at(suspect, original, laid, seconds, speed)
+    if not len(pairs):
+        raise BadInputError("no frame of one looks like the frame of the other at that time")
+    return Offset(seconds, speed, pairs)
 
 
 class Tried(NamedTuple):
@@ -168,7 +174,7 @@ def same_moment(suspect: Clip, original: Clip, laid: Laid, offset: Offset) -> Of
     pairs = offset.pairs
     shown = laid.suspect[np.searchsorted(suspect.kept, pairs[:, 0])]
     own = laid.original[np.searchsorted(original.kept, pairs[:, 1])]
-    if min(float((one - one.mean(axis=0)).std()) for one in (shown, own)) < MOVES:
+    if movement(shown, own) is None:
         if len(pairs) < LEAST_STILL * min(len(suspect.times), len(original.times)):
             raise BadInputError(
                 f"nowhere does the same move in both: where they look most alike, nothing moves, in {len(pairs)} frames"

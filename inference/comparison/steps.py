@@ -127,8 +127,6 @@ def coarse(small: np.ndarray) -> np.ndarray:
 
 def exact_place(suspect: Clip, original: Clip, offset: Offset, near: Placed) -> tuple[Placed, Levels]:
     """Where the original lies, and how bright, by frames that show the same moments."""
-    if not len(offset.pairs):
-        raise BadInputError("no frame of one looks like the frame of the other at that time")
     pairs = offset.pairs[spread(len(offset.pairs), EXACT_LOOK)]
     shown = list(suspect.frames(pairs[:, 0])), list(original.frames(pairs[:, 1]))
     found = place(*shown, near.mirrored) or near
