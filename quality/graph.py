@@ -2,8 +2,8 @@
 
 The graph takes RGB crops and gives logits. Its weights are *external data*, in ONNX's terms: places in the checkpoint
 beside it. torch.save writes a zip file whose records are the tensors' bytes, uncompressed. So the weights exist once,
-PyTorch trains from the same file, and the graph itself takes a tenth of a megabyte. Weights that are not found in the
-checkpoint, as in files of PyTorch before 1.6, are stored in the graph.
+PyTorch trains from the same file, and the graph itself takes a tenth of a megabyte, a third for a SlowFast. Weights
+that are not found in the checkpoint, as in files of PyTorch before 1.6, are stored in the graph.
 
 Batch norms stay apart from the convolutions, because their weights lie apart in the checkpoint. ONNX Runtime folds them
 when it loads the graph.
