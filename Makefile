@@ -31,7 +31,8 @@ test: lint
 	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
-	$(VENV) -m pytest -m slow
+	$(VENV) -m pytest -m "slow and slurm"
+	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "slow and not slurm" -n 2 --dist loadfile
 
 bench: $(INSTALLED)
 	for name in crops_on_disk feeding inference loader networks preprocess reading runtimes stability whole; do $(VENV) -m benchmarks.$$name || exit 1; done
