@@ -8,8 +8,9 @@ records 5.8 GB. This side takes 4.8 GB, and the reference keeps 150 frames of 10
 would take 2.1 GB. The other sides are `inference.predict`. Everything counts: start, loading, decoding. The sides take
 turns, and the checkpoints have random weights. Memory is that of the largest process.
 
-The floor on two cores with .18 TFLOP/s of matrix products: 4.46 TFLOP of the networks take 24.8 s, decoding 2.3 s and
-detecting 3.2 s of one core, so 27.5 s in all. Loading takes 2.4 s of a core beside that.
+The floor: 4.46 TFLOP of the networks, decoding, and detecting. On two cores where ONNX Runtime's convolutions reach .5
+TFLOP/s the networks take 8.9 s. Decoding and detecting take 3.2 s of a core, loading 2.4 s, the interpreters' start 1
+s, so 12.2 s in all, and `onnx` took 17.7. ResNet-34 and Xception are near the floor, SlowFast takes 1.5 times as long.
 
     python -m benchmarks.whole [VIDEO] [--repeat 2]
 """
