@@ -3,10 +3,10 @@
 "Plain" is one process on one video. It loads all networks, the detector sees each sampled frame alone, then all images
 of a face with their mirror images go through a network at once, and the clip through the others. The networks, the
 detector's too, are as they were built: eager, batch norms unfolded, memory as PyTorch lays it out by default. It
-decodes, tracks and cuts in our way. That the reference sends images together follows from its memory: the contract
-records 5.8 GB. This side takes 4.8 GB, and the reference keeps 150 frames of 1080p, .9 GB, beside. Image by image it
-would take 2.1 GB. The other sides are `inference.predict`. Everything counts: start, loading, decoding. The sides take
-turns, and the checkpoints have random weights. Memory is that of the largest process.
+decodes, tracks and cuts in our way. That the reference sends images together is inferred: the contract records 5.8 GB
+for it. This side takes 5 GB, and the reference keeps 150 frames of 1080p, .9 GB, beside. Image by image this side takes
+2.1 GB and three quarters of the time. The other sides are `inference.predict`. Everything counts: start, loading,
+decoding. The sides take turns, and the checkpoints have random weights. Memory is that of the largest process.
 
 The floor: 4.46 TFLOP of the networks, decoding, and detecting. On two cores where ONNX Runtime's convolutions reach .5
 TFLOP/s the networks take 8.9 s. Decoding and detecting take 3.2 s of a core, loading 2.4 s, the interpreters' start 1
