@@ -1,4 +1,4 @@
-"""SlowFast of two-dimensional convolutions where that is faster in ONNX Runtime: the same numbers.
+"""SlowFast of two-dimensional convolutions, which are faster in ONNX Runtime: the same numbers.
 
 ONNX Runtime has fast two-dimensional convolutions, which also take in the batch norm, add the shortcut and apply the
 ReLU, and plain three-dimensional ones. So
@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from video_based.models.slowfast import ALPHA, Bottleneck, SlowFast50
 
 TOGETHER = 4  # frames that the Fast path's first convolution makes at once
+FRAMES, COLUMNS = 0, 2  # axes of a clip's layer
 
 
 class ByFrames(nn.Module):
@@ -43,7 +44,7 @@ class ByFrames(nn.Module):
         for lateral, slow_stage, fast_stage in zip(self.laterals, self.slow_stages, self.fast_stages, strict=True):
             slow = slow_stage(torch.cat([slow, lateral(fast)], dim=1))
             fast = fast_stage(fast)
-        return self.fc(torch.cat([slow.mean(dim=(0, 2, 3))[None], fast.mean(dim=(0, 2, 3))[None]], dim=1))
+        return self.fc(torch.cat([slow.mean(dim=(0, 2, 3)), fast.mean(dim=(0, 2, 3))])[None])
 
 
 class OverFrames(nn.Module):
@@ -51,11 +52,7 @@ class OverFrames(nn.Module):
 
     def __init__(self, layer: nn.Conv3d, norm: nn.BatchNorm3d | None = None) -> None:
         super().__init__()
-        over_frames: dict[str, Any] = {
-            name: (getattr(layer, name)[0], unit) for name, unit in (("kernel_size", 1), ("stride", 1), ("padding", 0))
-        }
-        self.convolution = nn.Conv2d(layer.in_channels, layer.out_channels, bias=False, **over_frames)
-        self.convolution.weight = nn.Parameter(layer.weight[..., 0])
+        self.convolution = without(layer, COLUMNS)
         self.norm = nn.Identity() if norm is None else of_images(norm)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,12 +77,12 @@ class SeveralFrames(nn.Module):
         for frame in range(TOGETHER):
             weight[frame * made : (frame + 1) * made, frame * seen : (frame + span) * seen] = of_a_frame
         self.early, self.late = (
-            nn.Conv2d(TOGETHER * seen, TOGETHER * made, bias=bias, **over_pixels(layer)) for bias in (True, False)
+            nn.Conv2d(TOGETHER * seen, TOGETHER * made, bias=bias, **arguments(layer, FRAMES)) for bias in (True, False)
         )
         early, late = weight.chunk(2, dim=1)
         self.early.load_state_dict({"weight": early, "bias": folded["bias"].repeat(TOGETHER)})
         self.late.load_state_dict({"weight": late})
-        self.pool = nn.MaxPool2d(**over_pixels(pool))
+        self.pool = nn.MaxPool2d(**arguments(pool, FRAMES))
 
     def forward(self, images: Tensor) -> Tensor:
         frames = images.shape[0]
@@ -105,11 +102,11 @@ def by_frames(module: nn.Module) -> None:
             module.conv1, module.bn1 = OverFrames(module.conv1, module.bn1), nn.Identity()  # type: ignore[assignment]
     for name, layer in module.named_children():
         if isinstance(layer, nn.Conv3d):
-            setattr(module, name, image_convolution(layer))
+            setattr(module, name, without(layer, FRAMES))
         elif isinstance(layer, nn.BatchNorm3d):
             setattr(module, name, of_images(layer))
         elif isinstance(layer, nn.MaxPool3d):
-            setattr(module, name, nn.MaxPool2d(**over_pixels(layer)))
+            setattr(module, name, nn.MaxPool2d(**arguments(layer, FRAMES)))
         else:
             by_frames(layer)
 
@@ -121,15 +118,15 @@ def of_images(layer: nn.BatchNorm3d) -> nn.BatchNorm2d:
     return norm
 
 
-def over_pixels(layer: Any) -> dict[str, Any]:  # noqa: ANN401
-    """The arguments of the two-dimensional layer that does to each frame what a three-dimensional one does."""
-    return {name: getattr(layer, name)[1:] for name in ("kernel_size", "stride", "padding")}
+def without(layer: nn.Conv3d, axis: int) -> nn.Conv2d:
+    """The two-dimensional convolution that one is which spans nothing along an axis."""
+    flat = nn.Conv2d(layer.in_channels, layer.out_channels, bias=layer.bias is not None, **arguments(layer, axis))
+    state = layer.state_dict()
+    flat.load_state_dict(state | {"weight": state["weight"].select(axis + 2, 0)})
+    return flat
 
 
-def image_convolution(layer: nn.Conv3d) -> nn.Conv2d:
-    """The convolution of images that a convolution of single frames is."""
-    convolution = nn.Conv2d(layer.in_channels, layer.out_channels, bias=layer.bias is not None, **over_pixels(layer))
-    convolution.load_state_dict(
-        {name: value[:, :, 0] if value.ndim == 5 else value for name, value in layer.state_dict().items()}
-    )
-    return convolution
+def arguments(layer: Any, axis: int) -> dict[str, Any]:  # noqa: ANN401
+    """The arguments of a two-dimensional layer that does the same as a three-dimensional one, but for an axis."""
+    sizes = {name: list(getattr(layer, name)) for name in ("kernel_size", "stride", "padding")}
+    return {name: (*values[:axis], *values[axis + 1 :]) for name, values in sizes.items()}
