@@ -30,8 +30,7 @@ from torch import nn
 import pretrain.retinaface
 from benchmarks.runtimes import make_member
 from demo.clips import clip
-from faces.detector import default_weights, load_detector
-from faces.retinaface import load_network
+from faces.detector import default_weights, load_detector, torch_network
 from inference.checkpoints import BRANCHES
 from inference.members import MEMBERS, Member, crop_kinds
 from inference.networks import member_score
@@ -42,7 +41,6 @@ from training.inputs import to_input
 SIDES = ("plain", "torch", "onnx")
 
 
-@torch.inference_mode()
 def plain_logits(member: Member, network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     """A member's logits of a face's RGB crops [N, side, side, 3], all at once: [N, 2], or [1, 2] of a clip."""
     images = to_input(crops, member.color, *member.normalisation).contiguous()
@@ -59,10 +57,7 @@ def plain(video: Path, models: Path) -> None:
     networks = {name: BRANCHES[member.branch](member.arch).eval() for name, member in MEMBERS.items()}
     for name, member in MEMBERS.items():
         load_weights(networks[name], read_weights(models / member.file), member.file)
-    finder, detector = load_network(default_weights()), load_detector(default_weights(), "cpu")
-    detector.network = torch.inference_mode()(
-        lambda images: [output.numpy() for output in finder(torch.from_numpy(images))]
-    )
+    load_detector(default_weights(), "cpu").network = torch_network(default_weights(), "cpu")  # the one `sample` takes
     (found,) = sample(video, Wanted(crop_kinds(MEMBERS.values()), default_weights()))
     for name, member in MEMBERS.items():
         crops = [torch.from_numpy(face.crops[member.crop_kind]) for face in found.faces]

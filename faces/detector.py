@@ -45,7 +45,7 @@ class FaceDetector:
         listing what does not match.
         """
         self.batch = 1 if device == "cpu" else GPU_BATCH
-        self.network = _cpu_network(weights) if device == "cpu" else _gpu_network(weights, device)
+        self.network = _cpu_network(weights) if device == "cpu" else torch_network(weights, device)
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Frames [H, W, 3] BGR uint8, all of one size -> per frame float32 [N, 5]: x1, y1, x2, y2, score, best first.
@@ -172,7 +172,8 @@ def _converted(weights: Path) -> Path:
     return converted
 
 
-def _gpu_network(weights: Path, device: str) -> Network:
+def torch_network(weights: Path, device: str) -> Network:
+    """The network in PyTorch, as GPUs run it. Raises as `FaceDetector`."""
     import torch
 
     from faces.retinaface import load_network
