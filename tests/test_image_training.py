@@ -339,14 +339,18 @@ def test_a_compiled_training_takes_the_steps_of_an_eager_one(run, crops):
     sets = [word for override in overrides(crops, print_freq=1, **small) for word in ("--set", override)]
     words = ["-m", "image_based.main", "--config", ROOT / "image_based/configs/r34/config.yaml", *sets]
     words += ["--experiments", crops / "runs", "--device", "cpu"]
-    losses, momenta = [], []
+    losses, weights, momenta = [], [], []
     for name, more in (("eager", ()), ("compiled", ("--compile",))):
         done = run(*words, "--datetime", name, *more)
         losses.append([float(loss) for loss in re.findall(r"^step .* loss ([\d.e+-]+)", done.stdout, re.MULTILINE)])
         content = read_checkpoint(crops / f"runs/r34_aug_rgb_224/{name}/ckpt_iter_2.pth.tar")
+        weights.append(content["state_dict"])
         state = content["optimizer"]["state"]
         momenta.append(torch.cat([state[number]["momentum_buffer"].flatten() for number in sorted(state)]))
     assert len(losses[0]) == 3
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=1e-4)
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert weights[0].keys() == weights[1].keys()
+    torch.testing.assert_close(weights[1]["module.fc.weight"], weights[0]["module.fc.weight"], atol=1e-3, rtol=0.01)
     # The crops are noise: a rounding error decides whether a ReLU lets a gradient pass. Of another seed it is 1.5.
     assert torch.norm(momenta[1] - momenta[0]) < 0.25 * torch.norm(momenta[0])
