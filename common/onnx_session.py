@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import CheckpointError
+from common.script import stopped_afterwards
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -22,7 +23,8 @@ def load_session(path: Path, threads: int, take_turns: bool = False) -> "Inferen
     Networks that `take_turns` share one arena of memory, so all need no more than the largest of them.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # newer releases report to their maker, and leave files behind
-    import onnxruntime  # takes .1 s, which processes that run no network need not spend
+    with stopped_afterwards():  # its compiled module, told to stop while it is loaded, raises ImportError or aborts
+        import onnxruntime  # takes .1 s, which processes that run no network need not spend
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     options = onnxruntime.SessionOptions()

@@ -1,16 +1,19 @@
-"""What every command shares: the exit status, and a type of options. It imports nothing that takes time."""
+"""What every command shares: exit status, signals, and a type of options. It imports nothing that takes time."""
 
 import argparse
 import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from common.errors import BadInputError
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what people and schedulers end a command with
 
 
 def positive(text: str) -> int:
@@ -28,6 +31,25 @@ def run_script(main: Callable[[], int]) -> NoReturn:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     end(status_of(main))
+
+
+@contextmanager
+def stopped_afterwards() -> Iterator[None]:
+    """A signal that comes meanwhile acts at the end. It is for what breaks when an exception appears in it."""
+    if threading.current_thread() is not threading.main_thread():  # signals act in the main thread only
+        yield
+        return
+    came: list[int] = []
+    before = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for found in came:
+            signal.raise_signal(found)
 
 
 def status_of(main: Callable[[], int]) -> int:

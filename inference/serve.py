@@ -23,7 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from common.errors import BadInputError
-from common.script import positive, run_script
+from common.script import STOPS, positive, run_script
 from inference.members import MODELS
 from inference.runtimes import RUNTIMES
 from inference.scorer import Scorer
@@ -32,7 +32,6 @@ from inference.server.guard import LOOPBACK, Address, host_and_port
 from inference.server.jobs import Jobs, Limits
 
 GRACE = 5  # seconds for answers that are under way when the server ends
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parse_arguments() -> argparse.Namespace:

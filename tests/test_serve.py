@@ -400,6 +400,29 @@ def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(
     assert (done.returncode, done.stderr) == (143, "")
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(tmp_path, weights, number, status):
+    """ONNX Runtime's module, told to stop while it is loaded, raises ImportError or aborts."""
+    program = (
+        "import signal, sys\nfrom pathlib import Path\nimport numpy\n"
+        "from common.onnx_session import load_session\nfrom common.script import run_script\n"
+        "def alarm(event, args):\n"
+        "    if event == 'import' and args[0].endswith('onnxruntime_pybind11_state') and args[1]:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, .002)\n"
+        "def main():\n"
+        f"    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal({number.value}))\n"
+        f"    sys.addaudithook(alarm)\n    load_session(Path({str(weights)!r}), 1)\n    return 0\n"
+        "run_script(main)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == status
+    assert done.stderr in ("", "interrupted; what is finished stays, and running it again goes on\n")
+
+
 def hostile_files(clip, folder):
     """Fifty files that are no ordinary videos, by name."""
     good = clip("single_face.mp4").read_bytes()
