@@ -35,6 +35,9 @@ from training.inputs import to_input
 from video_based.models.slowfast import SlowFast50
 
 SMALLEST = 64  # bytes of a weight that is worth pointing to
+# Nodes whose outputs ONNX Runtime knows the shape of only when it is told. It adds a shortcut within a convolution if
+# it knows that both have one shape: without this a SlowFast takes 6 % more time and 10 % more memory.
+UNKNOWN_SHAPES = ("Reshape", "Slice")
 
 
 class FromCrops(nn.Module):
@@ -139,7 +142,7 @@ def traced(network: FromCrops) -> onnx.ModelProto:
 
 
 def slim(model: onnx.ModelProto) -> None:
-    """Remove what running does not need: sources of nodes, shapes, and biases of convolutions that are all 0."""
+    """Remove what running does not need: sources of nodes, most shapes, and biases of convolutions that are all 0."""
     graph = model.graph
     zeros = {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
     for node in graph.node:
@@ -149,10 +152,13 @@ def slim(model: onnx.ModelProto) -> None:
             del node.input[2]
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    told = {name for node in graph.node if node.op_type in UNKNOWN_SHAPES for name in node.output}
+    shapes = [value for value in graph.value_info if value.name in told]
     for entries in (graph.initializer, graph.value_info, graph.metadata_props, model.metadata_props):
         del entries[:]
     graph.initializer.extend(kept)
-    for value in (*graph.initializer, *graph.input, *graph.output):
+    graph.value_info.extend(shapes)
+    for value in (*graph.initializer, *graph.value_info, *graph.input, *graph.output):
         del value.metadata_props[:]
 
 
