@@ -10,7 +10,7 @@ decoding. The sides take turns, and the checkpoints have random weights. Memory 
 
 The floor: 4.46 TFLOP of the networks, decoding, and detecting. On two cores where ONNX Runtime's convolutions reach .5
 TFLOP/s the networks take 8.9 s. Decoding and detecting take 3.2 s of a core, loading 2.4 s, the interpreters' start 1
-s, so 12.2 s in all, and `onnx` took 17.7. ResNet-34 and Xception are near the floor, SlowFast takes 1.5 times as long.
+s, so 12.2 s in all, and `onnx` took 16.7. ResNet-34 and Xception are near the floor, SlowFast takes 1.4 times as long.
 
     python -m benchmarks.whole [VIDEO] [--repeat 2]
 """
@@ -77,7 +77,7 @@ def run(side: str, video: Path, models: Path, output: Path) -> tuple[float, floa
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{side} ended with status {status}: {' '.join(command)}")
-    return time.perf_counter() - began, usage.ru_maxrss / 1000
+    return time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6
 
 
 def main() -> None:

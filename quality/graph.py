@@ -37,7 +37,7 @@ from video_based.models.slowfast import SlowFast50
 SMALLEST = 64  # bytes of a weight that is worth pointing to
 # Nodes whose outputs ONNX Runtime knows the shape of only when it is told. It adds a shortcut within a convolution if
 # it knows that both have one shape: without this a SlowFast takes 6 % more time and 10 % more memory.
-UNKNOWN_SHAPES = ("Reshape", "Slice")
+UNKNOWN_SHAPES = ("Concat", "Reshape", "Slice")
 
 
 class FromCrops(nn.Module):
