@@ -23,7 +23,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from common.errors import BadInputError
-from common.script import STOPS, positive, run_script
+from common.script import STOPS, positive, run_script, stopped_afterwards
 from inference.members import MODELS
 from inference.runtimes import RUNTIMES
 from inference.scorer import Scorer
@@ -122,7 +122,8 @@ class JobServer(Server):
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A temporary folder for this process and its workers; no signal interrupts its removal."""
-    folder = tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True)
+    with stopped_afterwards():  # before it is whole, nothing would remove it
+        folder = tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True)
     before = tempfile.tempdir
     tempfile.tempdir = folder.name
     try:

@@ -400,6 +400,25 @@ def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(
     assert (done.returncode, done.stderr) == (143, "")
 
 
+def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path):
+    program = (
+        "import os, signal\nfrom common.script import run_script\nfrom inference.serve import private_folder\n"
+        "make = os.mkdir\n"
+        "def interrupted(*words):\n    make(*words)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "def main():\n    os.mkdir = interrupted\n    with private_folder():\n        return 0\n"
+        "run_script(main)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    (tmp_path / "temporary").mkdir()
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py"], cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")},
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (143, "")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(tmp_path, weights, number, status):
     """ONNX Runtime's module, told to stop while it is loaded, raises ImportError or aborts."""
