@@ -384,23 +384,19 @@ def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
         assert (err, list(tmp_path.iterdir())) == ("", []), wait
 
 
-def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(tmp_path, weights):
+def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(weights, start):
     program = (
         "import os, signal, sys, uvicorn\nfrom common.script import run_script\nfrom inference import serve\n"
         "made = uvicorn.Config.get_loop_factory\n"
         "def interrupted(config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return made(config)\n"
         "uvicorn.Config.get_loop_factory = interrupted\n"
-        "if __name__ == '__main__':\n    sys.argv = ['serve', '--port', '0']\n    run_script(serve.main)\n"
+        "sys.argv = ['serve', '--port', '0']\nrun_script(serve.main)\n"
     )
-    (tmp_path / "program.py").write_text(program)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+    done = start("-c", program, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (143, "")
 
 
-def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path):
+def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path, start):
     program = (
         "import os, signal\nfrom common.script import run_script\nfrom inference.serve import private_folder\n"
         "make = os.mkdir\n"
@@ -408,19 +404,13 @@ def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path):
         "def main():\n    os.mkdir = interrupted\n    with private_folder():\n        return 0\n"
         "run_script(main)\n"
     )
-    (tmp_path / "program.py").write_text(program)
-    (tmp_path / "temporary").mkdir()
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py"], cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")},
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+    done = start("-c", program, check=False, timeout=30, env=os.environ | {"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (143, "")
-    assert list((tmp_path / "temporary").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(tmp_path, weights, number, status):
+def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(weights, start, number, status):
     """ONNX Runtime's module, told to stop while it is loaded, raises ImportError or aborts."""
     program = (
         "import signal, sys\nfrom pathlib import Path\nimport numpy\n"
@@ -433,11 +423,7 @@ def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(tmp_path, 
         f"    sys.addaudithook(alarm)\n    load_session(Path({str(weights)!r}), 1)\n    return 0\n"
         "run_script(main)\n"
     )
-    (tmp_path / "program.py").write_text(program)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+    done = start("-c", program, check=False, timeout=30)
     assert done.returncode == status
     assert done.stderr in ("", "interrupted; what is finished stays, and running it again goes on\n")
 
