@@ -33,7 +33,7 @@ from training.watch import Watchdog
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 FILM_FRAMES = 24
-GIVING_WAY = ("nice", "-n", "19", sys.executable)  # starts what a test must catch midway
+GIVING_WAY = ("nice", "-n", "10", sys.executable)  # starts what a test must catch midway; 19 starves beside others
 
 
 @pytest.fixture(scope="session")
