@@ -9,11 +9,10 @@ Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, t
 
 from pathlib import Path
 
-from common.atomic import atomic_folder
-from common.device import CHOICES, pick_device
+from common.command import DEVICES, pick_device, run_script
+from common.files import atomic_folder
+from common.folders import frame_folder, part_folders
 from common.images import read_image, read_same_size
-from common.layout import frame_folder, part_folders
-from common.script import run_script
 from common.stage import run_stage, stage_parser
 from faces.boxes import format_boxes
 from faces.detector import FaceDetector, default_weights, load_detector
@@ -37,7 +36,7 @@ def main() -> int:
     """Detect in every frame folder; return 1 if one failed, else 0."""
     parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the one in inference/face_detect_ckpt")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args()
     weights = options.weights or default_weights()
     device = pick_device(options.device)

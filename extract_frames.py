@@ -11,9 +11,9 @@ Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resol
 import json
 from pathlib import Path
 
-from common.atomic import atomic_folder
+from common.command import run_script
+from common.files import atomic_folder
 from common.images import write_image
-from common.script import run_script
 from common.stage import run_stage, stage_parser
 from faces.files import part_videos
 from faces.video import Reading, probe

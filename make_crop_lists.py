@@ -35,14 +35,15 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import atomic_file, sync_all_in, write_table, write_text
+from common.command import run_script
 from common.errors import BadInputError
+from common.files import atomic_file, sync_all_in, write_table, write_text
+from common.folders import safe_relative
 from common.images import decode_image, encode_image
 from common.labels import parse_label
 from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
-from common.layout import safe_relative
-from common.script import run_script
-from common.stage import cores, folder_parser, progress
+from common.stage import folder_parser
+from common.workers import cores, progress
 from faces.detector import FaceDetector, default_weights
 from faces.tight import landmarks_of, tight_face
 

@@ -44,11 +44,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.atomic import write_text
+from common.command import run_script
 from common.errors import BadInputError
+from common.files import write_text
+from common.folders import read_filenames, safe_relative, subfolders
 from common.labels import parse_label
-from common.layout import read_filenames, safe_relative, subfolders
-from common.script import run_script
 from common.stage import folder_parser, record_failures
 
 VAL_PROBABILITY = (0.65, 0.65, 0.44, 0.21, 0.10, 0.04, 0.02, 0.01)  # of an original with 0, 1, ... 7 fakes

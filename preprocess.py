@@ -25,12 +25,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.device import CHOICES, pick_device
+from common.command import DEVICES, parse_shard, pick_device, run_script, shard_of_array
 from common.errors import BadInputError
-from common.script import run_script
-from common.shard import parse_shard, shard_of_array
-from common.stage import Workers, patience, progress, stage_parser
+from common.stage import stage_parser
 from common.status import PREPROCESSED, Status
+from common.workers import Workers, patience, progress
 from faces.detector import default_weights, load_detector
 from faces.failures import failure
 from faces.files import part_videos
@@ -48,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
     )
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
     parser.add_argument("--pack", action="store_true", help="one faces.zip a video; the trainers read both")
     task = parser.add_mutually_exclusive_group()

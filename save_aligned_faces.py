@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import atomic_folder
+from common.command import run_script
 from common.errors import BadInputError
+from common.files import atomic_folder
+from common.folders import frame_folder, part_folders
 from common.images import read_image, read_same_size
-from common.layout import frame_folder, part_folders
-from common.script import run_script
 from common.stage import run_stage, stage_parser
 from faces.aligned import describe, face_files
 from faces.boxes import parse_boxes

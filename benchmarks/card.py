@@ -29,11 +29,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from common.atomic import write_text
-from common.device import pick_device
+from common.command import pick_device, positive, run_script
 from common.errors import BadInputError
-from common.script import positive, run_script
-from common.stage import cores
+from common.files import write_text
+from common.workers import cores
 
 if TYPE_CHECKING:
     from benchmarks.card_parts import Card, Row

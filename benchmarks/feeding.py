@@ -28,8 +28,8 @@ from typing import Any, cast
 import numpy as np
 
 import pretrain.retinaface
-from common.script import positive
-from common.stage import Workers
+from common.command import positive
+from common.workers import Workers
 from demo.clips import clip
 from faces.detector import default_weights
 from inference.members import MEMBERS, crop_kinds

@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 import pretrain.retinaface
-from common.device import CHOICES, keep_freed_memory, pick_device
-from common.stage import Workers
+from common.command import DEVICES, pick_device
+from common.memory import keep_freed_memory
+from common.workers import Workers
 from demo.clips import clip
 from faces.detector import default_weights
 from inference.checkpoints import BRANCHES, small_input
@@ -100,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO", help="default: a clip of the demo")
     parser.add_argument("--copies", type=int, default=2, help="how often each video is scored (default: 2)")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of our side")
     options = parser.parse_args()
     pretrain.retinaface.main()

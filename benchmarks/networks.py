@@ -29,7 +29,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.device import CHOICES, keep_freed_memory, pick_device
+from common.command import DEVICES, pick_device
+from common.memory import keep_freed_memory
 from inference.checkpoints import BRANCHES, small_input
 from inference.fold import fastest
 from inference.members import MEMBERS, Branch, crop_kinds
@@ -148,7 +149,7 @@ def all_members(device: str) -> float:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--only", choices=("forward", "training", "members"), help="one of the three tables")

@@ -30,8 +30,8 @@ import cv2
 
 import pretrain.retinaface
 from benchmarks import seconds
-from common.device import pick_device
-from common.stage import cores
+from common.command import pick_device
+from common.workers import cores
 from demo.clips import clip
 from faces.detector import FaceDetector, default_weights
 from faces.video import read_frames

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks import seconds
-from common.stage import cores
+from common.workers import cores
 from inference.checkpoints import BRANCHES
 from inference.members import KNOWN, Member
 from inference.onnx_networks import CROPS

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import write_table
 from common.errors import BadInputError
+from common.files import write_table
 
 LANDMARKS = "landmarks.csv"
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.command import stopped_afterwards
 from common.errors import CheckpointError
-from common.script import stopped_afterwards
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

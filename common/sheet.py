@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.atomic import atomic_file
+from common.files import atomic_file
 from common.images import write_image
 
 GAP, LINE = 8, 22  # pixels: space between images, height of a line of text

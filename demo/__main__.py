@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from common.atomic import atomic_file
+from common.files import atomic_file
 from common.labels import parse_label
 from common.status import Status
 from demo.tree import TEST, make_tree

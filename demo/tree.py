@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from common.atomic import atomic_file, write_text
+from common.files import atomic_file, write_text
 from common.images import read_image
 from demo.clips import clip
 from demo.swap import swap_clip

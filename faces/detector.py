@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from common.cache import cached
-from common.digests import sha256
+from common.files import sha256
 from common.onnx_session import load_session, run_session
 
 SHORT_SIDE, LONGEST_SIDE = 400, 2150

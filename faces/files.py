@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import BadInputError
-from common.layout import subfolders
+from common.folders import subfolders
 from faces.streams import is_film
 
 SUFFIXES = (

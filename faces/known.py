@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from common.atomic import atomic_file
 from common.errors import BadInputError
+from common.files import atomic_file
 from common.spread import spread
 from faces.boxes import iou_plus_one, tracking_boxes
 from faces.one_pass import Faces

@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from common.atomic import atomic_file
 from common.errors import BadInputError, CheckpointError
-from common.weights import load_dict
+from common.files import atomic_file
+from common.torch_files import load_dict
 
 
 def _package(name: str) -> ModuleType:

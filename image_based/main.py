@@ -11,7 +11,7 @@ Writes image_based/experiments/<save_path>/<datetime>/: config.yaml, log.txt, Te
 
 from functools import partial
 
-from common.script import run_script
+from common.command import run_script
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import LAST_LAYERS, build_model

@@ -16,9 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.atomic import write_text
-from common.digests import sha256
 from common.errors import BadInputError
+from common.files import sha256, write_text
 from inference.conditions import MEASURES, Conditions, in_words
 from inference.members import Member
 

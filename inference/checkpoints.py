@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 import image_based.models
 import video_based.models
-from common.atomic import write_text
-from common.digests import sha256
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
-from common.weights import load_dict
+from common.files import sha256, write_text
+from common.torch_files import load_dict
 from inference.fold import fastest
 from inference.members import KNOWN, MODELS, Branch, Member, describe, heading
 from training.checkpoint import load_weights, read_weights

@@ -18,8 +18,8 @@ The exit status is 2 if a file cannot be read, or if the two have no stretch in 
 import argparse
 from pathlib import Path
 
-from common.script import run_script
-from common.stage import progress
+from common.command import run_script
+from common.workers import progress
 from inference.comparison.page import sentences, write_comparison
 from inference.comparison.steps import STAGES, compare_files
 from inference.plan import Settings, plan

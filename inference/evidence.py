@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from common.digests import sha256
+from common.files import sha256
 from inference.facts import (
     Analysis,
     BranchFacts,

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.layout import read_filenames
+from common.folders import read_filenames
 from faces.files import Videos, sort_out
 from faces.pictures import is_picture
 

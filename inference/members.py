@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from common.digests import sha256
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import sha256
 from inference.scoring import BRANCH_WEIGHTS
 
 MODELS = Path("inference/submit_models")

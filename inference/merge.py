@@ -12,8 +12,8 @@ import argparse
 import re
 from pathlib import Path
 
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
 from inference.inputs import find_videos
 from inference.pages import write_index
 from inference.rows import Row, exit_status, read_rows, statuses, write_submission, write_verdicts

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from common.digests import sha256
 from common.errors import CheckpointError
+from common.files import sha256
 from common.onnx_session import load_session, run_session
 from inference.members import Member
 

@@ -18,8 +18,8 @@ import cv2
 import jinja2
 import numpy as np
 
-from common.atomic import write_text
 from common.errors import BadInputError
+from common.files import write_text
 from common.images import encode_image
 from common.spread import spread
 from common.status import Status

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from common.device import pick_device
+from common.command import pick_device
 from common.errors import BadInputError
-from common.stage import cores
+from common.workers import cores
 from faces.detector import default_weights
 from inference.calibration import FILE, Calibration, calibration_of
 from inference.evidence import provenance

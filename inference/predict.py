@@ -33,11 +33,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.device import CHOICES
-from common.script import positive, run_script
-from common.shard import Shard, parse_shard, wanted_shard
-from common.stage import cores, progress
+from common.command import DEVICES, Shard, parse_shard, positive, run_script, wanted_shard
 from common.status import UNREADABLE, Status
+from common.workers import cores, progress
 from faces.known import Known
 from inference.inputs import find_videos
 from inference.members import MODELS
@@ -83,7 +81,7 @@ def add_member_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
     )
-    parser.add_argument("--device", choices=CHOICES, default="auto", help="of the networks; faces are found on the CPU")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="of the networks; faces are found on the CPU")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="of the networks (default: fp32, the contract's)"
     )

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from common.atomic import write_table, write_text
+from common.files import write_table, write_text
 from common.status import UNREADABLE, Status
 from faces.failures import failure
 from faces.notes import faces_in, filled_in

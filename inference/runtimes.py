@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from common.device import give_back_freed_memory
 from common.errors import BadInputError
-from common.stage import cores
+from common.memory import give_back_freed_memory
+from common.workers import cores
 from inference.members import Member
 from inference.networks import Networks
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Self
 
-from common.stage import Workers, cores, patience
+from common.workers import Workers, cores, patience
 from faces.detector import load_detector
 from faces.known import NOTHING, Known
 from faces.video import in_batches

@@ -22,8 +22,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from common.command import STOPS, positive, run_script, stopped_afterwards
 from common.errors import BadInputError
-from common.script import STOPS, positive, run_script, stopped_afterwards
 from inference.members import MODELS
 from inference.runtimes import RUNTIMES
 from inference.scorer import Scorer

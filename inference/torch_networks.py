@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.device import keep_freed_memory
+from common.memory import keep_freed_memory
 from image_based.models.activation import activation_map, features_of
 from inference.checkpoints import load_member
 from inference.members import Member

@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.digests import sha256
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import sha256
 from inference.members import MODELS
 from inference.pages import Document, evidence_file
 from inference.plan import RECORDED, Settings, plan

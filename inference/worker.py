@@ -14,7 +14,7 @@ from typing import Any
 
 import cv2
 
-from common.digests import sha256
+from common.files import sha256
 from common.images import encode_image
 from faces.boxes import tracking_boxes
 from faces.detector import FaceDetector, load_detector

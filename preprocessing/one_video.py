@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ctypes import Array, c_longlong
 from pathlib import Path
 
-from common.atomic import atomic_folder
+from common.files import atomic_folder
 from common.pack import PACK, write_pack
 from common.status import Status
 from faces.aligned import describe

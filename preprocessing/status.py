@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from common.atomic import write_text
+from common.files import write_text
 from common.status import PREPROCESSED, Status
 from faces.files import left_out
 from faces.notes import faces_in, filled_in, which_stream

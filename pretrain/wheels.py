@@ -10,10 +10,9 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.atomic import atomic_file, write_text
 from common.cache import cached
-from common.digests import sha256
 from common.errors import BadInputError
+from common.files import atomic_file, sha256, write_text
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.atomic import write_table, write_text
+from common.command import Shard, parse_shard, positive, run_script, wanted_shard
 from common.errors import BadInputError
-from common.script import positive, run_script
-from common.shard import Shard, parse_shard, wanted_shard
+from common.files import write_table, write_text
 from common.status import UNREADABLE, Status
 from faces.known import Known
 from inference.ledger import same_file, sources_of

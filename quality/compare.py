@@ -22,9 +22,9 @@ from statistics import NormalDist
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from common.atomic import write_table, write_text
+from common.command import positive, run_script
 from common.errors import BadInputError
-from common.script import positive, run_script
+from common.files import write_table, write_text
 from quality.evaluate import Truth, read_scores, read_truth
 from quality.measures import intervals
 

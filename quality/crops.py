@@ -15,12 +15,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from common.atomic import write_table
-from common.device import CHOICES, pick_device
+from common.command import DEVICES, pick_device, run_script
 from common.errors import BadInputError
+from common.files import write_table
 from common.images import resize
-from common.script import run_script
-from common.stage import progress
+from common.workers import progress
 from faces.video import in_batches
 from inference.members import MODELS, SHIPPED, Member, choose_members
 from inference.networks import Networks
@@ -91,7 +90,7 @@ def add_crop_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
 def image_members(names: str, models: Path) -> dict[str, Member]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.digests import sha256
-from common.stage import Workers, patience, progress
+from common.files import sha256
 from common.status import Status
+from common.workers import Workers, patience, progress
 from faces.video import VideoInfo, probe
 from inference.rows import Row
 from quality.layouts import Item

@@ -28,10 +28,10 @@ from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 
-from common.atomic import atomic_file, write_text
+from common.command import positive, run_script
 from common.errors import BadInputError
+from common.files import atomic_file, write_text
 from common.labels import LABELS, parse_label
-from common.script import positive, run_script
 from common.status import Status
 from inference.calibration import digests
 from inference.members import MODELS, choose_members

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
-from common.stage import cores
+from common.workers import cores
 from demo.clips import clip
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.plan import detector_weights

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.digests import sha256
 from common.errors import BadInputError
+from common.files import sha256
 from common.status import Status
 from inference.ledger import state_of
 from inference.rows import Row

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from common.images import resize
-from common.stage import progress
+from common.workers import progress
 from faces.video import in_batches
 from inference.conditions import Conditions, conditions_of
 from inference.networks import Networks

@@ -22,9 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from common.atomic import atomic_file
-from common.digests import sha256
 from common.errors import BadInputError
+from common.files import atomic_file, sha256
 from image_based.models.activation import activation_map, features_of, logits_of
 from inference.checkpoints import BRANCHES
 from inference.members import Member

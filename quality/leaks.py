@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from common.command import run_script
 from common.errors import BadInputError
 from common.images import decode_image
-from common.script import run_script
-from common.stage import progress
+from common.workers import progress
 from training.face_tracks import FaceTracks
 
 MEASURES = ("bytes", "coarseness", "side", "sharpness outside")

@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from common.atomic import write_table
 from common.errors import BadInputError
+from common.files import write_table
 from inference.rows import utf8_name
 from quality.review import Queue
 

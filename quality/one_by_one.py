@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from common.stage import progress
 from common.status import Status
+from common.workers import progress
 from inference.ledger import FileState, Json, Ledger
 from inference.rows import Row, write_submission
 

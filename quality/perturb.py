@@ -16,7 +16,7 @@ import av
 import cv2
 import numpy as np
 
-from common.atomic import atomic_file
+from common.files import atomic_file
 from faces.video import probe, read_frames
 
 CLEAN = 18  # crf

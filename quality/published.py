@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
 from quality.layouts import LAYOUTS
 
 FILE = Path(__file__).with_name("published.json")

@@ -18,8 +18,8 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
-from common.atomic import write_table, write_text
-from common.script import positive, run_script
+from common.command import positive, run_script
+from common.files import write_table, write_text
 from inference.pages import evidence_file
 from inference.rows import utf8_name
 from inference.serve import port

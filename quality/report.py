@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, roc_curve
 
-from common.atomic import atomic_file
+from common.files import atomic_file
 from common.status import Status
 from inference.rows import Row
 from quality.layouts import Item

@@ -24,10 +24,10 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from common.atomic import atomic_file, write_table
-from common.script import run_script
-from common.stage import Workers, patience, progress
+from common.command import run_script
+from common.files import atomic_file, write_table
 from common.status import Status
+from common.workers import Workers, patience, progress
 from inference.inputs import find_videos
 from inference.ledger import Ledger, state_of
 from inference.predict import score_videos, scoring_parser, settings_of

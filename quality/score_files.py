@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from common.atomic import write_table
 from common.errors import BadInputError
+from common.files import write_table
 
 KINDS = {"label": ("filename", "label"), "score": ("key", "score"), "prob_class_1": ("files", "prob_class_1")}
 

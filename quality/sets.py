@@ -27,10 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import write_text
-from common.device import pick_device
+from common.command import pick_device, run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import write_text
 from inference.calibration import digests
 from inference.members import choose_members
 from inference.runtimes import load_fastest

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.atomic import atomic_file
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import atomic_file
 from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
 from inference.runtimes import load_networks

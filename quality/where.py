@@ -16,12 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common.atomic import write_table
-from common.device import pick_device
+from common.command import pick_device, positive, run_script
 from common.errors import BadInputError
-from common.script import positive, run_script
+from common.files import write_table
 from common.spread import spread
-from common.stage import progress
+from common.workers import progress
 from faces.video import in_batches
 from inference.networks import Networks
 from inference.runtimes import load_fastest

@@ -22,7 +22,7 @@ import pytest
 
 import demo.clips
 import pretrain.retinaface
-from common.script import status_of
+from common.command import status_of
 from demo.tree import write_video
 from faces.detector import FaceDetector
 from faces.video import read_frames

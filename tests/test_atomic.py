@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from common.atomic import atomic_file, atomic_folder, write_text
 from common.errors import BadInputError
-from common.layout import numbered_frames, safe_relative
+from common.files import atomic_file, atomic_folder, write_text
+from common.folders import numbered_frames, safe_relative
 from tests.conftest import ROOT
 
 
@@ -47,7 +47,7 @@ def test_left_overs_of_the_dead_are_removed_those_of_the_living_stay(tmp_path):
     script = f"""
 import sys
 from pathlib import Path
-from common.atomic import atomic_folder
+from common.files import atomic_folder
 with atomic_folder(Path({str(path)!r})) as folder:
     (folder / "half").touch()
     print("ready", flush=True)
@@ -91,7 +91,7 @@ def test_processes_on_the_same_folders_do_not_trip_over_each_other(tmp_path):
     script = f"""
 import shutil
 from pathlib import Path
-from common.atomic import atomic_folder
+from common.files import atomic_folder
 for number in range(300):
     for name in ("a", "a.b"):
         path = Path({str(tmp_path)!r}) / name

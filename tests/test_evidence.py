@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.digests import sha256
+from common.files import sha256
 from common.status import Status
 from demo.tree import write_video
 from faces.failures import failure

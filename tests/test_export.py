@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from common.errors import BadInputError, CheckpointError
-from common.stage import cores
+from common.workers import cores
 from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
 from inference.runtimes import choose_runtime, load_networks
 from quality.by_frames import ByFrames

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.atomic import atomic_file, atomic_folder, write_text
+from common.files import atomic_file, atomic_folder, write_text
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_folder_is_synced_by_one_call(tmp_path, calls):
 
 
 def test_the_check_notices_what_is_not_synced(tmp_path, calls, monkeypatch):
-    monkeypatch.setattr("common.atomic.sync", lambda path: None)
+    monkeypatch.setattr("common.files.sync", lambda path: None)
     path = tmp_path / "file.txt"
     write_text(path, "new")
     assert after_a_cut(calls, path, "none") == {"none", None}

@@ -14,8 +14,8 @@ import pytest
 
 import inference.scorer
 from common.errors import BadInputError
-from common.stage import Workers
 from common.status import Status
+from common.workers import Workers
 from inference import Result, Scorer
 from inference.scorer import Cancelled
 from tests.conftest import ROOT

@@ -386,7 +386,7 @@ def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
 
 def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(weights, start):
     program = (
-        "import os, signal, sys, uvicorn\nfrom common.script import run_script\nfrom inference import serve\n"
+        "import os, signal, sys, uvicorn\nfrom common.command import run_script\nfrom inference import serve\n"
         "made = uvicorn.Config.get_loop_factory\n"
         "def interrupted(config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return made(config)\n"
         "uvicorn.Config.get_loop_factory = interrupted\n"
@@ -398,7 +398,7 @@ def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(
 
 def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path, start):
     program = (
-        "import os, signal\nfrom common.script import run_script\nfrom inference.serve import private_folder\n"
+        "import os, signal\nfrom common.command import run_script\nfrom inference.serve import private_folder\n"
         "make = os.mkdir\n"
         "def interrupted(*words):\n    make(*words)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
         "def main():\n    os.mkdir = interrupted\n    with private_folder():\n        return 0\n"
@@ -414,7 +414,7 @@ def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(weights, s
     """ONNX Runtime's module, told to stop while it is loaded, raises ImportError or aborts."""
     program = (
         "import signal, sys\nfrom pathlib import Path\nimport numpy\n"
-        "from common.onnx_session import load_session\nfrom common.script import run_script\n"
+        "from common.onnx_session import load_session\nfrom common.command import run_script\n"
         "def alarm(event, args):\n"
         "    if event == 'import' and args[0].endswith('onnxruntime_pybind11_state') and args[1]:\n"
         "        signal.setitimer(signal.ITIMER_REAL, .002)\n"

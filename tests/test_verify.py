@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from common.digests import sha256
+from common.files import sha256
 from faces.video import read_frames
 from inference.pages import Document
 from inference.sameness import Difference, differences, split

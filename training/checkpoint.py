@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.atomic import atomic_file
 from common.errors import CheckpointError
-from common.weights import load_dict
+from common.files import atomic_file
+from common.torch_files import load_dict
 from training.runs import checkpoints
 
 

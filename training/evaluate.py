@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from common.atomic import write_table
 from common.errors import BadInputError, CheckpointError
+from common.files import write_table
 from training.checkpoint import load_weights, read_checkpoint
 from training.config import TrainingConfig
 from training.distributed import World

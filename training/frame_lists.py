@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.layout import safe_relative
+from common.folders import safe_relative
 
 
 @dataclass(frozen=True)

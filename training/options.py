@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from common.device import CHOICES
-from common.script import positive
+from common.command import DEVICES, positive
 
 
 def training_parser(description: str | None, experiments: str) -> argparse.ArgumentParser:
@@ -39,7 +38,7 @@ def training_parser(description: str | None, experiments: str) -> argparse.Argum
     parser.add_argument(
         "--keep", type=positive, default=5, metavar="K", help="checkpoints kept besides the best (default: 5)"
     )
-    parser.add_argument("--device", choices=CHOICES, default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16"),

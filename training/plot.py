@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from common.atomic import atomic_file
+from common.command import run_script
 from common.errors import BadInputError
-from common.script import run_script
+from common.files import atomic_file
 
 Curve = tuple[list[int], list[float]]  # steps, values
 CLASSES = {"REAL": "-", "FAKE": "--"}  # line styles

@@ -32,10 +32,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
-from common.atomic import write_text
-from common.device import keep_freed_memory, pick_device
+from common.command import pick_device
 from common.errors import BadInputError, CheckpointError
+from common.files import write_text
 from common.labels import LABELS
+from common.memory import keep_freed_memory
 from training.average import Average
 from training.checkpoint import load_weights, prune_checkpoints, read_checkpoint, save_checkpoint
 from training.config import TrainingConfig, dump_config, load_config

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from common.script import run_script
+from common.command import run_script
 from training.config import ConfigError, TrainingConfig, read_yaml
 from training.options import training_parser
 from training.runs import Request, state_of

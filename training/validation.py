@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from common.atomic import write_table
 from common.errors import BadInputError
+from common.files import write_table
 from training.config import TrainingConfig
 from training.distributed import World
 from training.engine import score_batches, too_many

@@ -11,7 +11,7 @@ Writes video_based/experiments/<save_path>/<datetime>/: config.yaml, log.txt, Te
 
 from functools import partial
 
-from common.script import run_script
+from common.command import run_script
 from training.layouts import starting_network
 from training.options import training_parser
 from training.run import Parts, run_training

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 
-from common.atomic import write_text
+from common.files import write_text
 from inference.comparison.differences import FaceDifference, Seen
 from inference.comparison.overlay import CLEAR
 from inference.comparison.steps import Comparison

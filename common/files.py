@@ -1,4 +1,4 @@
-"""Writes that neither a kill nor a power cut leaves half done.
+"""Files: writes that neither a kill nor a power cut leaves half done, and digests.
 
 Everything goes to a temporary name, is synced to the disk, and is renamed. Then the folder with the name is synced.
 Without the first sync a file system may keep the new name and lose the content.
@@ -8,6 +8,7 @@ import csv
 import ctypes
 import errno
 import fcntl
+import hashlib
 import io
 import os
 import re
@@ -147,3 +148,9 @@ def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
     write_text(path, table.getvalue())
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,148 @@
+"""What commands share: exit status, signals, and options that mean the same in all of them.
+
+It imports nothing that takes time.
+"""
+
+import argparse
+import atexit
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from common.errors import BadInputError
+
+DEVICES = ("auto", "cpu", "cuda")
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA's driver, Linux under Windows (WSL), AMD's driver
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what people and schedulers end a command with
+
+
+Value = TypeVar("Value")
+
+
+def positive(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def run_script(main: Callable[[], int]) -> NoReturn:
+    """Call a script's `main` and end with its status.
+
+    SIGTERM (scancel, preemption, `kill`) ends it as Ctrl-C does, workers included, with status 143.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end(status_of(main))
+
+
+@contextmanager
+def stopped_afterwards() -> Iterator[None]:
+    """A signal that comes meanwhile acts at the end. It is for what breaks when an exception appears in it."""
+    if threading.current_thread() is not threading.main_thread():  # signals act in the main thread only
+        yield
+        return
+    came: list[int] = []
+    before = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for found in came:
+            signal.raise_signal(found)
+
+
+def status_of(main: Callable[[], int]) -> int:
+    """What `main` returns, or the status of what it raises: 2 and a line on stderr for a missing or wrong input."""
+    try:
+        return main()
+    except BrokenPipeError:  # whoever reads the output has left, as `head` does
+        return 141
+    except (BadInputError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # from argparse or from SIGTERM
+        if isinstance(stop.code, str):  # a message, as sys.exit takes it
+            print(stop.code, file=sys.stderr)
+            return 1
+        return stop.code or 0
+
+
+def end(status: int) -> NoReturn:
+    """End the process as `sys.exit` does, but do not clean up its modules: with torch that takes a second."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):  # its reader has left, as `head` does
+            stream.flush()
+    os._exit(status)
+
+
+def pick_device(choice: str) -> str:
+    """The device to use: `auto` means the GPU if there is one. Raises BadInputError for `cuda` without a GPU.
+
+    PyTorch takes seconds to import. `auto` imports it only where a GPU driver's file exists.
+    """
+    if choice == "cpu" or (choice == "auto" and not any(Path(file).exists() for file in GPU_FILES)):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if choice == "cuda":
+        raise BadInputError("--device cuda: torch sees no GPU here")
+    return "cpu"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard number `index`, counted from 0, of `count` shards."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def of(self, videos: dict[str, Value]) -> dict[str, Value]:
+        """Every `count`-th video in the order of the names, from `index` on; what is done already changes nothing."""
+        return {name: videos[name] for name in sorted(videos)[self.index :: self.count]}
+
+
+def parse_shard(text: str) -> Shard:
+    """An argparse type: `0/3`, `1/3` and `2/3` are the three thirds."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not i/n with 0 <= i < n")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def wanted_shard(option: Shard | None) -> Shard | None:
+    """The shard of `--shard`, else the Slurm array's, else None: all videos. Raises as `shard_of_array`."""
+    return option or (shard_of_array() if "SLURM_ARRAY_TASK_ID" in os.environ else None)
+
+
+def shard_of_array(environment: Mapping[str, str] = os.environ) -> Shard:
+    """The shard that belongs to this task of a Slurm job array; 0/1 outside of one.
+
+    Raises BadInputError for an array with gaps, because some shards would never run.
+    """
+    if "SLURM_ARRAY_TASK_ID" not in environment:
+        return Shard(0, 1)
+    task, first, count, step = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "MIN", "COUNT", "STEP"))
+    last = int(environment["SLURM_ARRAY_TASK_MAX"])
+    if (last - first) // step + 1 != count:
+        raise BadInputError(f"a job array of {count} tasks from {first} to {last} has gaps: say --shard i/n instead")
+    return Shard((task - first) // step, count)

@@ -1,0 +1,180 @@
+"""Processes that each do one job at a time, how many there may be, and the progress bar."""
+
+import multiprocessing
+import os
+import queue
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
+
+from common.errors import BadInputError
+
+CGROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
+Result = TypeVar("Result")
+Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
+
+
+def cores() -> int:
+    """The number of cores this process may use: by its affinity, its container's quota and, under Slurm, its task.
+
+    Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    return max(min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)), quota(CGROUPS) or allowed), 1)
+
+
+def quota(root: Path) -> int | None:
+    """The cores that the control groups of this process allow, rounded up; None if they do not say.
+
+    `root` is where version 2 is mounted. Its `cpu.max` holds microseconds of work, or `max`, and of time. A group has
+    no more than the groups above it. Version 1 says the same in two files.
+    """
+    mine = PROCESS / "cgroup"
+    lines = mine.read_text(encoding="utf-8").splitlines() if mine.is_file() else []
+    own = [line.split(":", 2)[2].strip("/") for line in lines]
+    groups = {Path(*Path(name).parts[:depth]) for name in own for depth in range(len(Path(name).parts) + 1)}
+    found = []
+    for folder in (top / group for top in (root, root / "cpu") for group in groups):
+        for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+            if all((folder / file).is_file() for file in files):
+                work, period = " ".join((folder / file).read_text(encoding="utf-8") for file in files).split()
+                found.append(-1 if work == "max" else -(-int(work) // int(period)))
+    return min((number for number in found if number > 0), default=None)
+
+
+def patience(video: Path) -> float:
+    """Seconds after which a worker on a video counts as stuck: ten minutes, and 100 seconds more for each megabyte."""
+    try:
+        return 600 + video.stat().st_size / 1e4
+    except OSError:
+        return 600
+
+
+# What may go wrong with one video. Any other exception of a worker is a defect of ours and ends the run.
+FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
+
+
+def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # tqdm's options
+    """A progress bar on stderr; where stderr is not a terminal, a line every half minute."""
+    return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
+
+
+# After so many jobs a process is replaced by a new one: decoders lose some memory with every video.
+JOBS_OF_A_PROCESS = 100
+RESTARTS = 3  # how often a pool is opened again after its idle workers died
+
+
+class Workers:
+    """Processes that each run one job at a time on one thread; the death of one does not end the others."""
+
+    def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
+        """Start `count` processes, at least one; each calls `initializer(*arguments)` first."""
+        self.starting = (initializer, *arguments)
+        self.count = max(count, 1)
+        self._open()
+
+    def _open(self) -> None:
+        self.pool = ProcessPool(
+            self.count, JOBS_OF_A_PROCESS, _start, self.starting, multiprocessing.get_context("spawn")
+        )
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.end(at_once=kind is not None)
+
+    def end(self, at_once: bool = False) -> None:
+        """End the processes: after their jobs, or `at_once`."""
+        if at_once:
+            self.pool.stop()
+        else:
+            self.pool.close()
+        self.pool.join()
+
+    def run(
+        self,
+        work: Callable[..., Result],
+        jobs: dict[str, Job],
+        seconds: dict[str, float] | None = None,
+        on_tick: Callable[[], None] = lambda: None,
+        ahead: int | None = None,
+    ) -> Iterator[tuple[str, Result | Exception]]:
+        """Yield each job's name and outcome as it finishes: what `work(*job)` returned, or its exception of FAILURES.
+
+        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a
+        second. `ahead` limits the jobs that are started and not yet yielded; use it where results are large. Any other
+        exception is raised. New workers replace idle ones that were killed.
+        """
+        left = dict(jobs)
+        restarts = 0  # since a job last had an outcome
+        while left:
+            for name, outcome in self._until_broken(work, left, seconds or {}, on_tick, ahead):
+                restarts = 0
+                del left[name]
+                yield name, outcome
+            if left:
+                restarts += 1
+                if restarts > RESTARTS:
+                    raise RuntimeError(
+                        "worker processes die before they take a job; if a script of yours starts them, "
+                        'it needs `if __name__ == "__main__":`'
+                    )
+                self.pool.stop()
+                self.pool.join()
+                self._open()
+
+    def _until_broken(
+        self,
+        work: Callable[..., Result],
+        jobs: dict[str, Job],
+        seconds: dict[str, float],
+        on_tick: Callable[[], None],
+        ahead: int | None,
+    ) -> Iterator[tuple[str, Result | Exception]]:
+        """As `run`, but end early when the pool breaks; some jobs then have no outcome."""
+        finished: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
+        waiting, under_way = list(reversed(jobs.items())), 0
+
+        def deliver(name: str, future: Future[Result]) -> None:
+            finished.put((name, future))
+
+        while waiting or under_way:
+            while waiting and (ahead is None or under_way < ahead):
+                name, job = waiting.pop()
+                try:
+                    scheduled = self.pool.schedule(work, args=job, timeout=seconds.get(name))
+                except RuntimeError:  # pebble raises it when the pool broke meanwhile
+                    return
+                scheduled.add_done_callback(partial(deliver, name))
+                under_way += 1
+            on_tick()
+            try:
+                name, future = finished.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            under_way -= 1
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                return
+            if error is None:
+                yield name, future.result()
+            elif isinstance(error, FAILURES):
+                yield name, error
+            else:
+                raise error
+
+
+def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
+    """Set one thread per worker: workers do not compete for cores, and results do not depend on their number."""
+    cv2.setNumThreads(1)
+    if initializer:
+        initializer(*arguments)
