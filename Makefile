@@ -22,7 +22,7 @@ score: .venv-score/installed
 	$(SCORE) -m inference.predict "$(VIDEO)" --evidence evidence/
 
 serve: .venv-score/installed
-	$(SCORE) -m inference.serve
+	$(SCORE) -m forensics.serve
 
 demo: $(INSTALLED)
 	$(VENV) -m demo

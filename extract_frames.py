@@ -15,8 +15,8 @@ from common.command import run_script
 from common.files import atomic_folder
 from common.images import write_image
 from common.stage import run_stage, stage_parser
-from faces.files import part_videos
 from faces.video import Reading, probe
+from faces.video_files import part_videos
 
 
 def extract(video: Path, output: Path) -> int:

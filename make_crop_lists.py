@@ -45,7 +45,7 @@ from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.stage import folder_parser
 from common.workers import cores, progress
 from faces.detector import FaceDetector, default_weights
-from faces.tight import landmarks_of, tight_face
+from faces.tight_crops import landmarks_of, tight_face
 
 CROP, PHOTO = "frame1_face1.jpg", "photo.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")

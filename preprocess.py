@@ -32,12 +32,12 @@ from common.status import PREPROCESSED, Status
 from common.workers import Workers, patience, progress
 from faces.detector import default_weights, load_detector
 from faces.failures import failure
-from faces.files import part_videos
 from faces.video import VideoInfo, probe
+from faces.video_files import part_videos
 from preprocessing.log import NO_PLACE, Log, LogEntry
 from preprocessing.one_video import SLOTS, count_frames_in, preprocess
 from preprocessing.preview import contact_sheet
-from preprocessing.status import report, table
+from preprocessing.report import report, table
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -7,7 +7,7 @@ videos are a clip of the demo, recoded. Goals stand beside the figures.
 
 The machine needs no network and no registry. What it lacks is carried, 42 MB of wheels and 6 MB of files:
 
-    python -m demo.clips && python -m pretrain.retinaface       # demo/clips, inference/face_detect_ckpt
+    python -m pretrain.clips && python -m pretrain.retinaface       # demo/clips, inference/face_detect_ckpt
     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \\
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \\
         --platform manylinux1_x86_64 -d wheels -r benchmarks/card-wheels.txt

@@ -19,8 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 if TYPE_CHECKING:
     from inference.members import Member
-    from inference.networks import Networks
-    from inference.sampled import Face
+    from inference.networks.batches import Networks
+    from inference.sampling.sampled import Face
 
 NETWORKS = {  # network -> config that trains it
     "efficientnet-b0": "image_based/configs/b0/config.yaml",
@@ -123,7 +123,7 @@ def training_seconds(card: Card, arch: str, form: str) -> tuple[float, tuple[int
     """Seconds of a training step on a batch of the config's size; its shape: B, 3, H, W or B, 3, T, H, W."""
     from benchmarks.networks import training_step
     from image_based.config import ImageConfig
-    from inference.checkpoints import BRANCHES
+    from inference.networks.checkpoints import BRANCHES
     from training.config import load_config
     from training.inputs import memory_format
     from video_based.config import VideoConfig
@@ -145,7 +145,7 @@ def training_seconds(card: Card, arch: str, form: str) -> tuple[float, tuple[int
 
 def video(card: Card) -> Path:
     """A video with one face, 300 frames of 1080p as H.264 in MP4; in a dry run five small ones. Made once."""
-    from demo.clips import clip
+    from pretrain.clips import clip
 
     path = card.folder / "videos/0.mp4"
     if not path.is_file():
@@ -172,8 +172,8 @@ def video(card: Card) -> Path:
 
 def models(card: Card) -> Path:
     """A folder with random checkpoints of the members. Made once."""
-    from inference.checkpoints import BRANCHES
     from inference.members import MEMBERS
+    from inference.networks.checkpoints import BRANCHES
 
     folder, half_made = card.folder / "models", card.folder / "half_made"
     if not folder.is_dir():
@@ -198,8 +198,8 @@ def inference(card: Card) -> Iterator[Row]:
     """Score a folder of videos by precision, then some of them the serial way."""
     from benchmarks.inference import serial
     from inference import Scorer
-    from inference.checkpoints import load_member
     from inference.members import MEMBERS
+    from inference.networks.checkpoints import load_member
     from inference.plan import Settings, plan
     from inference.scorer import Video
 
@@ -238,7 +238,7 @@ def faces_of(card: Card, wanted: "dict[str, Member]") -> "list[Face]":
     """The video's faces with the crops of members."""
     from faces.detector import default_weights
     from inference.members import crop_kinds
-    from inference.worker import Wanted, sample
+    from inference.sampling.look import Wanted, sample
 
     (found,) = sample(video(card), Wanted(crop_kinds(wanted.values()), default_weights()))
     return found.faces
@@ -246,9 +246,9 @@ def faces_of(card: Card, wanted: "dict[str, Member]") -> "list[Face]":
 
 def precision(card: Card) -> Iterator[Row]:
     """Score the video by each precision, with random members and the shipped ones, and compare with the CPU."""
-    from inference.checkpoints import load_member
     from inference.members import KNOWN, MODELS, SHIPPED, Member
-    from inference.torch_networks import networks_of
+    from inference.networks.checkpoints import load_member
+    from inference.networks.torch_networks import networks_of
 
     names = (*members(card), *SHIPPED)
     folders = dict.fromkeys(names, models(card)) | dict.fromkeys(SHIPPED, MODELS)
@@ -278,9 +278,9 @@ def precision(card: Card) -> Iterator[Row]:
 
 def memory(card: Card) -> Iterator[Row]:
     """Score with all memory, then with a cap on it, and compare limits and scores."""
-    from inference.checkpoints import load_member
     from inference.members import MEMBERS
-    from inference.torch_networks import networks_of
+    from inference.networks.checkpoints import load_member
+    from inference.networks.torch_networks import networks_of
 
     member = MEMBERS[CAPPED]
     faces = faces_of(card, {CAPPED: member})

@@ -20,10 +20,10 @@ import cv2
 import pretrain.retinaface
 from benchmarks import seconds
 from common.pack import PACK, read_face, write_pack
-from demo.clips import clip
 from faces.detector import FaceDetector, default_weights
 from faces.one_pass import crop_files, find_faces, threads
 from faces.video import Reading, probe
+from pretrain.clips import clip
 
 VIDEOS, CROPS, CLIPS, CLIP_FRAMES = 40, 400, 40, 32
 DROP = Path("/proc/sys/vm/drop_caches")

@@ -30,14 +30,14 @@ import numpy as np
 import pretrain.retinaface
 from common.command import positive
 from common.workers import Workers
-from demo.clips import clip
 from faces.detector import default_weights
 from inference.members import MEMBERS, crop_kinds
-from inference.networks import VIDEOS_TOGETHER, Networks
-from inference.sampled import Face, Sampled
+from inference.networks.batches import VIDEOS_TOGETHER, Networks
+from inference.sampling.look import Wanted, sample
+from inference.sampling.sampled import Face, Sampled
 from inference.scorer import Found, Video, score, under_way
 from inference.scoring import Score
-from inference.worker import Wanted, sample
+from pretrain.clips import clip
 
 NETWORKS = (0.05, 0.1, 0.2, 0.3, 0.4)  # seconds of a card for a video
 

@@ -25,18 +25,18 @@ import pretrain.retinaface
 from common.command import DEVICES, pick_device
 from common.memory import keep_freed_memory
 from common.workers import Workers
-from demo.clips import clip
 from faces.detector import default_weights
-from inference.checkpoints import BRANCHES, small_input
-from inference.fold import fastest
 from inference.members import MEMBERS, Member, crop_kinds
-from inference.networks import VIDEOS_TOGETHER, Networks
+from inference.networks.batches import VIDEOS_TOGETHER, Networks
+from inference.networks.checkpoints import BRANCHES, small_input
+from inference.networks.fold import fastest
+from inference.networks.runtimes import PRECISIONS
+from inference.networks.torch_networks import networks_of
 from inference.plan import Plan, Settings
-from inference.runtimes import PRECISIONS
+from inference.sampling.look import Wanted, sample
 from inference.scorer import Video, find, score
 from inference.scoring import Score
-from inference.torch_networks import networks_of
-from inference.worker import Wanted, sample
+from pretrain.clips import clip
 
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
 Scores = dict[str, dict[str, float | None]]

@@ -35,10 +35,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from common.images import read_image, write_image
-from demo.clips import clip
 from faces.video import read_frames
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
+from pretrain.clips import clip
 from training.blend import MEAN_LANDMARKS, self_blend
 from training.config import load_config
 from training.loading import TrainingSet, collate_training

@@ -31,11 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import DEVICES, pick_device
 from common.memory import keep_freed_memory
-from inference.checkpoints import BRANCHES, small_input
-from inference.fold import fastest
 from inference.members import MEMBERS, Branch, crop_kinds
-from inference.sampled import Face, frames_of
-from inference.torch_networks import networks_of
+from inference.networks.checkpoints import BRANCHES, small_input
+from inference.networks.fold import fastest
+from inference.networks.torch_networks import networks_of
+from inference.sampling.sampled import Face, frames_of
 from training.inputs import memory_format
 
 FRAMES = 150

@@ -32,9 +32,9 @@ import pretrain.retinaface
 from benchmarks import seconds
 from common.command import pick_device
 from common.workers import cores
-from demo.clips import clip
 from faces.detector import FaceDetector, default_weights
 from faces.video import read_frames
+from pretrain.clips import clip
 
 ROOT = Path(__file__).resolve().parents[1]
 DETECTED = 100  # frames for the detector's floor

@@ -21,10 +21,10 @@ import av
 import numpy as np
 
 from benchmarks import seconds
-from demo.clips import clip
 from faces.shots import find_shots
 from faces.tracking import track_faces
 from faces.video import Reading, probe
+from pretrain.clips import clip
 
 ROUNDS = 5
 TRACKED = (500, 1000, 2000, 4000)  # frames

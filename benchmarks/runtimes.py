@@ -1,8 +1,9 @@
 """Each network in PyTorch, ONNX Runtime and, where it is installed, OpenVINO: milliseconds, side by side in one run.
 
-The networks have random weights and are exported by `quality.graph`, so all sides get the same RGB crops: four images,
-as the members see them on a CPU, or a clip of 32 frames. PyTorch runs its fastest exact form (inference.fold). The
-runtimes take turns, so that a noisy machine disturbs all alike. The floor is that of benchmarks/networks.py: GFLOP over
+The networks have random weights and are exported by `inference.networks.graph`, so all sides get the same RGB crops:
+four images, as the members see them on a CPU, or a clip of 32 frames. PyTorch runs its fastest exact form
+(inference.networks.fold). The runtimes take turns, so that a noisy machine disturbs all alike.
+The floor is that of benchmarks/networks.py: GFLOP over
 the rate of matrix products. ResNet-34 and Xception are near it in every runtime.
 
     python -m benchmarks.runtimes [--repeat 5] [--networks efficientnet-b0,slowfast50]
@@ -21,11 +22,11 @@ import torch
 
 from benchmarks import seconds
 from common.workers import cores
-from inference.checkpoints import BRANCHES
 from inference.members import KNOWN, Member
-from inference.onnx_networks import CROPS
-from inference.runtimes import load_networks
-from quality.graph import export
+from inference.networks.checkpoints import BRANCHES
+from inference.networks.graph import export
+from inference.networks.onnx_networks import CROPS
+from inference.networks.runtimes import load_networks
 
 CLIP = 32  # frames
 IMAGES = 4

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import seconds
-from demo.clips import clip
+from pretrain.clips import clip
 
 
 def score(video: Path, *more: str) -> None:

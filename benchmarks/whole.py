@@ -29,12 +29,12 @@ from torch import nn
 
 import pretrain.retinaface
 from benchmarks.runtimes import make_member
-from demo.clips import clip
 from faces.detector import default_weights, load_detector, torch_network
-from inference.checkpoints import BRANCHES
 from inference.members import MEMBERS, Member, crop_kinds
-from inference.networks import member_score
-from inference.worker import Wanted, sample
+from inference.networks.batches import member_score
+from inference.networks.checkpoints import BRANCHES
+from inference.sampling.look import Wanted, sample
+from pretrain.clips import clip
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
 

@@ -168,7 +168,7 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     began = time.perf_counter()
     command("-m", "pretrain.retinaface")
-    command("-m", "demo.clips")
+    command("-m", "pretrain.clips")
     make_tree(ROOT, FaceDetector(default_weights()))
     preprocess()
     checkpoint = train()

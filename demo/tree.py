@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from common.files import atomic_file, write_text
 from common.images import read_image
-from demo.clips import clip
 from demo.swap import swap_clip
 from faces.detector import FaceDetector
 from faces.video import probe, read_frames
+from pretrain.clips import clip
 
 
 class Cut(NamedTuple):

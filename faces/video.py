@@ -64,7 +64,7 @@ class VideoInfo(NamedTuple):
     expected: int  # frames that a reading to the end shows, unless some are lost
     stands_still: bool  # whether the last picture is shown until the end, as by empty chunks of an AVI
     size: int  # of the stream's packets, or of a picture's file, in bytes
-    still: bool = False  # a picture, not a video (faces.pictures)
+    still: bool = False  # a picture, not a video (faces.stills)
 
     @property
     def bits_per_pixel(self) -> float:

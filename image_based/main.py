@@ -15,8 +15,8 @@ from common.command import run_script
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import LAST_LAYERS, build_model
-from training.layouts import starting_network
 from training.options import training_parser
+from training.pretrained import starting_network
 from training.run import Parts, run_training
 
 PARTS = Parts(ImageConfig, partial(starting_network, build_model, LAST_LAYERS), TrainingCrops, ValidationCrops)

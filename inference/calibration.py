@@ -1,9 +1,9 @@
 """What a score means: how many real faces or videos, in conditions like a clip's, score as high or higher.
 
 A calibration is of one set of members. It keeps the reals that it was fitted on apart by their conditions, in strata,
-as far as there are enough of them (quality.operating). `quality.evaluate --fit` makes one of videos, `quality.sets
---calibration` the shipped one of the faces of all validation sets. `calibration.json` beside the checkpoints is taken
-without being asked for.
+as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes one of videos,
+`shipped.sets --calibration` the shipped one of the faces of all validation sets. `calibration.json` beside the
+checkpoints is taken without being asked for.
 
 A rate is a conformal p-value (Vovk et al., Algorithmic Learning in a Random World, 2005): of n reals, k of which score
 as high, (k + 1) / (n + 1). So it is never 0, and at least 1 / (n + 1) where reals are few.
@@ -18,8 +18,8 @@ from typing import Any
 
 from common.errors import BadInputError
 from common.files import sha256, write_text
-from inference.conditions import MEASURES, Conditions, in_words
 from inference.members import Member
+from inference.sampling.conditions import MEASURES, Conditions, in_words
 
 FILE = "calibration.json"
 UNITS = ("faces", "videos")

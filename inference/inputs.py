@@ -6,8 +6,8 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from common.folders import read_filenames
-from faces.files import Videos, sort_out
-from faces.pictures import is_picture
+from faces.stills import is_picture
+from faces.video_files import Videos, sort_out
 
 
 def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> Videos:

@@ -7,9 +7,9 @@ from common.status import Status
 from inference.calibration import Calibration, Judgement
 from inference.plan import Plan
 from inference.rows import Row, combine
-from inference.sampled import Sampled
+from inference.sampling.perturbed import FormRow, said_of
+from inference.sampling.sampled import Sampled
 from inference.scoring import Score
-from inference.stability import FormRow, said_of
 from inference.verdicts import NOT_SCORED, verdict
 
 

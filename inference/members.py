@@ -1,6 +1,6 @@
 """The eleven members of the ensemble, a row each (contract, section 3), and the two whose weights the repository ships.
 
-This module does not import PyTorch; `inference.checkpoints` loads the networks.
+This module does not import PyTorch; `inference.networks.checkpoints` loads the networks.
 
     python -m inference.members                which checkpoints are present, and their sha256
     python -m inference.members --markdown     the table of inference/README.md
@@ -65,7 +65,7 @@ class Member:
 
     @property
     def onnx(self) -> str:
-        """Its network as ONNX, beside the checkpoint; `quality.export` writes it."""
+        """Its network as ONNX, beside the checkpoint; `inference.networks.export` writes it."""
         return f"{self.file.removesuffix('.pth.tar')}.onnx"
 
     @property

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from common.command import run_script
 from common.errors import BadInputError
+from inference.evidence.pages import write_index
 from inference.inputs import find_videos
-from inference.pages import write_index
 from inference.rows import Row, exit_status, read_rows, statuses, write_submission, write_verdicts
 
 SHOWN = 5

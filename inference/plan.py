@@ -12,12 +12,12 @@ from common.errors import BadInputError
 from common.workers import cores
 from faces.detector import default_weights
 from inference.calibration import FILE, Calibration, calibration_of
-from inference.evidence import provenance
-from inference.facts import Provenance
+from inference.evidence.collect import provenance
+from inference.evidence.facts import Provenance
 from inference.ledger import state_of
 from inference.members import MODELS, Member, choose_members
-from inference.runtimes import choose_runtime
-from inference.sampled import MAX_FACES
+from inference.networks.runtimes import choose_runtime
+from inference.sampling.sampled import MAX_FACES
 from inference.scoring import VIDEO_FRAMES
 from pretrain import retinaface
 
@@ -32,7 +32,7 @@ class Settings:
     members: str | None = None  # names, separated by commas; None: see `inference.members.default_members`
     allow_missing: bool = False  # go on without the members that have no checkpoint
     weights: Path | None = None  # the detector's; None: see `detector_weights`
-    runtime: str = "auto"  # see `inference.runtimes.choose_runtime`
+    runtime: str = "auto"  # see `inference.networks.runtimes.choose_runtime`
     device: str = "auto"  # of the networks; faces are found on the CPU
     precision: str = "fp32"
     workers: int = cores()  # processes that find faces

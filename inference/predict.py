@@ -36,15 +36,15 @@ from typing import Any
 from common.command import DEVICES, Shard, parse_shard, positive, run_script, wanted_shard
 from common.status import UNREADABLE, Status
 from common.workers import cores, progress
-from faces.known import Known
+from faces.masks import Known
+from inference.evidence.pages import evidence_file
 from inference.inputs import find_videos
 from inference.members import MODELS
-from inference.pages import evidence_file
+from inference.networks.runtimes import PRECISIONS, RUNTIMES
 from inference.plan import Settings, plan
 from inference.rows import Row, exit_status, statuses, utf8_name
 from inference.run import Output, Run
-from inference.runtimes import PRECISIONS, RUNTIMES
-from inference.sampled import MAX_FACES
+from inference.sampling.sampled import MAX_FACES
 from inference.scoring import VIDEO_FRAMES
 from inference.verdicts import BANDS
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from common.errors import BadInputError
 from common.status import Status
-from inference.pages import Document
+from inference.evidence.pages import Document
 from inference.rows import FaceRow, Row
-from inference.sampled import Sampled
+from inference.sampling.sampled import Sampled
 
 
 @dataclass(frozen=True)

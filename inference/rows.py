@@ -15,11 +15,11 @@ from common.status import UNREADABLE, Status
 from faces.failures import failure
 from faces.notes import faces_in, filled_in
 from inference.calibration import Judgement
-from inference.conditions import Conditions
 from inference.members import Member
-from inference.sampled import Sampled
+from inference.sampling.conditions import Conditions
+from inference.sampling.perturbed import FormRow
+from inference.sampling.sampled import Sampled
 from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensemble
-from inference.stability import FormRow
 
 VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent", "status", "meaning")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from faces.detector import load_detector
-from faces.known import NOTHING, Known
+from faces.masks import NOTHING, Known
+from inference.evidence.pages import evidence_file, write_index
 from inference.ledger import FileState, Ledger, state_of
-from inference.pages import evidence_file, write_index
 from inference.plan import Plan
 from inference.rows import Row, write_submission, write_verdicts
 from inference.scorer import Scorer, Video

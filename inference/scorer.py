@@ -18,22 +18,22 @@ from typing import NamedTuple, Self
 
 from common.workers import Workers, cores, patience
 from faces.detector import load_detector
-from faces.known import NOTHING, Known
+from faces.masks import NOTHING, Known
 from faces.video import in_batches
-from inference.evidence import analyse, evidence_of
+from inference.evidence.collect import analyse, evidence_of
+from inference.evidence.maps import CropMap, maps_of
+from inference.evidence.pages import document
 from inference.judging import complete, judged, of_many, with_forms
 from inference.members import MODELS, crop_kinds
-from inference.networks import VIDEOS_TOGETHER, Networks
-from inference.pages import document
+from inference.networks.batches import VIDEOS_TOGETHER, Networks
+from inference.networks.runtimes import load_networks
 from inference.plan import Plan, Settings, plan
 from inference.results import FaceResult, Result, face_results
 from inference.rows import combine, failed_row, highest_of, scored_row
-from inference.runtimes import load_networks
-from inference.sampled import Sampled
+from inference.sampling.look import Wanted, sample
+from inference.sampling.sampled import Sampled
+from inference.sampling.tally import Tally
 from inference.scoring import Score
-from inference.tally import Tally
-from inference.where import CropMap, maps_of
-from inference.worker import Wanted, sample
 
 SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
 

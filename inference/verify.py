@@ -25,10 +25,10 @@ from typing import Any
 from common.command import run_script
 from common.errors import BadInputError
 from common.files import sha256
+from inference.evidence.differences import TOLERANCE, Difference, differences, split
+from inference.evidence.pages import Document, evidence_file
 from inference.members import MODELS
-from inference.pages import Document, evidence_file
 from inference.plan import RECORDED, Settings, plan
-from inference.sameness import TOLERANCE, Difference, differences, split
 from inference.scorer import Scorer
 
 NAMESPACE = "evidence"  # of signatures by ssh-keygen

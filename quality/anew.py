@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from faces.crops import SCALE
-from faces.known import Known
+from faces.masks import Known
 from inference.plan import Settings, plan
 from inference.predict import score_videos
 from inference.rows import Row
 from inference.run import Output
-from quality.layouts import Item
 from quality.protocols import Line, auc_of, whole_videos
+from quality.sets.layouts import Item
 
 One = TypeVar("One")
 

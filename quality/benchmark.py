@@ -1,8 +1,8 @@
 """Score a public data set and measure what is usual in this field, after a check of the copy.
 
-Reads  a data set as it is distributed (quality.layouts): ffpp, dfd, celebdf1, celebdf2, celebdf3, dfdc, dfdcp, df40; a
-       `folder` with real/ and fake/; a `csv`, which is a folder with labels.csv; or `deepfakebench`, ready-made crops
-       with DeepfakeBench's JSON
+Reads  a data set as it is distributed (quality.sets.layouts): ffpp, dfd, celebdf1, celebdf2, celebdf3, dfdc, dfdcp,
+       df40; a `folder` with real/ and fake/; a `csv`, which is a folder with labels.csv; or `deepfakebench`, ready-made
+       crops with DeepfakeBench's JSON
 Writes DIR/benchmark.json     overall and by manipulation: each measure as [value, low, high] with its 95 % interval
        DIR/benchmark.md       the same as a table, the worst manipulation first
        DIR/protocols.md       with --protocols: the AUC as others would report it from the same scores
@@ -41,7 +41,7 @@ from common.command import Shard, parse_shard, positive, run_script, wanted_shar
 from common.errors import BadInputError
 from common.files import write_table, write_text
 from common.status import UNREADABLE, Status
-from faces.known import Known
+from faces.masks import Known
 from inference.ledger import same_file, sources_of
 from inference.merge import read_shards, shard_files
 from inference.plan import Settings, plan
@@ -50,14 +50,14 @@ from inference.rows import Row, write_submission, write_verdicts
 from inference.run import Output, state_with
 from quality import protocols
 from quality.anew import lines_anew, spread
-from quality.doctor import Finding, counts, examine, faceless
 from quality.evaluate import without_nan
-from quality.foreign import load_detector, score_by
-from quality.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
+from quality.external import load_detector, score_by
 from quality.measures import THRESHOLD
-from quality.ready import score_ready
 from quality.report import draw, known_table, report_of, table, videos_of
 from quality.score_files import Scored, write_gend, write_scored
+from quality.sets.check import Finding, counts, examine, faceless
+from quality.sets.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
+from quality.sets.precropped import score_ready
 
 SPLITS = ("train", "val", "test")
 

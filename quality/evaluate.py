@@ -38,7 +38,7 @@ from inference.members import MODELS, choose_members
 from inference.rows import Row, read_rows, utf8_name
 from inference.scoring import NO_SCORE
 from quality.measures import BINS, Platt, intervals, measures
-from quality.operating import Observed, fit
+from quality.operating_points import Observed, fit
 from quality.score_files import read_score_file
 
 

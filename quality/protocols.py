@@ -14,8 +14,8 @@ import numpy as np
 
 from common.status import Status
 from inference.rows import Row
-from quality.layouts import Item
 from quality.measures import auc
+from quality.sets.layouts import Item
 
 Scored = list[tuple[int, float]]  # label (1 FAKE), score
 

@@ -1,7 +1,7 @@
 """Put our figures beside published ones, as a Markdown table.
 
 Reads  quality/published.json: figures with their sources; our JSON files, as many as there are: benchmark.json of
-       quality.benchmark, and sets.json of quality.sets, whose figures are of single crops
+       quality.benchmark, and sets.json of shipped.sets, whose figures are of single crops
 Writes the table on the terminal. docs/benchmarks.md holds it.
 
 A figure of ours stands beside a published one of the same data set, compression, manipulation and level. Those of crops
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from common.command import run_script
 from common.errors import BadInputError
-from quality.layouts import LAYOUTS
+from quality.sets.layouts import LAYOUTS
 
 FILE = Path(__file__).with_name("published.json")
 LEVELS = {"video_auc": "videos", "frame_auc": "frames"}
-CROPS = {"ffpp_val": "ffpp", "celebdf_val": "celebdf2", "faces224_test": "dfdc"}  # whose data sets quality.sets' are of
+CROPS = {"ffpp_val": "ffpp", "celebdf_val": "celebdf2", "faces224_test": "dfdc"}  # whose data sets shipped.sets' are of
 
 
 class Key(NamedTuple):

@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score, roc_curve
 from common.files import atomic_file
 from common.status import Status
 from inference.rows import Row
-from quality.layouts import Item
 from quality.measures import auc, found_at, intervals, measures
+from quality.sets.layouts import Item
 
 Values = dict[str, tuple[float, float, float]]  # a measure's value and its 95 % interval
 

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-import demo.clips
+import pretrain.clips
 import pretrain.retinaface
 from common.command import status_of
 from demo.tree import write_video
@@ -70,7 +70,7 @@ def scorer(weights: Path) -> Iterator[Scorer]:
 @pytest.fixture(scope="session")
 def clip() -> Callable[[str], Path]:
     """A sample clip by name, fetched if it is not there yet."""
-    return demo.clips.clip
+    return pretrain.clips.clip
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +122,8 @@ def run(capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterat
         first, *words = (str(argument) for argument in arguments)
         name = words.pop(0) if first == "-m" else first.removesuffix(".py")
         module = importlib.import_module(name)
+        if hasattr(module, "__path__"):  # a package is started by its __main__
+            module = importlib.import_module(f"{name}.__main__")
         capfd.readouterr()
         monkeypatch.setattr("sys.argv", [module.__file__, *words])
         status = status_of(module.main)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from common.status import Status
-from inference.pages import Document
+from forensics.serve.__main__ import JobServer
+from forensics.serve.guard import Address
+from forensics.serve.jobs import Jobs, Limits
+from forensics.serve.server import bound
+from inference.evidence.pages import Document
 from inference.results import Result
 from inference.rows import failed_row
 from inference.scorer import Progress
-from inference.serve import JobServer, bound
-from inference.server.guard import Address
-from inference.server.jobs import Jobs, Limits
 from tests.conftest import ROOT, wait_for
 
 
@@ -142,7 +143,7 @@ def serving(folder, scorer=None, token=None, **limits):
 def command(folder, *words):
     """The real command with `folder` for its temporary files: its process, and a client once it answers."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "inference.serve", "--port", "0", *words],
+        [sys.executable, "-m", "forensics.serve", "--port", "0", *words],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(folder)}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from common.errors import BadInputError
 from common.images import resize
 from inference.members import KNOWN, MODELS
-from inference.runtimes import load_fastest
+from inference.networks.runtimes import load_fastest
 from inference.scoring import fake_probability
 from tests.conftest import ROOT
 

@@ -12,10 +12,10 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import quality.leaks
+import quality.sets.leaks
 from common.errors import BadInputError
 from common.landmarks import read_landmarks, write_landmarks
-from faces.tight import landmarks_of
+from faces.tight_crops import landmarks_of
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
 from tests.conftest import ROOT
@@ -222,16 +222,16 @@ def test_lists_whose_classes_are_encoded_otherwise_are_found_out(run, frames, tm
         lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {label}")
     (tmp_path / "list.txt").write_text("\n".join(sorted(lines, key=hash)) + "\n")
     where = (tmp_path / "list.txt", "--faces", tmp_path / "faces")
-    even = quality.leaks.leaks_of(tmp_path / "list.txt", tmp_path / "faces")
+    even = quality.sets.leaks.leaks_of(tmp_path / "list.txt", tmp_path / "faces")
     assert even["coarseness"] == 0.5
     for number in range(1, 40, 2):
         path = tmp_path / f"faces/p/v{number}/frame1_face1.jpg"
         cv2.imwrite(str(path), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 60])
-    done = run("-m", "quality.leaks", *where, check=False)
+    done = run("-m", "quality.sets.leaks", *where, check=False)
     assert done.returncode == 1
     assert "coarseness         1.000  LEAK" in done.stdout
     assert "bytes              0.0" in done.stdout
-    missing = run("-m", "quality.leaks", *where[:1], check=False)
+    missing = run("-m", "quality.sets.leaks", *where[:1], check=False)
     assert (missing.returncode, "is missing" in missing.stderr) == (2, True)
 
 

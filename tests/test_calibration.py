@@ -12,13 +12,13 @@ from common.images import write_image
 from common.status import Status
 from inference import Scorer
 from inference.calibration import Calibration, calibration_of, read_calibration, write_calibration
-from inference.conditions import Conditions, conditions_of
 from inference.judging import of_many
 from inference.members import MODELS, SHIPPED
 from inference.rows import Row, ShotRow
+from inference.sampling.conditions import Conditions, conditions_of
 from inference.verdicts import verdict
-from quality.forms import FORMS, forms_of
-from quality.operating import CHANCE, ENOUGH, reals_of, strata_of
+from quality.operating_points import CHANCE, ENOUGH, reals_of, strata_of
+from shipped.perturbed import FORMS, forms_of
 
 
 def conditions(face=100.0, sharpness=0.02, light=0.4, bits=None):

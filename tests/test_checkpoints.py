@@ -11,7 +11,7 @@ from common.errors import CheckpointError
 from tests.test_networks import build
 from training.checkpoint import load_weights, read_checkpoint, read_weights, save_checkpoint
 from training.distributed import process_group
-from training.layouts import load_pretrained
+from training.pretrained import load_pretrained
 
 ARCHS = {
     "b0": "efficientnet-b0", "b1": "efficientnet-b1", "b3": "efficientnet-b3", "r34": "resnet34", "xcp": "xception",

@@ -13,10 +13,17 @@ COMMANDS = (
     *("extract_frames.py", "detect_faces.py", "save_aligned_faces.py", "preprocess.py"),
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
     *("image_based.main", "video_based.main", "training.plot", "training.state"),
-    *("inference.predict", "inference.merge", "inference.members", "inference.checkpoints"),
-    *("inference.serve", "inference.verify", "inference.compare_clips", "quality.export"),
-    *("quality.evaluate", "quality.robustness", "quality.crops", "quality.sets", "quality.leaks", "quality.ship"),
-    *("quality.benchmark", "quality.compare", "quality.where", "quality.published", "quality.queue"),
+    *("inference.predict", "inference.merge", "inference.members", "inference.networks.checkpoints"),
+    *("forensics.serve", "inference.verify", "forensics.compare", "inference.networks.export"),
+    *(
+        "quality.evaluate",
+        "quality.robustness",
+        "shipped.crops",
+        "shipped.sets",
+        "quality.sets.leaks",
+        "shipped.release",
+    ),
+    *("quality.benchmark", "quality.compare", "shipped.maps", "quality.published", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
     *("benchmarks.stability", "benchmarks.since"),
@@ -78,7 +85,7 @@ def test_no_command_is_left_out():
         if path.parent.name != "tests" and '\nif __name__ == "__main__":' in text:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             found.add(f"{name}.py" if path.parent == ROOT else name)
-    without_options = {"demo.clips", "pretrain.retinaface", "benchmarks.loader"}  # the last needs albumentations
+    without_options = {"pretrain.clips", "pretrain.retinaface", "benchmarks.loader"}  # the last needs albumentations
     assert found - without_options == set(COMMANDS)
 
 

@@ -13,12 +13,12 @@ from common.images import write_image
 from demo.swap import swap_clip
 from demo.tree import PHOTO, photo_face
 from faces.video import read_frames
-from inference.comparison.clips import read_clip
-from inference.comparison.differences import FaceDifference, Seen
-from inference.comparison.in_picture import placed, simple_maps
-from inference.comparison.in_time import find_offset, lay, movement, nearest_of, share_alike
-from inference.comparison.page import facts_of, is_changed, sentences
-from inference.comparison.steps import compare_files
+from forensics.compare.clips import read_clip
+from forensics.compare.differences import FaceDifference, Seen
+from forensics.compare.in_picture import placed, simple_maps
+from forensics.compare.in_time import find_offset, lay, movement, nearest_of, share_alike
+from forensics.compare.page import facts_of, is_changed, sentences
+from forensics.compare.steps import compare_files
 from tests.strange import encode
 
 FRAMES = 32
@@ -59,7 +59,7 @@ def test_a_swap_that_was_cut_scaled_and_recoded(run, original, swapped, tmp_path
     small = [cv2.resize(one, (320, 180), interpolation=cv2.INTER_AREA) for one in swapped[11:31]]
     written = encode(tmp_path / "suspect.mp4", small, options={"crf": "28"})
     suspect = written.rename(tmp_path / NAME)
-    done = run("-m", "inference.compare_clips", suspect, original, "--output", tmp_path / "found")
+    done = run("-m", "forensics.compare", suspect, original, "--output", tmp_path / "found")
     facts = json.loads((tmp_path / "found/comparison.json").read_text())
     assert facts["time"]["offset"] == pytest.approx(11 / 30, abs=1e-3)
     assert (facts["time"]["speed"], facts["time"]["frames"], facts["time"]["of"]) == (1, 20, [20, FRAMES])
@@ -144,7 +144,7 @@ def test_clips_without_a_common_stretch_are_refused(run, clip, original, real, t
         (tmp_path / "absent.mp4", "absent.mp4"),
         ("README.md", "not a video"),
     ):
-        done = run("-m", "inference.compare_clips", suspect, original, "--output", tmp_path / "found", check=False)
+        done = run("-m", "forensics.compare", suspect, original, "--output", tmp_path / "found", check=False)
         assert done.returncode == 2, suspect
         assert why in done.stderr
         assert not (tmp_path / "found").exists()
@@ -169,8 +169,8 @@ def test_a_face_at_the_border_of_the_original_is_judged_by_what_it_shows(real, s
 
 def test_a_long_suspect_may_hold_all_of_a_short_original(original, clip, monkeypatch):
     """Only some frames of it are probed; where not all copies fit, the common stretch is looked at again."""
-    monkeypatch.setattr("inference.comparison.clips.KEPT", 60)
-    monkeypatch.setattr("inference.comparison.in_time.PROBES", 25)
+    monkeypatch.setattr("forensics.compare.clips.KEPT", 60)
+    monkeypatch.setattr("forensics.compare.in_time.PROBES", 25)
     long, short = read_clip(clip("single_face.mp4")), read_clip(original)
     assert long.has_gaps
     assert not short.has_gaps

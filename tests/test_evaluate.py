@@ -20,7 +20,7 @@ from quality.measures import (
     measures,
     operating_points,
 )
-from quality.sets import bands
+from shipped.sets import bands
 from tests.tiny import write_checkpoints
 
 LABELS = np.array([0, 0, 0, 1, 1])
@@ -241,7 +241,7 @@ def sets(tmp_path, frames):
 
 def test_one_table_by_set_manipulation_and_group(run, sets):
     where = ("--lists", sets, "--faces", sets / "faces", "--models", sets / "models", "--output", sets / "out")
-    done = run("-m", "quality.sets", "--sets", "mixed_val,real_val", *where)
+    done = run("-m", "shipped.sets", "--sets", "mixed_val,real_val", *where)
     rows = {(row["set"], row["part"]): row for row in json.loads((sets / "out/sets.json").read_text())}
     parts = ["", "method Swap", "method Talk"]
     groups = ["", "race A", "race B"]
@@ -272,8 +272,8 @@ def test_one_table_by_set_manipulation_and_group(run, sets):
         "| 0.2 to 0.4 | 0 % | 62 % |",
         "| 0 to 0.2 | 0 % | 100 % |",
     ]
-    empty = run("-m", "quality.sets", "--lists", sets / "faces", check=False)
+    empty = run("-m", "shipped.sets", "--lists", sets / "faces", check=False)
     assert (empty.returncode, "run make_crop_lists.py first" in empty.stderr) == (2, True)
     (sets / "real_val.csv").write_text("filename,label\nr/v0/frame1_face1.jpg,0\n")
-    short = run("-m", "quality.sets", "--sets", "real_val", *where, check=False)
+    short = run("-m", "shipped.sets", "--sets", "real_val", *where, check=False)
     assert (short.returncode, "lacks 7 crops of its list" in short.stderr) == (2, True)

@@ -19,10 +19,10 @@ from demo.tree import write_video
 from faces.failures import failure
 from faces.streams import ChangedError
 from faces.video import probe, read_frames
+from inference.evidence.pages import evidence_file
 from inference.members import MEMBERS, CropKind
-from inference.pages import evidence_file
+from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
-from inference.worker import Wanted, sample
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
 from tests.tiny import write_checkpoints
@@ -217,7 +217,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_score(frames, weights, tmp_
             other.replace(path)
         return info
 
-    monkeypatch.setattr("inference.worker.probe", probe_and_change)
+    monkeypatch.setattr("inference.sampling.look.probe", probe_and_change)
     with pytest.raises(ChangedError, match="changed while it was read") as error:
         sample(path, Wanted({CropKind("image", 256)}, weights, evidence=True))
     assert failure(error.value, other=Status.DECODE_ERROR).status == Status.CHANGED

@@ -1,4 +1,4 @@
-"""`quality.export`: members as ONNX, over the bytes of their checkpoints."""
+"""`inference.networks.export`: members as ONNX, over the bytes of their checkpoints."""
 
 import json
 import shutil
@@ -13,9 +13,9 @@ import torch
 from common.errors import BadInputError, CheckpointError
 from common.workers import cores
 from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
-from inference.runtimes import choose_runtime, load_networks
-from quality.by_frames import ByFrames
-from quality.graph import Records, export
+from inference.networks.graph import Records, export
+from inference.networks.runtimes import choose_runtime, load_networks
+from inference.networks.slowfast_2d import ByFrames
 from tests.test_networks import build, lively
 
 
@@ -32,11 +32,11 @@ def models(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(models, clip, weights):
     """The same, exported by the command."""
-    import quality.export
+    import inference.networks.export
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["export", "--models", str(models)])
-        assert quality.export.main() == 0
+        assert inference.networks.export.main() == 0
     return models
 
 
@@ -98,8 +98,8 @@ def test_a_file_of_old_pytorch_is_stored_whole(models, tmp_path):
 
 
 def test_a_file_that_differs_is_removed(exported, run, monkeypatch):
-    monkeypatch.setattr("quality.export.difference", lambda *_: float("nan"))
-    done = run("-m", "quality.export", "--models", exported, "--members", "res34", check=False)
+    monkeypatch.setattr("inference.networks.export.difference", lambda *_: float("nan"))
+    done = run("-m", "inference.networks.export", "--models", exported, "--members", "res34", check=False)
     assert done.returncode == 1
     assert "FAILED, removed" in done.stdout
     assert not (exported / KNOWN["res34"].onnx).exists()
@@ -121,7 +121,7 @@ def test_all_eleven(tmp_path, run, weights, film):
         torch.manual_seed(number)
         network = build(member.arch)
         torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, tmp_path / member.file)
-    assert "11 written, 0 failed" in run("-m", "quality.export", "--models", tmp_path).stdout
+    assert "11 written, 0 failed" in run("-m", "inference.networks.export", "--models", tmp_path).stdout
     words = ("-m", "inference.predict", film, "--models", tmp_path)
     rows = {}
     for runtime in ("torch", "onnx"):
@@ -159,10 +159,10 @@ def test_checkpoints_that_are_links_run_in_pytorch(exported, tmp_path, run, monk
     assert choose_runtime("auto", member, tmp_path) == "torch"
     with pytest.raises(BadInputError, match=r"does not follow .* b0_rgb_58000\.pth\.tar; --runtime torch"):
         choose_runtime("onnx", member, tmp_path)
-    done = run("-m", "quality.export", "--models", tmp_path, "--members", "b0", check=False)
+    done = run("-m", "inference.networks.export", "--models", tmp_path, "--members", "b0", check=False)
     assert done.returncode != 0
     assert "put the files themselves there" in done.stderr
-    monkeypatch.setattr("inference.runtimes.find_spec", lambda name: None)
+    monkeypatch.setattr("inference.networks.runtimes.find_spec", lambda name: None)
     with pytest.raises(
         BadInputError, match=r"PyTorch is not installed, and ONNX Runtime does not follow links: b0_rgb"
     ):

@@ -25,15 +25,15 @@ from image_based.config import ImageConfig
 from image_based.models import build_model
 from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
-from inference.runtimes import load_networks
+from inference.networks.runtimes import load_networks
 from make_crop_lists import half
-from quality.crops import score_crops
 from quality.measures import Platt, balanced_weights, fit_calibration, fit_mean, least_shift
+from shipped.crops import score_crops
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.config import LRScheduler, load_config
 from training.face_tracks import FaceTracks
-from training.layouts import load_pretrained
+from training.pretrained import load_pretrained
 from training.schedule import lr_at
 
 CONFIG = "image_based/configs/lite0/config_faces160.yaml"
@@ -279,7 +279,7 @@ def face_list(tmp_path_factory, frames):
 def crop_scores(run, root, models, output, *more):
     """The scores of the crops of a list, in its order."""
     where = ("--faces", root / "faces", "--models", models, "--output", output)
-    run("-m", "quality.crops", root / "list.txt", *where, *more)
+    run("-m", "shipped.crops", root / "list.txt", *where, *more)
     with output.open(newline="") as file:
         return np.array([float(row["label"]) for row in csv.DictReader(file)])
 
@@ -290,7 +290,7 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     trained = [root / "trained" / member.file for member in SHIPPED.values()]
     done = run(
         "-m",
-        "quality.ship",
+        "shipped.release",
         *reversed(trained),
         "--calibrate-on",
         root / "list.txt",
@@ -361,7 +361,7 @@ def test_ship_holds_down_the_reals_of_every_list(run, face_list, tmp_path):
     (root / "dark.txt").write_text("\n".join(dark) + "\n")
     trained = [root / "trained" / member.file for member in SHIPPED.values()]
     lists = ("--calibrate-on", root / "list.txt", root / "dark.txt")
-    run("-m", "quality.ship", *trained, *lists, "--faces", root / "faces", "--models", models)
+    run("-m", "shipped.release", *trained, *lists, "--faces", root / "faces", "--models", models)
     labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
     scores = crop_scores(run, root, models, tmp_path / "s.csv")
     assert (scores[labels == 1] > 0.5).mean() <= 0.1  # the same crops as of dark.txt
@@ -398,13 +398,13 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
         ((first, first), face_list / "list.txt", "is the second of efficientnet-lite0"),
         ((first,), face_list / "list.txt", "no checkpoint of efficientnet-lite2 is given"),
     ):
-        refused = run("-m", "quality.ship", *paths, "--calibrate-on", crops, *where, check=False)
+        refused = run("-m", "shipped.release", *paths, "--calibrate-on", crops, *where, check=False)
         assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "models").exists()
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos/sf_bc_jc_44000.pth.tar").touch()
     video = run(
-        "-m", "quality.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False
+        "-m", "shipped.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False
     )
     assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
 
@@ -431,9 +431,9 @@ def write_other_sets(crops, frames):
 
 @pytest.mark.slow
 def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
-    """train_shipped.sh in a copy of the repository, every training thirty steps of four crops; again, it skips them."""
+    """shipped/train.sh in a copy of the repository, every training thirty steps of four crops; again, it skips them."""
     root = checkout(tmp_path / "copy", "faces", "inference", "quality")
-    for name in ("make_crop_lists.py", "train_shipped.sh"):
+    for name in ("make_crop_lists.py", "shipped/train.sh"):
         shutil.copy(ROOT / name, root / name)
     rows = [("train", 0, f"t{n}", "REAL", "") for n in range(4)]
     rows += [("train", 0, f"tf{n}", "FAKE", f"t{n}") for n in range(4)]
@@ -448,7 +448,7 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     environment = os.environ | {"TRAIN_ARGS": " ".join(words), "MODELS": str(root / "made"), "PYTHON": sys.executable}
 
     def recipe():
-        words = ["sh", "train_shipped.sh", crops]
+        words = ["sh", "shipped/train.sh", crops]
         return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
     done = recipe()
@@ -467,7 +467,7 @@ def test_the_cards_numbers_come_again(run, shared, tmp_path):
     run("make_crop_lists.py", "--crops", shared("faces"), *folders)
     sets = "faces224_test,ffpp_val,inswapper_val"
     where = ("--lists", tmp_path / "lists", "--faces", tmp_path / "faces", "--output", tmp_path / "sets")
-    run("-m", "quality.sets", "--sets", sets, *where)
+    run("-m", "shipped.sets", "--sets", sets, *where)
     found = {(row["set"], row["part"]): row for row in json.loads((tmp_path / "sets/sets.json").read_text())}
     card = (ROOT / "inference/submit_models/README.md").read_text()
     for line, key in {

@@ -9,12 +9,12 @@ import pytest
 from common.images import resize
 from faces.crops import cut
 from faces.detector import FaceDetector
-from faces.known import CHECKED, Known
+from faces.masks import CHECKED, Known
 from faces.video import read_frames
 from inference import Scorer
 from inference.members import CropKind
-from inference.worker import Wanted, sample
-from quality.layouts import SPLITS
+from inference.sampling.look import Wanted, sample
+from quality.sets.layouts import SPLITS
 from tests.strange import encode
 
 PAIRS = json.loads((SPLITS / "ffpp_test.json").read_text())

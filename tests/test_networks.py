@@ -11,7 +11,7 @@ from torch import nn
 import image_based.models
 import video_based.models
 from common.errors import BadInputError
-from inference.fold import fastest
+from inference.networks.fold import fastest
 from tests.functional import FORWARD
 from training.checkpoint import bare_name
 from training.inputs import memory_format

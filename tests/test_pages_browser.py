@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-import inference.where
+import inference.evidence.maps
 from demo.swap import swap_clip
 from demo.tree import PHOTO, photo_face
 from faces.video import read_frames
+from forensics.compare.page import write_comparison
+from forensics.compare.steps import compare_files
 from inference import Scorer
-from inference.comparison.page import write_comparison
-from inference.comparison.steps import compare_files
 from tests.browser import Browser, Page, check_width_and_colours
 from tests.strange import encode
 
@@ -34,7 +34,7 @@ def pages(browser, clip, detector, tmp_path_factory):
     original = encode(folder / "original.mp4", real)
     suspect = encode(folder / "suspect.mp4", swap_clip(detector, real, [photo_face(detector, PHOTO, 0)]))
     with pytest.MonkeyPatch.context() as patch, Scorer(stability=True) as scorer:
-        patch.setattr(inference.where.Tested, "proven", True)
+        patch.setattr(inference.evidence.maps.Tested, "proven", True)
         write_comparison(compare_files(suspect, original, scorer), scorer.plan, folder / "found")
     return folder / "found"
 

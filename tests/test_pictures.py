@@ -8,13 +8,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from common.status import Status
-from faces.pictures import Still, is_picture
+from faces.stills import Still, is_picture
 from faces.streams import DecodeError, UnsupportedError
 from faces.tracking import track_faces
 from inference import Scorer
 from inference.members import MEMBERS
-from inference.networks import member_score
-from inference.sampled import Face
+from inference.networks.batches import member_score
+from inference.sampling.sampled import Face
 from inference.scoring import A_PICTURE
 
 

@@ -18,13 +18,13 @@ from demo.tree import write_video
 from faces.crops import Square, cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
-from inference.checkpoints import load_member
 from inference.members import MEMBERS, CropKind
+from inference.networks.checkpoints import load_member
+from inference.networks.torch_networks import networks_of
 from inference.rows import utf8_name
-from inference.sampled import Face
+from inference.sampling.look import Wanted, sample
+from inference.sampling.sampled import Face
 from inference.scoring import NOT_FINITE, Score, image_frames
-from inference.torch_networks import networks_of
-from inference.worker import Wanted, sample
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 

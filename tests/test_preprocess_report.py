@@ -17,7 +17,7 @@ from image_based.config import ImageConfig
 from image_based.dataset import ValidationCrops
 from preprocessing.log import Log, LogEntry, read_log
 from preprocessing.preview import COLOURS
-from preprocessing.status import doubts, report
+from preprocessing.report import doubts, report
 from tests.conftest import ROOT, faces_of, tree_bytes, wait_for
 from tests.strange import encode
 from training.config import load_config

@@ -9,7 +9,7 @@ import pytest
 from common.status import Status
 from inference.rows import FaceRow, Row
 from quality import protocols
-from quality.layouts import Item
+from quality.sets.layouts import Item
 
 
 def item(key, label, manipulation=""):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from faces.provenance import NAME, in_words, manifest_facts
+from faces.content_credentials import NAME, in_words, manifest_facts
 
 c2pa = pytest.importorskip("c2pa")
 BEGIN, END = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2044, 1, 1, tzinfo=datetime.UTC)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from quality.marks import share
-from quality.review import discoveries
+from forensics.queue.marks import share
+from forensics.queue.order import discoveries
 from tests.browser import Browser, Page
 from tests.conftest import ROOT
 
@@ -48,7 +48,7 @@ def table(folder):
 
 
 def test_the_rarest_come_first(run, submission, tmp_path):
-    done = run("-m", "quality.queue", submission, "--output", tmp_path / "q")
+    done = run("-m", "forensics.queue", submission, "--output", tmp_path / "q")
     rows = table(tmp_path / "q")
     assert [one["filename"] for one in rows] == [
         "rare.mp4", "odd/föhn <b>.mp4", "tie.mp4", "doubt.mp4", "plain.mp4", "dark.mp4", "cut.mp4",
@@ -60,9 +60,9 @@ def test_the_rarest_come_first(run, submission, tmp_path):
     page = (tmp_path / "q/queue.html").read_text()
     assert "föhn &lt;b&gt;" in page
     assert "doubt.mp4" not in page
-    run("-m", "quality.queue", submission, "--output", tmp_path / "q", "--hours", "1", "--minutes", "12")
+    run("-m", "forensics.queue", submission, "--output", tmp_path / "q", "--hours", "1", "--minutes", "12")
     assert [one["in_queue"] for one in table(tmp_path / "q")] == ["yes"] * 5 + [""] * 2, "five videos fit"
-    run("-m", "quality.queue", submission, "--output", tmp_path / "q", "--fdr", "0.01")
+    run("-m", "forensics.queue", submission, "--output", tmp_path / "q", "--fdr", "0.01")
     assert [one["discovery"] for one in table(tmp_path / "q")] == ["yes"] + [""] * 6
 
 
@@ -95,7 +95,7 @@ def test_a_hundred_thousand_videos(run, tmp_path):
     with path.open("w") as file:
         for number, rate in enumerate(random.uniform(0, 1, 100_000)):
             file.write(json.dumps(row(f"v{number}.mp4", 1 - rate, rate)) + "\n")
-    done = run("-m", "quality.queue", path, "--hours", "8", "--output", tmp_path / "q")
+    done = run("-m", "forensics.queue", path, "--hours", "8", "--output", tmp_path / "q")
     assert "queue: 96 of 100000 videos" in done.stdout
     rates = [float(one["false_positive_rate_percent"]) for one in table(tmp_path / "q")]
     assert (len(rates), rates) == (100_000, sorted(rates))
@@ -107,7 +107,7 @@ def test_marks_say_what_the_rate_was(run, submission, tmp_path):
     (tmp_path / "q/marks.csv").write_text(
         'filename,mark,note\nrare.mp4,fake,\ntie.mp4,real,"a, b"\nodd/föhn <b>.mp4,unclear,\nplain.mp4,real,\n'
     )
-    done = run("-m", "quality.queue", submission, "--output", tmp_path / "q")
+    done = run("-m", "forensics.queue", submission, "--output", tmp_path / "q")
     assert "of 2 marked videos under a false-discovery rate of 0.1, 1 are real: 50.0% (9.5% to 90.5%)" in done.stdout
     assert "suspicious: 1 real, 1 fake, 1 unclear" in done.stdout
     assert "uncertain: 1 real" in done.stdout
@@ -130,22 +130,33 @@ def test_marks_say_what_the_rate_was(run, submission, tmp_path):
 )
 def test_what_is_no_submission_or_no_number_is_one_line(run, tmp_path, content, words, complaint):
     (tmp_path / "s.jsonl").write_text(content, errors="surrogateescape")
-    done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", *words, check=False)
+    done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", *words, check=False)
     assert (done.returncode, complaint in done.stderr) == (2, True)
     (tmp_path / "q").mkdir(exist_ok=True)
     (tmp_path / "q/marks.csv").write_text("filename,mark\na,fake\n")
     (tmp_path / "s.jsonl").write_text(json.dumps(row("a", 0.5, 0.5)))
-    done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
+    done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
     assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
     (tmp_path / "q/marks.csv").write_bytes("filename,mark,note\na,fake,schön\n".encode("cp1252"))
-    done = run("-m", "quality.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
+    done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
     assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
 
 
 @contextmanager
 def served(submission, folder, *words):
     """The port of a real server of this queue."""
-    command = [sys.executable, "-m", "quality.queue", submission, "--output", folder, "--serve", "--port", "0", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "forensics.queue",
+        submission,
+        "--output",
+        folder,
+        "--serve",
+        "--port",
+        "0",
+        *words,
+    ]
     process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         line = next(line for line in iter(process.stdout.readline, "") if "open http" in line)

@@ -1,4 +1,4 @@
-"""`inference.serve`: who may ask, what is answered, what is refused, and that nothing is left behind."""
+"""`forensics.serve`: who may ask, what is answered, what is refused, and that nothing is left behind."""
 
 import os
 import re
@@ -10,10 +10,10 @@ import time
 
 import pytest
 
+from forensics.serve import jobs as jobs_module
+from forensics.serve.guard import Address
+from forensics.serve.job import clean_name, clean_suffix
 from inference.scorer import Scorer
-from inference.server import jobs as jobs_module
-from inference.server.guard import Address
-from inference.server.job import clean_name, clean_suffix
 from tests.conftest import ROOT, wait_for
 from tests.serving import command, serving
 from tests.strange import audio_only, corrupt_packet
@@ -184,7 +184,7 @@ def test_a_full_disk_is_said(served, monkeypatch, disk_error):
     def full(*_):
         raise disk_error
 
-    monkeypatch.setattr("inference.server.jobs.Jobs._write", full)
+    monkeypatch.setattr("forensics.serve.jobs.Jobs._write", full)
     answer = served.ask("POST", "/jobs", b"video")
     assert (answer.status, answer.json["error"]) == (507, "The server cannot keep the file: No space left on device.")
 
@@ -333,11 +333,11 @@ def test_methods_and_paths_that_are_not_there(served):
 
 
 def test_hosts_and_tokens_that_the_command_refuses(run):
-    done = run("-m", "inference.serve", "--host", "0.0.0.0", check=False)
+    done = run("-m", "forensics.serve", "--host", "0.0.0.0", check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--host 0.0.0.0 lets other machines in: give a --token" in done.stderr
-    assert run("-m", "inference.serve", "--host", "0.0.0.0", "--token", "", check=False).returncode == 2
-    assert run("-m", "inference.serve", "--port", "99999", check=False).returncode == 2
+    assert run("-m", "forensics.serve", "--host", "0.0.0.0", "--token", "", check=False).returncode == 2
+    assert run("-m", "forensics.serve", "--port", "99999", check=False).returncode == 2
 
 
 # What follows starts the real command with the shipped networks.
@@ -345,7 +345,7 @@ def test_hosts_and_tokens_that_the_command_refuses(run):
 
 def test_two_servers_cannot_have_one_port(tmp_path, weights, start):
     with command(tmp_path) as (_, client):
-        done = start("-m", "inference.serve", "--port", client.port, check=False)
+        done = start("-m", "forensics.serve", "--port", client.port, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "in use" in done.stderr
 
@@ -375,7 +375,7 @@ def test_a_signal_ends_it_quietly_and_leaves_nothing(tmp_path, weights, clip, nu
 def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
     for wait in (0.3, 0.6, 0.9, 1.2):
         process = subprocess.Popen(
-            [sys.executable, "-m", "inference.serve", "--port", "0"], cwd=ROOT,
+            [sys.executable, "-m", "forensics.serve", "--port", "0"], cwd=ROOT,
             env=os.environ | {"TMPDIR": str(tmp_path)}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         time.sleep(wait)
@@ -398,7 +398,8 @@ def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(
 
 def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path, start):
     program = (
-        "import os, signal\nfrom common.command import run_script\nfrom inference.serve import private_folder\n"
+        "import os, signal\nfrom common.command import run_script\n"
+        "from forensics.serve.__main__ import private_folder\n"
         "make = os.mkdir\n"
         "def interrupted(*words):\n    make(*words)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
         "def main():\n    os.mkdir = interrupted\n    with private_folder():\n        return 0\n"

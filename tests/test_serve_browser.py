@@ -1,4 +1,4 @@
-"""The page of `inference.serve` in a real browser, with the shipped networks: dropping, watching, keyboard, width."""
+"""The page of `forensics.serve` in a real browser, with the shipped networks: dropping, watching, keyboard, width."""
 
 import io
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tests.browser import Browser, Page, check_width_and_colours
 from tests.conftest import ROOT
 from tests.serving import serving
 
-TEMPLATES = ROOT / "inference/templates"
+TEMPLATES = ROOT / "forensics/serve/templates"
 ROWS = "[...document.querySelectorAll('.job')].map(row => row.innerText)"
 FINISHED = "document.querySelectorAll('#results .job').length === document.querySelectorAll('.job').length"
 RESULTS = f"{FINISHED} && document.querySelectorAll('#results .job').length"

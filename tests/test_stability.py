@@ -10,8 +10,8 @@ from faces.crops import align_track, cut
 from faces.tracking import Detection
 from inference import Scorer
 from inference.members import CropKind
-from inference.scoring import image_frames
-from inference.stability import (
+from inference.sampling.look import Wanted, sample
+from inference.sampling.perturbed import (
     BORDER_CUT,
     CUT_OFF,
     HALF_RATE,
@@ -24,7 +24,7 @@ from inference.stability import (
     recode,
     said_of,
 )
-from inference.worker import Wanted, sample
+from inference.scoring import image_frames
 from tests.strange import encode
 
 KIND = CropKind("image", 96)

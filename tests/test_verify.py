@@ -9,8 +9,8 @@ import pytest
 
 from common.files import sha256
 from faces.video import read_frames
-from inference.pages import Document
-from inference.sameness import Difference, differences, split
+from inference.evidence.differences import Difference, differences, split
+from inference.evidence.pages import Document
 from tests.strange import encode
 
 

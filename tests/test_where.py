@@ -11,14 +11,14 @@ import torch
 
 from common.images import read_image, resize, write_image
 from faces.video import read_frames
-from image_based.models.activation import activation_map, features_of, logits_of
+from image_based.models.class_activation import activation_map, features_of, logits_of
 from inference import Scorer
-from inference.facts import WhereFacts
+from inference.evidence.facts import WhereFacts
+from inference.evidence.maps import SIDE, average, cover, elsewhere, in_shown, marked, said_of, suspicious, try_maps
 from inference.members import MODELS, SHIPPED
-from inference.networks import Networks
-from inference.onnx_networks import MAPS
-from inference.runtimes import load_networks
-from inference.where import SIDE, average, cover, elsewhere, in_shown, marked, said_of, suspicious, try_maps
+from inference.networks.batches import Networks
+from inference.networks.onnx_networks import MAPS
+from inference.networks.runtimes import load_networks
 from tests.test_networks import example, lively
 
 PEOPLE = 4  # of the photograph
@@ -230,7 +230,7 @@ def test_quality_counts_the_maps_that_hold(run, people, tmp_path):
         lines.append(f"set/v{number}/frame%d_face1.jpg 1 1 1 {int(number < 3)}")
     (tmp_path / "set_val.txt").write_text("\n".join(lines) + "\n")
     done = run(
-        *("-m", "quality.where", "--lists", tmp_path, "--faces", tmp_path / "faces", "--sets", "set_val"),
+        *("-m", "shipped.maps", "--lists", tmp_path, "--faces", tmp_path / "faces", "--sets", "set_val"),
         *("--max-crops", 2, "--output", tmp_path / "new/where.csv"),
     )
     rows = (tmp_path / "new/where.csv").read_text().splitlines()

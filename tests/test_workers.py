@@ -38,7 +38,7 @@ def test_a_worker_that_dies_costs_its_video_only(tmp_path):
 def test_a_worker_that_hangs_is_stopped(tmp_path):
     done = run_program(
         tmp_path,
-        "import time\nfrom common.stage import Workers\nfrom common.status import Status\n"
+        "import time\nfrom common.workers import Workers\nfrom common.status import Status\n"
         "from faces.failures import failure\n"
         "def work(seconds):\n    time.sleep(seconds)\n    return 'done'\n"
         "if __name__ == '__main__':\n"
@@ -54,7 +54,7 @@ def test_a_worker_that_hangs_is_stopped(tmp_path):
 def test_idle_workers_that_are_killed_are_replaced(tmp_path):
     done = run_program(
         tmp_path,
-        "import os, signal, time\nfrom common.stage import Workers\n"
+        "import os, signal, time\nfrom common.workers import Workers\n"
         "def work(number):\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
         "    with Workers(1) as pool:\n"
@@ -71,7 +71,7 @@ def test_a_process_ends_after_a_hundred_jobs(tmp_path):
     """So what a decoder loses with every video does not add up in a server that runs for months."""
     done = run_program(
         tmp_path,
-        "import os\nfrom collections import Counter\nfrom common.stage import Workers\n"
+        "import os\nfrom collections import Counter\nfrom common.workers import Workers\n"
         "def work(number):\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
         "    with Workers(1) as pool:\n"
@@ -86,7 +86,7 @@ def test_no_worker_waits_for_networks_that_take_four_videos_at_a_time(tmp_path):
     done = run_program(
         tmp_path,
         "import time\nfrom concurrent.futures import Future\nfrom pathlib import Path\n"
-        "from common.stage import Workers\nfrom inference.scorer import Found, Video, score, under_way\n"
+        "from common.workers import Workers\nfrom inference.scorer import Found, Video, score, under_way\n"
         f"FOLDER = Path({str(tmp_path)!r})\n"
         "def work(number):\n    (FOLDER / f'{number}.done').touch()\n    return []\n"
         "if __name__ == '__main__':\n"

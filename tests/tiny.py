@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from common.images import resize
-from demo.clips import clip
 from faces.video import read_frames
 from inference.members import KNOWN
+from pretrain.clips import clip
 from tests.conftest import ROOT
 from tests.test_networks import lively
 from training.inputs import to_input

@@ -12,8 +12,8 @@ Writes video_based/experiments/<save_path>/<datetime>/: config.yaml, log.txt, Te
 from functools import partial
 
 from common.command import run_script
-from training.layouts import starting_network
 from training.options import training_parser
+from training.pretrained import starting_network
 from training.run import Parts, run_training
 from video_based.config import VideoConfig
 from video_based.dataset import TrainingClips, ValidationClips

@@ -1,0 +1,184 @@
+"""What a server answers: the page, its documentation, and the API that both describe."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from forensics.serve.guard import EVIDENCE_POLICY, Address, Guard, refused
+from forensics.serve.job import Job, State
+from forensics.serve.jobs import Jobs, Refused
+from inference.evidence.pages import pages_with
+
+PAGES = pages_with(Path(__file__).parent / "templates")
+STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # what /score answers
+
+
+def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlette:
+    """The application of a server; its jobs are worked on while it runs."""
+
+    @asynccontextmanager
+    async def working(app: Starlette) -> AsyncIterator[None]:
+        worker = asyncio.create_task(jobs.work())
+        yield
+        await jobs.end(worker)
+
+    routes = Routes(jobs)
+    return Starlette(
+        routes=[
+            Route("/", routes.home),
+            Route("/docs", routes.docs),
+            Route("/serve.css", routes.style),
+            Route("/serve.js", routes.script),
+            Route("/score", routes.score, methods=["POST", "PUT"]),
+            Route("/events", routes.events),
+            Route("/jobs", routes.list_jobs, methods=["GET"]),
+            Route("/jobs", routes.add_job, methods=["POST", "PUT"]),
+            Route("/jobs/{id}", routes.show_job, methods=["GET"]),
+            Route("/jobs/{id}", routes.delete_job, methods=["DELETE"]),
+            Route("/jobs/{id}/cancel", routes.cancel_job, methods=["POST"]),
+            Route("/jobs/{id}/page", routes.page),
+            Route("/jobs/{id}/result.json", routes.result),
+        ],
+        middleware=[Middleware(Guard, address=address, token=token)],
+        exception_handlers={Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing},
+        lifespan=working,
+    )
+
+
+class Routes:
+    """The answers, one method each."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+
+    async def home(self, request: Request) -> Response:
+        """The page on which files are dropped."""
+        return self._rendered("serve.html", request)
+
+    async def docs(self, request: Request) -> Response:
+        """What the API answers, with examples."""
+        return self._rendered("serve_docs.html", request)
+
+    async def style(self, request: Request) -> Response:
+        """The style of both: that of the evidence and what is added to it."""
+        return Response(PAGES.get_template("serve.css").render(), media_type="text/css")
+
+    async def script(self, request: Request) -> Response:
+        """The script of the page."""
+        return Response(PAGES.get_template("serve.js").render(), media_type="text/javascript")
+
+    async def score(self, request: Request) -> Response:
+        """Score the file in the body, and answer with its result."""
+        job = await self._received(request)
+        if not await finishes(job, request):
+            self.jobs.delete(job)
+        return self._result_of(job)
+
+    async def add_job(self, request: Request) -> Response:
+        """Put the file in the body into the queue."""
+        job = await self._received(request)
+        return JSONResponse(job.to_json(), 202, {"Location": f"/jobs/{job.id}"})
+
+    async def list_jobs(self, request: Request) -> Response:
+        """All jobs, the oldest first."""
+        return JSONResponse(self.jobs.to_json())
+
+    async def show_job(self, request: Request) -> Response:
+        """One job."""
+        return JSONResponse(self._job(request).to_json())
+
+    async def cancel_job(self, request: Request) -> Response:
+        """End a job early."""
+        job = self._job(request)
+        self.jobs.cancel(job)
+        return JSONResponse(job.to_json())
+
+    async def delete_job(self, request: Request) -> Response:
+        """Forget a job; its file, its page and its result go."""
+        self.jobs.delete(self._job(request))
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        """The jobs and their changes, as server-sent events."""
+        return StreamingResponse(self._events(), media_type="text/event-stream")
+
+    async def page(self, request: Request) -> Response:
+        """The evidence of a job, as HTML."""
+        job = self._job(request)
+        check_done(job)
+        return HTMLResponse(job.page.read_bytes(), headers={"Content-Security-Policy": EVIDENCE_POLICY})
+
+    async def result(self, request: Request) -> Response:
+        """The result of a job, as JSON."""
+        return self._result_of(self._job(request))
+
+    def _rendered(self, template: str, request: Request) -> Response:
+        text = PAGES.get_template(template).render(limits=self.jobs.limits, origin=f"http://{request.headers['host']}")
+        return HTMLResponse(text)
+
+    async def _received(self, request: Request) -> Job:
+        """Put the file in the body into the queue. A body that says that it is too large is not read."""
+        length = request.headers.get("content-length")
+        self.jobs.check_size(int(length) if length else 0)
+        return await self.jobs.take(request.query_params.get("name", ""), request.stream())
+
+    def _job(self, request: Request) -> Job:
+        return self.jobs.find(request.path_params["id"])
+
+    def _result_of(self, job: Job) -> Response:
+        self.jobs.find(job.id)
+        check_done(job)
+        return Response(job.result.read_bytes(), media_type="application/json")
+
+    async def _events(self) -> AsyncIterator[str]:
+        async for change in self.jobs.changes():
+            yield f"data: {json.dumps(change._asdict())}\n\n"
+
+
+def check_done(job: Job) -> None:
+    """Raise Refused if a job has no result."""
+    if job.outcome is None:
+        raise Refused(409, f"{job.name} is not scored yet: {job.state}.")
+    if job.state != State.DONE:
+        raise Refused(STATUS_OF[job.state], f"{job.name} has no score: {job.outcome.reason}.")
+
+
+async def finishes(job: Job, request: Request) -> bool:
+    """Wait until a job is finished; False if the client leaves before."""
+    leaving, ending = asyncio.create_task(left(request)), asyncio.create_task(job.finished.wait())
+    await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    ending.cancel()
+    return job.finished.is_set()
+
+
+async def left(request: Request) -> None:
+    """Wait until the client leaves."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def say_refused(request: Request, error: Exception) -> Response:
+    """Answer with why a request was refused."""
+    assert isinstance(error, Refused)
+    return refused(error.status, str(error))
+
+
+async def say_http(request: Request, error: Exception) -> Response:
+    """Answer with what Starlette says of an unknown path or method."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": f"{error.detail}."}, error.status_code, error.headers)
+
+
+async def say_nothing(request: Request, error: Exception) -> Response:
+    """Nobody is there any more to read an answer."""
+    return Response(status_code=400)

@@ -1,0 +1,233 @@
+// The page of forensics.serve: sends files one after another, and shows the server's jobs as its events tell them.
+"use strict";
+
+const limits = { bytes: Number(document.body.dataset.bytes), queue: Number(document.body.dataset.queue) };
+const find = id => document.getElementById(id);
+const jobs = new Map(); // id -> { job, row }; a file has a number as id until an event tells of its job
+const toSend = [];
+let nextId = 1, isSending = false, onRoom = () => {};
+
+const UNFINISHED = ["unsent", "sending", "sent", "waiting", "running"];
+const isFinished = job => !UNFINISHED.includes(job.state);
+const say = text => { find("said").textContent = text; };
+
+function described(job) {
+  switch (job.state) {
+    case "unsent": return "waits to be sent";
+    case "sending": return `is being sent, ${Math.floor(100 * job.done / Math.max(job.of, 1))} %`;
+    case "sent":
+    case "waiting": return "waits";
+    case "running":
+      if (job.stage === "faces") return job.of ? `finding faces: ${job.done} of ${job.of} frames` : "opening the file";
+      if (job.stage === "networks") return `networks: ${job.done} of ${job.of}`;
+      return "is being scored";
+    default: return job.reason;
+  }
+}
+
+function outcomeOf(job) {
+  if (job.state !== "done") return job.state;
+  return job.status === "ok" ? `${job.verdict}, score ${job.label.toFixed(2)}` : `${job.verdict}: ${job.reason}`;
+}
+
+// Rows
+
+function makeRow(job) {
+  const row = find("job").content.firstElementChild.cloneNode(true);
+  const part = name => row.querySelector(`.${name}`);
+  row.querySelector("h3").textContent = job.name;
+  for (const button of row.querySelectorAll(".buttons > *")) button.setAttribute("aria-label", `${button.textContent}: ${job.name}`);
+  row.querySelector("progress").setAttribute("aria-label", `Progress of ${job.name}`);
+  part("page").href = part("html").href = `/jobs/${job.id}/page`;
+  part("json").href = `/jobs/${job.id}/result.json`;
+  part("html").download = `${job.name}.html`;
+  part("json").download = `${job.name}.json`;
+  part("show").addEventListener("click", () => toggleEvidence(row, job));
+  part("cancel").addEventListener("click", () => cancel(jobs.get(job.id)?.job ?? job));
+  part("delete").addEventListener("click", () => remove(jobs.get(job.id)?.job ?? job));
+  return row;
+}
+
+function show(job) {
+  const known = jobs.get(job.id), file = fileOf(job.id);
+  const row = known?.row ?? makeRow(job);
+  const hadFocus = row.contains(document.activeElement);
+  jobs.set(job.id, { job, row });
+  fill(row, job);
+  const list = find(isFinished(job) ? "results" : "jobs");
+  if (row.parentElement !== list) {
+    if (isFinished(job)) list.prepend(row); else list.append(row);
+    if (hadFocus) focusOn(row); // moving a row takes the focus from it
+    sayEmpty();
+  }
+  if (file) replace(file.job.id, row);
+  if (known && known.job.state !== job.state) say(`${job.name}: ${isFinished(job) ? outcomeOf(job) : described(job)}`);
+}
+
+function fill(row, job) {
+  const part = name => row.querySelector(`.${name}`);
+  const scored = job.state === "done" && job.status === "ok";
+  part("outcome").hidden = !isFinished(job);
+  part("score").textContent = scored ? job.label.toFixed(2) : "\u2013";
+  part("called").textContent = job.state === "done" ? job.verdict : job.state;
+  part("gauge").hidden = !scored;
+  if (scored) part("gauge").firstElementChild.style.left = `${100 * job.label}%`;
+  part("reason").textContent = described(job) + (scored && job.meaning ? `. ${job.meaning}` : "");
+  const progress = row.querySelector("progress");
+  progress.hidden = !["sending", "running"].includes(job.state);
+  if (job.of) progress.value = job.done / job.of;
+  else progress.removeAttribute("value");
+  for (const name of ["show", "page", "html", "json"]) part(name).hidden = job.state !== "done";
+  part("cancel").hidden = isFinished(job);
+  part("delete").hidden = !isFinished(job);
+}
+
+const fileOf = id => [...jobs.values()].find(({ job }) => job.sentAs === id);
+
+function replace(id, row) {
+  const old = jobs.get(id).row;
+  const hadFocus = old.contains(document.activeElement);
+  if (old.parentElement === row.parentElement) old.before(row); // else the file's row would jump to the end
+  drop(id);
+  if (hadFocus) focusOn(row);
+}
+
+function focusOn(row) {
+  (row?.querySelector(".buttons > :not([hidden])") ?? find("choose")).focus();
+}
+
+function drop(id) {
+  const { row } = jobs.get(id);
+  const hadFocus = row.contains(document.activeElement);
+  const next = row.nextElementSibling ?? row.previousElementSibling;
+  jobs.delete(id);
+  row.remove();
+  if (hadFocus) focusOn(next);
+  sayEmpty();
+}
+
+function sayEmpty() {
+  find("no-jobs").hidden = find("jobs").children.length > 0;
+  find("no-results").hidden = find("results").children.length > 0;
+}
+
+function toggleEvidence(row, job) {
+  const button = row.querySelector(".show");
+  const open = row.querySelector("iframe");
+  if (open) open.remove();
+  else {
+    const frame = document.createElement("iframe");
+    frame.title = `Evidence for ${job.name}`;
+    frame.setAttribute("sandbox", "");
+    frame.src = `/jobs/${job.id}/page`;
+    row.append(frame);
+  }
+  button.setAttribute("aria-expanded", String(!open));
+  button.textContent = open ? "Show evidence" : "Hide evidence";
+  button.setAttribute("aria-label", `${button.textContent}: ${job.name}`);
+}
+
+// What the buttons do
+
+async function ask(method, path, job) {
+  const answer = await fetch(path, { method }).catch(() => null);
+  if (!answer) say("The server does not answer.");
+  else if (answer.status === 404 && jobs.has(job.id)) drop(job.id);
+  else if (!answer.ok) say((await answer.json()).error);
+}
+
+function cancel(job) {
+  const id = job.sentAs ?? job.id;
+  if (typeof id === "string") return ask("POST", `/jobs/${id}/cancel`, job);
+  job.request?.abort();
+  show({ ...job, state: "cancelled", reason: "cancelled before it was sent" });
+}
+
+function remove(job) {
+  if (typeof job.id === "string") return ask("DELETE", `/jobs/${job.id}`, job);
+  drop(job.id);
+}
+
+// Sending
+
+function add(files) {
+  for (const file of files) {
+    const job = { id: nextId++, name: file.name, state: "unsent", reason: "", file };
+    const tooLarge = file.size > limits.bytes;
+    show(job);
+    if (tooLarge) show({ ...job, state: "refused", reason: "The file is larger than the limit above." });
+    else toSend.push(job);
+  }
+  sendAll();
+}
+
+async function sendAll() {
+  if (isSending) return;
+  isSending = true;
+  while (toSend.length) {
+    const { job } = jobs.get(toSend.shift().id) ?? {};
+    if (!job || job.state !== "unsent") continue;
+    while (!hasRoom()) await new Promise(resolve => { onRoom = resolve; });
+    if (jobs.get(job.id)?.job.state === "unsent") await send(job);
+  }
+  isSending = false;
+}
+
+function hasRoom() {
+  const isThere = job => ["sent", "waiting", "running"].includes(job.state);
+  return [...jobs.values()].filter(({ job }) => isThere(job)).length < limits.queue;
+}
+
+function send(job) {
+  return new Promise(resolve => {
+    const request = new XMLHttpRequest();
+    const shown = changes => { if (jobs.get(job.id) && !isFinished(jobs.get(job.id).job)) show({ ...job, request, ...changes }); };
+    request.open("POST", `/jobs?name=${encodeURIComponent(job.name)}`);
+    request.responseType = "json";
+    request.upload.addEventListener("progress", event => shown({ state: "sending", done: event.loaded, of: event.total }));
+    request.addEventListener("load", () => {
+      if (request.status === 202) {
+        const known = jobs.get(request.response.id);
+        if (known && jobs.has(job.id)) replace(job.id, known.row);
+        else shown({ state: "sent", sentAs: request.response.id });
+      } else shown({ state: "refused", reason: request.response?.error ?? `The server answered ${request.status}.` });
+    });
+    request.addEventListener("error", () => shown({ state: "refused", reason: "It could not be sent: the server does not answer, or this is a folder." }));
+    request.addEventListener("loadend", resolve);
+    shown({ state: "sending", done: 0, of: job.file.size });
+    request.send(job.file);
+  });
+}
+
+// What the server tells
+
+function listen() {
+  const events = new EventSource("/events");
+  let isLost = false;
+  events.addEventListener("open", () => { if (isLost) say("The server answers again."); isLost = false; });
+  events.addEventListener("error", () => { isLost = true; say("The server does not answer. This page tries again."); });
+  events.addEventListener("message", event => {
+    const change = JSON.parse(event.data);
+    if (change.is_all) {
+      const there = new Set(change.jobs.map(job => job.id));
+      for (const id of [...jobs.keys()]) if (typeof id === "string" && !there.has(id)) drop(id);
+    }
+    change.jobs.forEach(show);
+    for (const id of change.gone) {
+      const known = jobs.get(id) ?? fileOf(id);
+      if (known) drop(known.job.id);
+    }
+    onRoom();
+  });
+}
+
+find("choose").addEventListener("click", () => find("files").click());
+find("files").addEventListener("change", event => { add([...event.target.files]); event.target.value = ""; });
+document.addEventListener("dragover", event => { event.preventDefault(); find("drop").classList.add("over"); });
+document.addEventListener("dragleave", event => { if (!event.relatedTarget) find("drop").classList.remove("over"); });
+document.addEventListener("drop", event => {
+  event.preventDefault();
+  find("drop").classList.remove("over");
+  add([...event.dataTransfer.files]);
+});
+listen();

@@ -1,0 +1,84 @@
+"""Write members as ONNX, so that they score without PyTorch: `inference.predict --runtime onnx`.
+
+Each file lies beside its checkpoint, under the same name, and holds the graph only: the weights stay where they are
+(inference.networks.graph). Each is checked at once: on the crops of a video and on noise, the log odds of ONNX Runtime
+and of PyTorch may differ by TOLERANCE at most. A file that fails is removed.
+
+    python -m inference.networks.export                                   all members that have a checkpoint
+    python -m inference.networks.export --members b0,sf1 --video clip.mp4
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.command import run_script
+from common.errors import BadInputError
+from common.workers import cores
+from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
+from inference.networks.graph import export
+from inference.networks.runtimes import load_networks, refuse_links
+from inference.plan import detector_weights
+from inference.sampling.look import Wanted, sample
+from inference.sampling.sampled import Face
+from pretrain.clips import clip
+
+TOLERANCE = 1e-4  # of log odds
+SURE = 30  # log odds that hardly any trained network reaches; float32 has seven digits
+FRAMES = 40  # sampled of the video
+
+
+def faces_of(video: Path, members: Iterable[Member]) -> list[Face]:
+    """The faces of a video, with the crops that the members see. Raises BadInputError if there are none."""
+    (found,) = sample(video, Wanted(crop_kinds(members), detector_weights(), FRAMES, cores()))
+    if not found.faces or not all(len(crops) for crops in found.faces[0].crops.values()):
+        raise BadInputError(f"{video} has no face, or too few frames, to check with")
+    return found.faces
+
+
+def difference(name: str, member: Member, models: Path, faces: Sequence[Face]) -> float:
+    """The largest difference of the log odds by PyTorch and by ONNX Runtime; beyond SURE in proportion to them."""
+    crops = [face.crops[member.crop_kind] for face in faces]
+    crops.append(np.random.RandomState(0).randint(0, 256, crops[0].shape, dtype=np.uint8))
+
+    def odds(runtime: str) -> np.ndarray:
+        networks = load_networks({name: member}, models, runtime=runtime, threads=cores())
+        return np.concatenate([np.diff(logits, axis=1) for logits in networks.logits(name, crops)])
+
+    expected = odds("torch")
+    return float((np.abs(odds("onnx") - expected) / np.maximum(1, np.abs(expected) / SURE)).max())
+
+
+def main() -> int:
+    """Write and check; return 1 if a member's file differs from PyTorch, else 0."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
+    parser.add_argument("--members", metavar="A,B", help="default: all that have a checkpoint")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="to check with (default: a sample clip)")
+    options = parser.parse_args()
+    names = options.members or ",".join(KNOWN)
+    members, _ = choose_members(names, options.models, allow_missing=options.members is None)
+    refuse_links(members, options.models)
+    faces = faces_of(options.video or clip("single_face.mp4"), members.values())
+    failed = 0
+    for name, member in members.items():
+        output = options.models / member.onnx
+        export(member, options.models)
+        size, apart = output.stat().st_size / 1e6, difference(name, member, options.models, faces)
+        differs = not apart <= TOLERANCE  # as NaN does
+        if differs:
+            output.unlink()
+            failed += 1
+        verdict = "FAILED, removed" if differs else "ok"
+        print(
+            f"inference.networks.export: {name}: {output}, {size:.1f} MB; log odds apart by {apart:.1e}: {verdict}",
+            flush=True,
+        )
+    print(f"export: {len(members) - failed} written, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_script(main)

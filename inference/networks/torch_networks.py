@@ -1,0 +1,98 @@
+"""Members in PyTorch, on the CPU or a GPU, at a precision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.memory import keep_freed_memory
+from image_based.models.class_activation import activation_map, features_of
+from inference.members import Member
+from inference.networks.batches import Networks
+from inference.networks.checkpoints import load_member
+from training.inputs import memory_format, to_input
+
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass
+class TorchNetwork:
+    """A member's network on a device; see `inference.networks.batches.Network`."""
+
+    member: Member
+    network: nn.Module
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it computes at float32 in any case."""
+        return DTYPES[self.precision] == torch.float32
+
+    @torch.inference_mode()
+    def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
+        """Crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""
+        inputs = self.inputs(pixels)
+        dtype = torch.float32 if exact else DTYPES[self.precision]
+        if self.member.branch == "video":
+            return self.run(inputs.transpose(1, 2), dtype).numpy()
+        if not self.member.flip:
+            return self.run(inputs, dtype).numpy()
+        output = self.run(torch.cat([inputs, inputs.flip(-1)]), dtype)
+        return ((output[: len(pixels)] + output[len(pixels) :]) / 2).numpy()
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives class activation maps; a video member does not."""
+        return self.member.branch == "image"
+
+    @torch.inference_mode()
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """Crops [N, side, side, 3] -> class activation maps [N, h, w]."""
+        inputs = self.inputs(pixels)
+        found = self.mapped(inputs)
+        if self.member.flip:
+            found = (found + self.mapped(inputs.flip(-1)).flip(-1)) / 2
+        return found.cpu().numpy()
+
+    def mapped(self, images: Tensor) -> Tensor:
+        """The network's maps of its input, [N, h, w]."""
+        features = features_of(self.network, images.contiguous(memory_format=memory_format(images)))
+        return activation_map(self.network, features)
+
+    def inputs(self, pixels: np.ndarray) -> Tensor:
+        """RGB crops [..., side, side, 3] -> the member's input [..., 3, side, side]."""
+        return to_input(torch.from_numpy(pixels).to(self.device), self.member.color, *self.member.normalisation)
+
+    def run(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """The network's logits [N, 2] at a precision, on the CPU in float32."""
+        with torch.autocast(torch.device(self.device).type, dtype, enabled=dtype != torch.float32):
+            return self.network(inputs.contiguous(memory_format=memory_format(inputs))).float().cpu()
+
+
+def networks_of(
+    loaded: Mapping[str, tuple[Member, nn.Module]],
+    device: str = "cpu",
+    precision: str = "fp32",
+    limits: Mapping[str, int] | None = None,
+) -> Networks:
+    """The members' networks from modules that are on the device; `limits` as in `Networks`."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    return Networks(
+        {name: (member, TorchNetwork(member, module, device, precision)) for name, (member, module) in loaded.items()},
+        device,
+        dict(limits or {}),
+    )
+
+
+def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:
+    """The members' networks with their checkpoints in `models`. Raises BadInputError for one that does not fit.
+
+    From now on this process keeps the memory that it frees.
+    """
+    keep_freed_memory()
+    loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}
+    return networks_of(loaded, device, precision)

@@ -1,0 +1,1 @@
+"""How the weights in the repository are made, calibrated and checked."""
