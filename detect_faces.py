@@ -9,7 +9,7 @@ Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, t
 
 from pathlib import Path
 
-from common.command import DEVICES, pick_device, run_script
+from common.command import DEVICES, add_detector_weights, pick_device, run_script
 from common.files import atomic_folder
 from common.folders import frame_folder, part_folders
 from common.images import read_image, read_same_size
@@ -35,10 +35,10 @@ def detect(frames: Path, output: Path, weights: Path, device: str) -> int:
 def main() -> int:
     """Detect in every frame folder; return 1 if one failed, else 0."""
     parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="default: the one in inference/face_detect_ckpt")
+    add_detector_weights(parser)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args()
-    weights = options.weights or default_weights()
+    weights = options.detector_weights or default_weights()
     device = pick_device(options.device)
     FaceDetector(weights)  # a bad weights file gives one error here, not one for every video
     jobs = {

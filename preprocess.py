@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.command import DEVICES, parse_shard, pick_device, run_script, shard_of_array
+from common.command import DEVICES, add_detector_weights, parse_shard, pick_device, run_script, shard_of_array
 from common.errors import BadInputError
 from common.stage import stage_parser
 from common.status import PREPROCESSED, Status
@@ -44,9 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = stage_parser(__doc__, videos="DFDC-Kaggle", faces="DFDC-Kaggle_Alignedface")
     parser.add_argument("--boxes", type=Path, metavar="DIR", help="write box files too (default: none)")
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="detector (default: the one in inference/face_detect_ckpt)"
-    )
+    add_detector_weights(parser)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else 0/1")
     parser.add_argument("--pack", action="store_true", help="one faces.zip a video; the trainers read both")
@@ -62,7 +60,7 @@ def main() -> int:
     options = parse_arguments()
     if options.status:
         return show_status(options)
-    weights, device = options.weights or default_weights(), pick_device(options.device)
+    weights, device = options.detector_weights or default_weights(), pick_device(options.device)
     detector = load_detector(weights, device)  # a bad weights file gives one error here, not one for every video
     if options.preview:
         output = options.output or Path(f"{options.preview.stem}_preview.png")

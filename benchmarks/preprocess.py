@@ -8,7 +8,7 @@ the floor it is. On that machine this was 1.4, because of Python's start, the cr
 Two workers on two copies of the video, compared with one worker on both, show what a second core adds. --long measures
 memory on a ten-minute video made of the same packets. With a GPU there is a row for `preprocess.py --device cuda`.
 
-    python -m benchmarks.preprocess [VIDEO] [--weights FILE] [--repeat 3] [--long]
+    python -m benchmarks.preprocess [VIDEO] [--detector-weights FILE] [--repeat 3] [--long]
 """
 
 import argparse
@@ -118,7 +118,7 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
     frames, boxes, faces = root / "frames", root / "boxes", root / "faces"
     commands = {
         "extract_frames": ("--videos", videos, "--frames", frames),
-        "detect_faces": ("--frames", frames, "--boxes", boxes, "--weights", weights, "--device", "cpu"),
+        "detect_faces": ("--frames", frames, "--boxes", boxes, "--detector-weights", weights, "--device", "cpu"),
         "save_aligned_faces": ("--frames", frames, "--boxes", boxes, "--faces", faces),
     }
     row = {f"{name}, s": run(name, *options) for name, options in commands.items()}
@@ -129,7 +129,7 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
 def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
     """One round of `preprocess.py`: one video on all cores, two on one and on two workers, and on a GPU."""
     one, two = part(root / "one", [video]), part(root / "two", [video, video])
-    options = ("--weights", weights, "--device", "cpu")
+    options = ("--detector-weights", weights, "--device", "cpu")
     row = {"preprocess, s": run("preprocess", "--videos", one, "--faces", root / "p", *options)}
     row["preprocess, MB of memory"] = memory_of("preprocess", "--videos", one, "--faces", root / "m", *options)
     row["preprocess, MB on disk"] = size(root / "p")
@@ -139,7 +139,7 @@ def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
     row["two workers over one"] = row["two videos, 1 worker, s"] / row["two videos, 2 workers, s"]
     if pick_device("auto") == "cuda":
         row["preprocess on the GPU, s"] = run(
-            "preprocess", "--videos", one, "--faces", root / "g", "--weights", weights
+            "preprocess", "--videos", one, "--faces", root / "g", "--detector-weights", weights
         )
     return row
 
@@ -176,14 +176,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt"
+        "--detector-weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt"
     )
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
     options = parser.parse_args()
     pretrain.retinaface.main()
     video = (options.video or clip("single_face.mp4")).resolve()
-    weights = (options.weights or default_weights()).resolve()
+    weights = (options.detector_weights or default_weights()).resolve()
     FaceDetector(weights)  # converts the weights, if this is their first use
     rounds = [measure(video, weights) for _ in range(options.repeat)]
     print(f"{video.name}: medians of {options.repeat} on {cores()} cores")
@@ -192,7 +192,9 @@ def main() -> None:
     if options.long:
         with tempfile.TemporaryDirectory() as folder:
             long = part(Path(folder) / "videos", [lengthen(video, Path(folder) / "long.mp4")])
-            peak = memory_of("preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--weights", weights)
+            peak = memory_of(
+                "preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--detector-weights", weights
+            )
             print(f"{'ten minutes, MB of memory':<32}{peak:9.2f}")
 
 

@@ -34,6 +34,14 @@ def positive(text: str) -> int:
     return number
 
 
+def add_detector_weights(parser: argparse.ArgumentParser) -> None:
+    """Add --detector-weights, and its name of the release before, which --help does not show."""
+    text = "of the face detector (default: those in inference/face_detect_ckpt)"
+    parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=text)
+    hidden = argparse.SUPPRESS
+    parser.add_argument("--weights", type=Path, dest="detector_weights", default=hidden, help=hidden)
+
+
 def run_script(main: Callable[[], int]) -> NoReturn:
     """Call a script's `main` and end with its status.
 

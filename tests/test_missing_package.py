@@ -40,9 +40,9 @@ def without_retinaface(tmp_path, weights):
 @pytest.mark.parametrize(
     ("module", "options"),
     [
-        ("preprocess", "--device=cpu --weights={weights}"),
-        ("detect_faces", "--device=cpu --weights={weights}"),
-        ("inference.predict", "clip.mp4 --device=cpu --weights={weights} --models={models}"),
+        ("preprocess", "--device=cpu --detector-weights={weights}"),
+        ("detect_faces", "--device=cpu --detector-weights={weights}"),
+        ("inference.predict", "clip.mp4 --device=cpu --detector-weights={weights} --models={models}"),
     ],
 )
 def test_a_missing_retinaface_pytorch_is_one_line(without_retinaface, weights, tmp_path, module, options):
