@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 if TYPE_CHECKING:
     from inference.members import Member
-    from inference.networks.batches import Networks
+    from inference.networks.runtimes import Networks
     from inference.sampling.sampled import Face
 
 NETWORKS = {  # network -> config that trains it
@@ -123,7 +123,7 @@ def training_seconds(card: Card, arch: str, form: str) -> tuple[float, tuple[int
     """Seconds of a training step on a batch of the config's size; its shape: B, 3, H, W or B, 3, T, H, W."""
     from benchmarks.networks import training_step
     from image_based.config import ImageConfig
-    from inference.networks.checkpoints import BRANCHES
+    from inference.networks.torch_networks import BUILD
     from training.config import load_config
     from training.inputs import memory_format
     from video_based.config import VideoConfig
@@ -133,7 +133,7 @@ def training_seconds(card: Card, arch: str, form: str) -> tuple[float, tuple[int
     batch, side, frames = (2, 64, (8,)) if card.dry else (config.batch_size, config.input_size, (32,))
     images = torch.randn(batch, 3, *(frames if is_video else ()), side, side, device=card.device)
     layout = torch.contiguous_format if form == "plain" else memory_format(images)
-    model: nn.Module = BRANCHES["video" if is_video else "image"](arch).to(card.device).to(memory_format=layout)
+    model: nn.Module = BUILD["video" if is_video else "image"](arch).to(card.device).to(memory_format=layout)
     if form == "compiled":
         model.compile(backend="eager" if card.dry else "inductor")
     images = images.contiguous(memory_format=layout)
@@ -173,7 +173,7 @@ def video(card: Card) -> Path:
 def models(card: Card) -> Path:
     """A folder with random checkpoints of the members. Made once."""
     from inference.members import MEMBERS
-    from inference.networks.checkpoints import BRANCHES
+    from inference.networks.torch_networks import BUILD
 
     folder, half_made = card.folder / "models", card.folder / "half_made"
     if not folder.is_dir():
@@ -181,7 +181,7 @@ def models(card: Card) -> Path:
         torch.manual_seed(0)
         for name in members(card):
             member = MEMBERS[name]
-            content = {"step": 1, "arch": member.arch, "state_dict": BRANCHES[member.branch](member.arch).state_dict()}
+            content = {"step": 1, "arch": member.arch, "state_dict": BUILD[member.branch](member.arch).state_dict()}
             torch.save(content, half_made / member.file)
         half_made.rename(folder)
     return folder
@@ -199,9 +199,9 @@ def inference(card: Card) -> Iterator[Row]:
     from benchmarks.inference import serial
     from inference import Scorer
     from inference.members import MEMBERS
-    from inference.networks.checkpoints import load_member
-    from inference.plan import Settings, plan
+    from inference.networks.torch_networks import load_member
     from inference.scorer import Video
+    from inference.settings import Settings, resolve
 
     names = members(card)
     folder, first = models(card), video(card)
@@ -211,7 +211,7 @@ def inference(card: Card) -> Iterator[Row]:
     each = float("nan")
     for precision in PRECISIONS:
         how: dict[str, Any] = {"models": folder, "device": card.device, "precision": precision, "evidence": False}
-        with Scorer(",".join(names), runtime="torch", **how) as scorer:
+        with Scorer(members=",".join(names), runtime="torch", **how) as scorer:
             scorer.score(first)  # takes what only a first run costs
             loaded = sum(scorer.seconds.values())
             began = time.perf_counter()
@@ -219,17 +219,17 @@ def inference(card: Card) -> Iterator[Row]:
             seconds = (time.perf_counter() - began) / len(copies)
             networks = (sum(scorer.seconds.values()) - loaded) / len(copies)
         assert all(result.status == "ok" for result in results), [result.reason for result in results]
-        spent = [result.row.seconds for result in results]
+        spent = [result.seconds for result in results]
         shares = ", ".join(f"{stage} {statistics.mean(one[stage] for one in spent):.2f}" for stage in spent[0])
         each = seconds if precision == "fp32" else each
         said = f"{seconds:.2f} s a video, {3600 / seconds:.0f} an hour; networks {networks:.2f}, of a core {shares}"
         yield Row(f"{precision}, {len(copies)} videos", said, "0.9 s")
-    planned = plan(Settings(models=folder, members=",".join(names), device=card.device, runtime="torch"))
+    setup = resolve(Settings(models=folder, members=",".join(names), device=card.device, runtime="torch"))
     loaded_members = {name: (MEMBERS[name], load_member(MEMBERS[name], folder, card.device)) for name in names}
     alone = [Video(path.name, path) for path in copies[:2]]
-    serial(alone[:1], planned, loaded_members)
+    serial(alone[:1], setup, loaded_members)
     began = time.perf_counter()
-    serial(alone, planned, loaded_members)
+    serial(alone, setup, loaded_members)
     seconds = (time.perf_counter() - began) / len(alone)
     yield Row("the serial way, fp32", f"{seconds:.2f} s a video, {seconds / each:.1f} times ours", "10 times")
 
@@ -239,16 +239,16 @@ def faces_of(card: Card, wanted: "dict[str, Member]") -> "list[Face]":
     from faces.detector import default_weights
     from inference.members import crop_kinds
     from inference.sampling.look import Wanted, sample
+    from inference.settings import Settings
 
-    (found,) = sample(video(card), Wanted(crop_kinds(wanted.values()), default_weights()))
+    (found,) = sample(video(card), Wanted(Settings(), crop_kinds(wanted.values()), default_weights()))
     return found.faces
 
 
 def precision(card: Card) -> Iterator[Row]:
     """Score the video by each precision, with random members and the shipped ones, and compare with the CPU."""
     from inference.members import KNOWN, MODELS, SHIPPED, Member
-    from inference.networks.checkpoints import load_member
-    from inference.networks.torch_networks import networks_of
+    from inference.networks.torch_networks import load_member, networks_of
 
     names = (*members(card), *SHIPPED)
     folders = dict.fromkeys(names, models(card)) | dict.fromkeys(SHIPPED, MODELS)
@@ -279,8 +279,7 @@ def precision(card: Card) -> Iterator[Row]:
 def memory(card: Card) -> Iterator[Row]:
     """Score with all memory, then with a cap on it, and compare limits and scores."""
     from inference.members import MEMBERS
-    from inference.networks.checkpoints import load_member
-    from inference.networks.torch_networks import networks_of
+    from inference.networks.torch_networks import load_member, networks_of
 
     member = MEMBERS[CAPPED]
     faces = faces_of(card, {CAPPED: member})

@@ -21,7 +21,7 @@ import pretrain.retinaface
 from benchmarks import seconds
 from common.pack import PACK, read_face, write_pack
 from faces.detector import FaceDetector, default_weights
-from faces.one_pass import crop_files, find_faces, threads
+from faces.one_pass import Finder, crop_files, find_faces, threads
 from faces.video import Reading, probe
 from pretrain.clips import clip
 
@@ -78,8 +78,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     with threads(2) as (submit, ahead):
         video = options.video or clip("single_face.mp4")
-        info, detector = probe(video), FaceDetector(default_weights())
-        faces = find_faces(video, info, Reading(video, info), detector, submit, ahead, lambda count: None)
+        reading = Reading(video, probe(video))
+        faces = find_faces(reading, reading, Finder(FaceDetector(default_weights()), submit, ahead))
         files = list(crop_files(faces, submit, ahead))
     names = sorted({Path(name).stem for name, _ in files if "_face1." in name})
     print(f"{len(names)} crops of {faces.squares[0][0].size} px a video, {VIDEOS} videos")

@@ -32,11 +32,12 @@ from common.command import positive
 from common.workers import Workers
 from faces.detector import default_weights
 from inference.members import MEMBERS, crop_kinds
-from inference.networks.batches import VIDEOS_TOGETHER, Networks
+from inference.networks.runtimes import VIDEOS_TOGETHER, Networks
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face, Sampled
 from inference.scorer import Found, Video, score, under_way
 from inference.scoring import Score
+from inference.settings import Settings
 from pretrain.clips import clip
 
 NETWORKS = (0.05, 0.1, 0.2, 0.3, 0.4)  # seconds of a card for a video
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--count", type=positive, default=64, metavar="N", help="videos of each row (default: 64)")
     options = parser.parse_args()
     pretrain.retinaface.main()
-    wanted = Wanted(crop_kinds(MEMBERS.values()), default_weights())
+    wanted = Wanted(Settings(), crop_kinds(MEMBERS.values()), default_weights())
     with Workers(options.workers) as workers:
         seconds_a_video(workers, wanted, 0.5, 0.0, 2 * options.workers)  # every worker gets its video
         for where, finding, more in (("CPU", options.find, 0.0), ("card", options.decode, options.detect)):

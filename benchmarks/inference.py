@@ -27,15 +27,13 @@ from common.memory import keep_freed_memory
 from common.workers import Workers
 from faces.detector import default_weights
 from inference.members import MEMBERS, Member, crop_kinds
-from inference.networks.batches import VIDEOS_TOGETHER, Networks
-from inference.networks.checkpoints import BRANCHES, small_input
 from inference.networks.fold import fastest
-from inference.networks.runtimes import PRECISIONS
-from inference.networks.torch_networks import networks_of
-from inference.plan import Plan, Settings
+from inference.networks.runtimes import VIDEOS_TOGETHER, Networks
+from inference.networks.torch_networks import BUILD, networks_of, small_input
 from inference.sampling.look import Wanted, sample
 from inference.scorer import Video, find, score
 from inference.scoring import Score
+from inference.settings import PRECISIONS, Settings, Setup
 from pretrain.clips import clip
 
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
@@ -63,26 +61,26 @@ def matmul_rate(device: str) -> float:
     return 2 * 2048**3 / best / 1e12
 
 
-def serial(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
+def serial(videos: list[Video], setup: Setup, members: Loaded) -> tuple[Scores, Seconds]:
     """Score the serial way; return the scores and the seconds of each stage."""
-    networks = networks_of(members, plan.device, limits=dict.fromkeys(members, 1))
+    networks = networks_of(members, setup.device, limits=dict.fromkeys(members, 1))
     scores, spent = {}, Seconds()
     for video in videos:
-        kinds = crop_kinds(plan.members.values())
-        (found,) = sample(video.path, Wanted(kinds, plan.weights))
+        kinds = crop_kinds(setup.members.values())
+        (found,) = sample(video.path, Wanted(setup.settings, kinds, setup.detector_weights))
         spent.add(found.seconds)
         scores[video.name] = values(networks.scores([found.faces])[0])
     spent.add(networks.seconds)
     return scores, spent
 
 
-def ours(videos: list[Video], plan: Plan, members: Loaded) -> tuple[Scores, Seconds]:
+def ours(videos: list[Video], setup: Setup, members: Loaded) -> tuple[Scores, Seconds]:
     """Score as `inference.predict` does; return the scores and the seconds of each stage."""
     networks: Future[Networks] = Future()
-    networks.set_result(networks_of(members, plan.device, plan.settings.precision))
+    networks.set_result(networks_of(members, setup.device, setup.settings.precision))
     scores, spent = {}, Seconds()
-    with Workers(min(plan.settings.workers, len(videos))) as workers:
-        for (video, outcome), result, _ in score(find(videos, plan, workers), networks, VIDEOS_TOGETHER[plan.device]):
+    with Workers(min(setup.settings.workers, len(videos))) as workers:
+        for (video, outcome), result, _ in score(find(videos, setup, workers), networks, VIDEOS_TOGETHER[setup.device]):
             if isinstance(outcome, Exception):
                 raise outcome
             spent.add(outcome[0].seconds)
@@ -106,16 +104,16 @@ def main() -> None:
     options = parser.parse_args()
     pretrain.retinaface.main()
     device = pick_device(options.device)
-    plan = Plan(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
+    setup = Setup(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
     paths = options.videos or [clip("single_face.mp4")]
     videos = [Video(f"{copy}/{path.name}", path) for copy in range(options.copies) for path in paths]
     torch.manual_seed(0)
     members = {
-        name: (member, fastest(BRANCHES[member.branch](member.arch), small_input(member.branch)).to(device))
+        name: (member, fastest(BUILD[member.branch](member.arch), small_input(member.branch)).to(device))
         for name, member in MEMBERS.items()
     }
     rate = matmul_rate(device)
-    print(f"{device}, {torch.get_num_threads()} threads, {plan.settings.workers} workers; ", end="")
+    print(f"{device}, {torch.get_num_threads()} threads, {setup.settings.workers} workers; ", end="")
     print(f"matrix products {rate:.3f} TFLOP/s: ", end="")
     print(f"the networks' floor is {TERAFLOP / rate:.1f} s for 150 frames of one face")
     sides: dict[str, Seconds] = {}
@@ -124,9 +122,9 @@ def main() -> None:
     for side, way in (("serial", serial), ("ours", ours)):
         if side == "ours":
             keep_freed_memory()
-        way(videos[:1], plan, members)  # takes what only a first run costs
+        way(videos[:1], setup, members)  # takes what only a first run costs
         began = time.perf_counter()
-        scores[side], sides[side] = way(videos, plan, members)
+        scores[side], sides[side] = way(videos, setup, members)
         wall[side] = time.perf_counter() - began
     print(f"\n{len(videos)} videos, seconds a video\n{'':<18}{'serial':>9}{'ours':>9}{'ratio':>8}")
     for stage in sides["serial"]:

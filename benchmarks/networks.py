@@ -31,11 +31,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.command import DEVICES, pick_device
 from common.memory import keep_freed_memory
-from inference.members import MEMBERS, Branch, crop_kinds
-from inference.networks.checkpoints import BRANCHES, small_input
+from inference.members import MEMBERS, Branch, crop_kinds, frames_seen
 from inference.networks.fold import fastest
-from inference.networks.torch_networks import networks_of
-from inference.sampling.sampled import Face, frames_of
+from inference.networks.torch_networks import BUILD, networks_of, small_input
+from inference.sampling.sampled import Face
 from training.inputs import memory_format
 
 FRAMES = 150
@@ -75,7 +74,7 @@ def forward_row(branch: Branch, arch: str, size: int, options: argparse.Namespac
     small = small_input(branch)
 
     def build() -> nn.Module:
-        return BRANCHES[branch](arch).eval()
+        return BUILD[branch](arch).eval()
 
     fast = fastest(build(), small).to(options.device)
     forms: dict[str, tuple[nn.Module, Tensor]] = {
@@ -106,7 +105,7 @@ def training_row(branch: Branch, arch: str, options: argparse.Namespace) -> str:
     layouts = {"eager": torch.contiguous_format} | dict.fromkeys(training_forms(options)[1:], memory_format(images))
     cells = ""
     for form, layout in layouts.items():
-        model = BRANCHES[branch](arch).to(options.device).to(memory_format=layout)
+        model = BUILD[branch](arch).to(options.device).to(memory_format=layout)
         if form == "compiled":
             model.compile()
         inputs, last = images.contiguous(memory_format=layout), form != "eager"
@@ -133,12 +132,12 @@ def all_members(device: str) -> float:
     """Seconds of all eleven members, random weights, on 150 crops of one face, as inference runs them."""
     noise = np.random.RandomState(0)
     crops = {
-        kind: noise.randint(0, 256, (len(frames_of(kind.branch, FRAMES)), kind.side, kind.side, 3), dtype=np.uint8)
+        kind: noise.randint(0, 256, (len(frames_seen(kind.branch, FRAMES)), kind.side, kind.side, 3), dtype=np.uint8)
         for kind in crop_kinds(MEMBERS.values())
     }
     members = {}
     for name, member in MEMBERS.items():
-        network = fastest(BRANCHES[member.branch](member.arch), small_input(member.branch))
+        network = fastest(BUILD[member.branch](member.arch), small_input(member.branch))
         members[name] = (member, network.to(device))
     networks = networks_of(members, device)
     began = time.perf_counter()

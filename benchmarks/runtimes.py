@@ -23,10 +23,9 @@ import torch
 from benchmarks import seconds
 from common.workers import cores
 from inference.members import KNOWN, Member
-from inference.networks.checkpoints import BRANCHES
 from inference.networks.graph import export
-from inference.networks.onnx_networks import CROPS
-from inference.networks.runtimes import load_networks
+from inference.networks.runtimes import CROPS, load_networks
+from inference.networks.torch_networks import BUILD
 
 CLIP = 32  # frames
 IMAGES = 4
@@ -36,7 +35,7 @@ Sides = dict[str, Callable[[], object]]
 
 def make_member(member: Member, models: Path) -> None:
     """Write a checkpoint of random weights and its ONNX file."""
-    network = BRANCHES[member.branch](member.arch)
+    network = BUILD[member.branch](member.arch)
     torch.save({"step": 1, "arch": member.arch, "state_dict": network.state_dict()}, models / member.file)
     export(member, models)
 

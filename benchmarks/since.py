@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from inference.plan import detector_weights
+from inference.settings import detector_weights
 
 ROOT = Path(__file__).parents[1]
 WAYS = {"plain": (), "with --evidence": ("--evidence", "evidence")}

@@ -31,9 +31,10 @@ import pretrain.retinaface
 from benchmarks.runtimes import make_member
 from faces.detector import default_weights, load_detector, torch_network
 from inference.members import MEMBERS, Member, crop_kinds
-from inference.networks.batches import member_score
-from inference.networks.checkpoints import BRANCHES
+from inference.networks.runtimes import member_score
+from inference.networks.torch_networks import BUILD
 from inference.sampling.look import Wanted, sample
+from inference.settings import Settings
 from pretrain.clips import clip
 from training.checkpoint import load_weights, read_weights
 from training.inputs import to_input
@@ -54,11 +55,11 @@ def plain_logits(member: Member, network: nn.Module, crops: torch.Tensor) -> tor
 @torch.inference_mode()
 def plain(video: Path, models: Path) -> None:
     """Score a video in the reference's way."""
-    networks = {name: BRANCHES[member.branch](member.arch).eval() for name, member in MEMBERS.items()}
+    networks = {name: BUILD[member.branch](member.arch).eval() for name, member in MEMBERS.items()}
     for name, member in MEMBERS.items():
         load_weights(networks[name], read_weights(models / member.file), member.file)
     load_detector(default_weights(), "cpu").network = torch_network(default_weights(), "cpu")  # the one `sample` takes
-    (found,) = sample(video, Wanted(crop_kinds(MEMBERS.values()), default_weights()))
+    (found,) = sample(video, Wanted(Settings(), crop_kinds(MEMBERS.values()), default_weights()))
     for name, member in MEMBERS.items():
         crops = [torch.from_numpy(face.crops[member.crop_kind]) for face in found.faces]
         logits = [plain_logits(member, networks[name], part).numpy() for part in crops]

@@ -154,3 +154,15 @@ def sha256(path: Path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+FileState = list[str | int]
+
+
+def file_state(path: Path) -> FileState | None:
+    """A file's path, size in bytes and time of change in nanoseconds; None if there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [str(path), status.st_size, status.st_mtime_ns]

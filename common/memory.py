@@ -16,9 +16,3 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, -1)
-
-
-def give_back_freed_memory() -> None:
-    """Return the memory that this process has freed so far to the kernel; works with glibc only."""
-    with suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,9 @@
 """ONNX Runtime on the CPU, which runs networks without PyTorch."""
 
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,3 +77,9 @@ def run_session(
         if "alloc" not in str(error).lower():
             raise
         raise MemoryError(f"{name}: {error}") from error
+
+
+def give_back_freed_memory() -> None:
+    """Return the memory that this process has freed so far to the kernel; works with glibc only."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

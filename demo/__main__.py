@@ -22,7 +22,7 @@ from common.status import Status
 from demo.tree import TEST, make_tree
 from faces.detector import FaceDetector, default_weights
 from inference.members import MEMBERS, MODELS, SHIPPED
-from inference.rows import read_rows
+from inference.results import read_results
 from training.metrics import VideoScore, log_loss
 from training.runs import checkpoint_path
 
@@ -136,7 +136,7 @@ def predict(output: Path, *options: str | Path) -> None:
 def report(submissions: dict[str, Path]) -> None:
     """Print the table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
-    rows = {name: read_rows(path.with_suffix(".jsonl")) for name, path in submissions.items()}
+    rows = {name: read_results(path.with_suffix(".jsonl")) for name, path in submissions.items()}
     print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in rows))
     for same in zip(*rows.values(), strict=True):
         name, status = same[0].filename, same[0].status

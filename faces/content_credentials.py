@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from faces.containers import top_level_boxes
-from faces.file_facts import Fact, clean
+from faces.file_facts import Fact, clean, file_facts
 
 NAME = "content credentials (C2PA)"
 UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # of the box in MP4 that holds a manifest (C2PA, A.5)
 OFFLINE = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 NOT_CHECKED = "signingCredential.untrusted"
 LARGEST_PICTURE = 256 << 20  # bytes that are looked through for a manifest
+
+
+def facts_of(path: Path, stream: int | None) -> list[Fact]:
+    """What a file says about how it was made; `stream` is the number of the stream that is scored, None for a picture.
+
+    Raises DecodeError or UnsupportedError as `faces.streams.open_video` does.
+    """
+    return ([] if stream is None else file_facts(path, stream)) + manifest_facts(path)
 
 
 def manifest_facts(path: Path) -> list[Fact]:

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from faces.orientation import Orientation
-from faces.streams import DecodeError, UnsupportedError
+from faces.streams import DecodeError, Orientation, UnsupportedError
 from faces.video import Shown, VideoInfo
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP")
 EXIF_ORIENTATION = 0x0112
 # Quarter turns, counterclockwise, and whether left and right then change places, by the value of EXIF's tag.
@@ -20,15 +18,6 @@ ORIENTATIONS = {
     **{5: Orientation(3, True), 6: Orientation(3), 7: Orientation(1, True), 8: Orientation(1)},
 }
 MAX_PIXELS = 250_000_000  # of a picture; a larger one is refused before it is decoded
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a file has a picture's suffix, in upper or lower case, and begins as one of FORMATS does."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(12)
-    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
 
 
 class Still:

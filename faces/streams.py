@@ -1,13 +1,16 @@
 """Open a video file, choose the stream that players show, and decode its packets: what `faces.video` is made of."""
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import av
+import numpy as np
+from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 
 from common.errors import BadInputError
@@ -26,6 +29,7 @@ RAW_FORMATS = ("h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg
 RAW_BEGINNINGS = (b"\0\0\1", b"\0\0\0\1", b"\xff\xd8")
 MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+STRAIGHT = 0.0087  # the tangent of half a degree: ffmpeg takes angles up to that for whole quarter turns
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -43,6 +47,34 @@ class UnsupportedError(BadInputError):
 
 class ChangedError(BadInputError):
     """The file was written to, or replaced, while it was read."""
+
+
+class Orientation(NamedTuple):
+    """Quarter turns, counterclockwise, and then whether left and right change places: all eight orientations.
+
+    `known` is False for a display matrix that is none of them, as for shears and other angles: frames stay as stored.
+    """
+
+    turns: int = 0
+    mirrored: bool = False
+    known: bool = True
+
+    @property
+    def degrees(self) -> int:
+        """The turn in degrees, counterclockwise."""
+        return 90 * self.turns
+
+    def upright(self, image: np.ndarray) -> np.ndarray:
+        """A stored image [H, W, 3] as it is shown."""
+        if not self.turns and not self.mirrored:
+            return image
+        turned = np.rot90(image, self.turns)
+        return np.ascontiguousarray(turned[:, ::-1] if self.mirrored else turned)
+
+    def __str__(self) -> str:
+        if self.turns:
+            return f"turned upright by {self.degrees} degrees" + " and mirrored" * self.mirrored
+        return "mirrored, as its metadata asks" if self.mirrored else ""
 
 
 class Packets(NamedTuple):
@@ -224,3 +256,19 @@ def in_seconds(stamp: int, stream: av.VideoStream) -> float:
 def reaches(last: float | None, end: float | None, rate: float, frames: float) -> bool:
     """Whether a video whose last frame is at `last` seconds was read to its `end`, but for so many frames."""
     return last is not None and end is not None and rate > 0 and end - last <= frames / rate
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """The orientation that a frame's display matrix asks for (ISO/IEC 14496-12, 6.2.2: a, b, u, c, d, v, x, y, w).
+
+    A point (x, y) of the stored frame, y downwards, is shown at (a x + c y, b x + d y).
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(cast(SideData, matrix)))
+    if a and d and max(abs(b), abs(c)) <= STRAIGHT * min(abs(a), abs(d)):
+        return Orientation(0 if d > 0 else 2, (a > 0) != (d > 0))
+    if b and c and max(abs(a), abs(d)) <= STRAIGHT * min(abs(b), abs(c)):
+        return Orientation(3 if b > 0 else 1, (b > 0) == (c > 0))
+    return Orientation(known=False)

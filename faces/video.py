@@ -17,9 +17,9 @@ import numpy as np
 
 from faces.containers import avi_pictures, lacks_media
 from faces.notes import which_stream
-from faces.orientation import Orientation, orientation_of
 from faces.streams import (
     DecodeError,
+    Orientation,
     Packets,
     UnsupportedError,
     choose_stream,
@@ -28,6 +28,7 @@ from faces.streams import (
     has_all,
     in_seconds,
     open_video,
+    orientation_of,
     rate_of,
     reaches,
 )
@@ -164,6 +165,10 @@ class Reading:
                 if self.chosen(number):
                     yield Shown(number, time, self.info.orientation.upright(_pixels(frame)))
         self._check_the_end()
+
+    def again(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Read the frames with these numbers once more, as `read_some` does."""
+        return read_some(self.path, self.info, numbers)
 
     def _count_damage(self) -> None:
         self.damaged += 1

@@ -1,4 +1,4 @@
-"""The ensemble: from a video to the probability that it is fake, and why.
+"""The ensemble: from a video to a score between 0 (real) and 1 (fake), and why.
 
 `from inference import Scorer` is the way in from Python; see `inference.scorer`.
 """
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from inference.results import Result
     from inference.scorer import Scorer
+    from inference.settings import Settings
 
-__all__ = ["Result", "Scorer"]
+__all__ = ["Result", "Scorer", "Settings"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

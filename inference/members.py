@@ -1,8 +1,10 @@
 """The eleven members of the ensemble, a row each (contract, section 3), and the two whose weights the repository ships.
 
-This module does not import PyTorch; `inference.networks.checkpoints` loads the networks.
+This module does not import PyTorch; `inference.networks` loads the networks.
 
     python -m inference.members                which checkpoints are present, and their sha256
+    python -m inference.members --check        also loads each strictly, and compares its score of a built-in input
+    python -m inference.members --record       the same, and records the scores
     python -m inference.members --markdown     the table of inference/README.md
 """
 
@@ -15,7 +17,7 @@ from typing import Literal, NamedTuple
 from common.command import run_script
 from common.errors import BadInputError
 from common.files import sha256
-from inference.scoring import BRANCH_WEIGHTS
+from inference.scoring import BRANCH_WEIGHTS, GROUP, image_frames
 
 MODELS = Path("inference/submit_models")
 
@@ -114,6 +116,22 @@ SHIPPED = {
 KNOWN = MEMBERS | SHIPPED
 
 
+def frames_seen(branch: Branch, frames: int, still: bool = False) -> list[int]:
+    """Which of a video's sampled frames a branch sees (contract, section 3).
+
+    Video members see all, image members whole groups of five spread over the video. A still image has one frame, which
+    image members see and video members do not.
+    """
+    if still:
+        return [0] if branch == "image" else []
+    return image_frames(frames) if branch == "image" else list(range(frames))
+
+
+def group_size(still: bool) -> int:
+    """How many crops an image member's logits are averaged over."""
+    return 1 if still else GROUP
+
+
 class Choice(NamedTuple):
     """The members to score with, and the names of the wanted members that have no checkpoint."""
 
@@ -179,35 +197,52 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def heading(models: Path) -> str:
-    """The first line of a table whose rows `describe` makes."""
-    return f"{'member':<8} {'checkpoint':<33} {'network':<18} {'input':<7} {'weight':<7} in {models}"
-
-
 def describe(name: str) -> str:
-    """The beginning of a member's line, without its checkpoint's sha256 or absence."""
+    """The beginning of a member's line, without what is said of its checkpoint."""
     member = KNOWN[name]
     weight = (final_weights(MEMBERS) | final_weights(SHIPPED))[name]
     return f"{name:<8} {member.file:<33} {member.arch:<18} {member.size} px  {weight:.4f} "
 
 
-def main() -> int:
-    """Print the table of members and their checkpoints."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
+    parser.add_argument("--check", action="store_true", help="load each checkpoint and score a built-in input with it")
+    parser.add_argument("--record", action="store_true", help="the same, and record the scores for later checks")
     parser.add_argument("--markdown", action="store_true", help="print the table of inference/README.md and end")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print the members and their checkpoints; with --check return 1 if one fails or none is present, else 0."""
+    options = parse_arguments()
     if options.markdown:
         print(markdown_table(), end="")
         return 0
-    print(heading(options.models))
-    present = 0
+    print(f"{'member':<8} {'checkpoint':<33} {'network':<18} {'input':<7} {'weight':<7} in {options.models}")
+    present = {name: path for name, member in KNOWN.items() if (path := options.models / member.file).is_file()}
+    digests = {name: sha256(path) for name, path in present.items()}
+    odds, failed = dict[str, float](), 0
     for name, member in KNOWN.items():
-        path = options.models / member.file
-        present += path.is_file()
-        print(f"{describe(name)} {f'sha256 {sha256(path)}' if path.is_file() else 'absent'}")
-    print(f"inference.members: {present} present, {len(KNOWN) - present} absent")
-    return 0
+        text = f"sha256 {digests[name]}" if name in present else "absent"
+        if name in present and (options.check or options.record):
+            from inference.networks.checkpoints import check, read_recorded  # imports PyTorch, which takes seconds
+
+            try:
+                checked, odds[digests[name]] = check(member, options.models, {} if options.record else read_recorded())
+                text += f", {checked}"
+            except BadInputError as error:
+                text += f", FAILED: {error}"
+                failed += 1
+        print(f"{describe(name)} {text}", flush=True)
+    if options.record:
+        from inference.networks.checkpoints import record
+
+        record(odds)
+    counted = f"{len(present) - failed} present, {len(KNOWN) - len(present)} absent, {failed} failed"
+    print(f"inference.members: {counted}")
+    return int(failed > 0 or (options.check and not present))
 
 
 if __name__ == "__main__":

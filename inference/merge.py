@@ -14,9 +14,8 @@ from pathlib import Path
 
 from common.command import run_script
 from common.errors import BadInputError
-from inference.evidence.pages import write_index
-from inference.inputs import find_videos
-from inference.rows import Row, exit_status, read_rows, statuses, write_submission, write_verdicts
+from faces.video_files import find_videos
+from inference.results import Result, exit_status, read_results, statuses, write_submission, write_verdicts
 
 SHOWN = 5
 
@@ -30,19 +29,21 @@ def shard_files(output: Path, suffix: str) -> dict[Path, int]:
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
-def read_shards(output: Path) -> dict[str, Row]:
+def read_shards(output: Path) -> dict[str, Result]:
     """The rows of all shards of a submission by file name.
 
     Raises BadInputError if there are no shards, or shards of different numbers, members, weights or options.
     """
     shards = shard_files(output, ".jsonl")
-    counts = len(set(shards.values()))
-    if counts != 1:
-        raise BadInputError(f"{output.parent} holds shards of {counts} shardings of {output.stem}: keep those of one")
-    rows = [row for shard in shards for row in read_rows(shard)]
-    if len({row.run for row in rows}) > 1:
+    if not shards:
+        raise BadInputError(f"{output.parent} holds no shards of {output.stem}, as {output.stem}-0-of-8.jsonl")
+    if len(counts := sorted(set(shards.values()))) > 1:
+        several = " and of ".join(map(str, counts))
+        raise BadInputError(f"{output.parent} holds shards of {output.stem} out of {several}: keep those of one run")
+    results = [result for shard in shards for result in read_results(shard)]
+    if len({result.run for result in results}) > 1:
         raise BadInputError(f"the shards of {output} were scored with different members, weights or options")
-    return {row.filename: row for row in rows}
+    return {result.filename: result for result in results}
 
 
 def main() -> int:
@@ -64,15 +65,17 @@ def main() -> int:
         raise BadInputError(
             f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again"
         )
-    rows = [shards[name] for name in names]
-    write_submission(options.output, rows)
-    write_verdicts(options.output, rows)
+    results = [shards[name] for name in names]
+    write_submission(options.output, results)
+    write_verdicts(options.output, results)
     if options.evidence:
+        from inference.evidence.pages import write_index
+
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
-    print(f"merge: {statuses(rows)}; {options.output}{found.said}")
-    return exit_status(rows)
+    print(f"merge: {statuses(results)}; {options.output}{found.said}")
+    return exit_status(results)
 
 
 if __name__ == "__main__":

@@ -1,93 +1,198 @@
-"""What `Scorer` returns of a video or a picture."""
+"""What a video was found to be: one immutable result, from which rows, evidence and pages are made, and its files.
 
-from dataclasses import asdict, dataclass
+`submission.csv` holds names and labels. `submission.jsonl` holds each result as a row: `Result.to_row` makes it,
+`Result.from_row` reads it back. `submission.verdicts.csv` says for people what each label is called.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from common.errors import BadInputError
-from common.status import Status
-from inference.evidence.pages import Document
-from inference.rows import FaceRow, Row
-from inference.sampling.sampled import Sampled
+from common.files import write_table, write_text
+from common.status import UNREADABLE, Status
+from inference.sampling.sampled import Conditions
+from inference.verdicts import Judgement
+
+if TYPE_CHECKING:
+    from inference.evidence.facts import Evidence
+
+SCHEMA = 1  # of a row
+VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent", "status", "meaning")
 
 
 @dataclass(frozen=True)
-class FaceResult(FaceRow):
-    """A tracked face, with the times in seconds and the boxes (x1, y1, x2, y2) in pixels of its detections."""
+class FaceResult:
+    """A tracked face, scored as if it were the only one.
 
+    `times` (seconds of a player's clock) and `boxes` (x1, y1, x2, y2 in pixels) are those of its detections; a row does
+    not hold them.
+    """
+
+    number: int  # from 1, the one seen longest first
+    score: float | None
+    rule: str  # that made the score
+    decides: bool  # whether the video's label depends on it
+    members: dict[str, float | None]
+    detections: int
+    first: float  # when it is first seen, in seconds of a player's clock
+    last: float
+    groups: tuple[float, ...] = ()  # score of each group of five frames, the image members' weighted mean
     times: tuple[float, ...] = ()
     boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
+class ShotResult:
+    """A shot of a video: its place, what it shows, and its score as if it were a video."""
+
+    number: int  # from 1
+    start: float  # of its first frame that was sampled, in seconds of a player's clock
+    end: float  # of its last
+    first_frame: int  # of the video, from 0
+    last_frame: int
+    frames: int  # sampled
+    face_frames: int
+    faces: int
+    label: float
+    status: Status
+    reason: str
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class PerturbedResult:
+    """How a perturbed version of a video scores: its label, what that is called, and its false-positive rate."""
+
+    name: str
+    label: float | None
+    verdict: str
+    false_positive_rate: float | None
+
+
+@dataclass(frozen=True)
 class Result:
-    """What a video or a picture was found to be.
+    """What a video or still image was found to be. Scores are in [0, 1], 1 for FAKE; None means no score."""
 
-    Scores are probabilities of FAKE in [0, 1]. The label is .5 unless the status is ok. `false_positive_rate` is the
-    share of reals like this one that score as high or higher (inference.calibration); None if it is not known.
-    """
+    filename: str  # the name under which it was scored
+    label: float  # 0.5 unless the status is ok
+    status: Status
+    reason: str  # the rule that made the label, or what went wrong
+    frames: int  # sampled, with --shots of the shot that decides; of a decode_error those decoded before it
+    faces: tuple[FaceResult, ...]  # with --shots, those of the shot that decides
+    members: dict[str, float | None]
+    image: float | None  # score of the branch
+    video: float | None
+    seconds: dict[str, float]  # of a core, by stage
+    run: str = ""  # digest of members, weights and options: results of one run agree
+    left_out: tuple[str, ...] = ()  # members without a checkpoint, which --allow-missing left out
+    face_frames: int = 0  # sampled frames that show a face
+    detections: int = 0  # of faces in them
+    not_scored: int = 0  # detections that belong to no tracked face
+    notes: tuple[str, ...] = ()  # what a person should know of how the file was read, and of the faces in it
+    shots: tuple[ShotResult, ...] = ()  # with --shots
+    not_finite: tuple[str, ...] = ()  # members whose networks gave no finite number, so that they were left out
+    false_positive_rate: float | None = None  # the least at which it would be called fake: that of `judgement`
+    verdict: str = ""  # what the label is called (inference.verdicts)
+    conditions: Conditions | None = None  # how it shows the faces that decide
+    judgement: Judgement | None = None  # what the calibration says; None if the members have none
+    perturbed: tuple[PerturbedResult, ...] = ()  # with --stability
+    stability: str = ""  # the same in words
+    chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces, if a mask chose them
+    path: Path | None = None  # None for one that was read back from a row
+    evidence: "Evidence | None" = None  # what it rests on, if that was asked for
 
-    path: Path
-    row: Row
-    faces: tuple[FaceResult, ...]  # the one seen longest first
-    document: Document | None  # JSON and page of the evidence
+    def to_row(self, boxes: bool = False) -> dict[str, Any]:
+        """The result as `submission.jsonl` holds it; with `boxes` also the times and boxes of each face."""
+        row = asdict(replace(self, evidence=None))
+        each_face = row.pop("faces")
+        for face in () if boxes else each_face:
+            del face["times"], face["boxes"]
+        del row["path"], row["evidence"]
+        renamed = {"forms": row.pop("perturbed"), "by_known": row.pop("chosen_by")}
+        return {"schema": SCHEMA, **row, "faces": len(each_face), "each_face": each_face, **renamed}
 
-    @property
-    def filename(self) -> str:
-        """The name under which it was scored."""
-        return self.row.filename
-
-    @property
-    def label(self) -> float:
-        """The probability that a face was swapped."""
-        return self.row.label
-
-    @property
-    def verdict(self) -> str:
-        """What the label is called, such as `likely fake` (inference.verdicts)."""
-        return self.row.verdict
-
-    @property
-    def false_positive_rate(self) -> float | None:
-        """The least false-positive rate at which it would be called fake."""
-        return self.row.false_positive_rate
-
-    @property
-    def status(self) -> Status:
-        """Whether it was scored, or why not."""
-        return self.row.status
-
-    @property
-    def reason(self) -> str:
-        """The rule that made the label, or what went wrong."""
-        return self.row.reason
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read a row back. Raises TypeError, KeyError or ValueError if it is not one."""
+        values = dict(row)
+        values.pop("schema", None)
+        faces, perturbed = values.pop("each_face", ()), values.pop("forms", ())
+        values |= {name: tuple(values.get(name, ())) for name in ("left_out", "notes", "not_finite")}
+        for name, kind in (("conditions", Conditions), ("judgement", Judgement)):
+            values[name] = None if values.get(name) is None else kind(**values[name])
+        values["status"] = Status(values["status"])
+        values["chosen_by"] = values.pop("by_known", {})
+        values["faces"] = tuple(FaceResult(**face | {"groups": tuple(face.get("groups", ()))}) for face in faces)
+        values["shots"] = tuple(
+            ShotResult(**shot | {"status": Status(shot["status"])}) for shot in values.get("shots", ())
+        )
+        values["perturbed"] = tuple(PerturbedResult(**version) for version in perturbed)
+        return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """The row of `submission.jsonl`, with each face's times and boxes."""
-        return self.row.to_json() | {"each_face": [asdict(face) for face in self.faces]}
+        """The row, with the times and boxes of each face."""
+        return self.to_row(boxes=True)
 
     def page(self) -> str:
-        """The page of its evidence, as HTML. Raises BadInputError if no evidence was made."""
-        return self._made().page
+        """The page of its evidence, as HTML. Raises BadInputError if it was scored without evidence."""
+        from inference.evidence.pages import page  # makes pages from templates, which plain scoring does without
+
+        return page(self)
 
     def save_evidence(self, folder: Path | str) -> None:
-        """Write the JSON and the page of its evidence. Raises BadInputError if no evidence was made."""
-        self._made().write(Path(folder), self.filename)
+        """Write JSON, page and digests of its evidence. Raises BadInputError if it was scored without evidence."""
+        from inference.evidence.pages import save
 
-    def _made(self) -> Document:
-        if self.document is None:
-            raise BadInputError(f"{self.filename} was scored without evidence")
-        return self.document
+        save(self, Path(folder))
 
 
-def face_results(row: Row, sampled: Sampled) -> tuple[FaceResult, ...]:
-    """The faces of a row, with times and boxes."""
-    times = sampled.timing.times
-    return tuple(
-        FaceResult(
-            **asdict(known),
-            times=tuple(round(times[seen.frame], 3) for seen in face.track),
-            boxes=tuple(seen.box for seen in face.track),
-        )
-        for known, face in zip(row.each_face, sampled.faces, strict=True)
-    )
+def statuses(results: Iterable[Result]) -> str:
+    """How many results have each status, such as `4 ok, 1 missing`."""
+    return ", ".join(f"{count} {status}" for status, count in Counter(result.status for result in results).items())
+
+
+def exit_status(results: Iterable[Result]) -> int:
+    """1 if a video could not be read or scored, else 0."""
+    return int(any(result.status in UNREADABLE for result in results))
+
+
+def read_results(path: Path) -> list[Result]:
+    """The results in a `.jsonl` that `write_submission` wrote. Raises TypeError, KeyError or ValueError for others."""
+    return [Result.from_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_submission(output: Path, results: Iterable[Result]) -> None:
+    """Write the CSV and the `.jsonl` beside it, atomically, CSV last.
+
+    The CSV is UTF-8: a name that is not has the form of `utf8_name` there, and a line on stderr says so.
+    """
+    results = list(results)
+    names = [utf8_name(result.filename) for result in results]
+    if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
+        print(f"{output}: {changed} names are not UTF-8; it holds their other bytes as %FF", file=sys.stderr)
+    write_text(output.with_suffix(".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
+    labels = [f"{result.label:.8f}" for result in results]
+    write_table(output, [("filename", "label"), *zip(names, labels, strict=True)])
+
+
+def write_verdicts(output: Path, results: Iterable[Result]) -> None:
+    """Write `<output>.verdicts.csv`, for people: what each label is called, and its false-positive rate in percent."""
+    lines = []
+    for result in results:
+        rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
+        meaning = result.judgement.words if result.judgement else ""
+        named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
+        lines.append((*named, rate, result.status, meaning))
+    write_table(output.with_suffix(".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+
+
+def utf8_name(name: str) -> str:
+    """A file name as UTF-8 can hold it: bytes that are not UTF-8, and in such a name also %, percent-encoded."""
+    if not any(0xDC80 <= ord(letter) <= 0xDCFF for letter in name):
+        return name
+    escaped = name.replace("%", "%25")
+    return "".join(f"%{ord(letter) - 0xDC00:02X}" if 0xDC80 <= ord(letter) <= 0xDCFF else letter for letter in escaped)

@@ -1,37 +1,101 @@
-"""Videos in, submission out: what `inference.predict` and `quality.robustness` run.
+"""Videos in, submission out: what `inference.predict`, `quality.benchmark` and `quality.robustness` run.
 
-A scorer makes each video's result. A run remembers the rows in a ledger, so that it can go on after a kill. It writes
-the evidence of each video as it finishes and, when all videos are done, the submission.
+A scorer makes each video's result. A run remembers the results in a ledger, so that it can go on after a kill: a line
+per video in `<output>.partial.jsonl`, after a first line that holds what the results depend on. It writes the evidence
+of each video as it finishes and, when all videos are done, the submission.
 """
 
+import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from common.errors import BadInputError
+from common.files import FileState, file_state
 from faces.detector import load_detector
-from faces.masks import NOTHING, Known
-from inference.evidence.pages import evidence_file, write_index
-from inference.ledger import FileState, Ledger, state_of
-from inference.plan import Plan
-from inference.rows import Row, write_submission, write_verdicts
+from inference.results import Result, write_submission, write_verdicts
 from inference.scorer import Scorer, Video
+from inference.settings import Setup
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where the rows of a run go."""
+    """Where the results of a run go."""
 
     submission: Path = Path("submission.csv")
     evidence: Path | None = None  # folder of the pages
-    is_shard: bool = False  # the rows are those of one shard, for inference.merge
+    is_shard: bool = False  # the results are those of one shard, for inference.merge
 
 
-def state_with(path: Path, about: Known) -> FileState | None:
-    """The state of a video's file, and of its mask if it has one."""
-    state, mask = state_of(path), state_of(about.mask) if about.mask else None
-    return [*state, *mask[1:]] if state and mask else state
+def same_file(before: FileState | None, now: FileState | None) -> bool:
+    """Whether size and time of change are the same, wherever the path leads from; no file is not the same as none."""
+    return before is not None and now is not None and before[1:] == now[1:]
+
+
+def sources_of(path: Path) -> dict[str, FileState | None]:
+    """The states of the files that a run's ledger tells of, by name."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return {line["name"]: line["source"] for line in lines[1:]}
+
+
+def state_of(video: Video) -> FileState | None:
+    """The state of a video's file and of the other files that its result depends on; None if it does not exist."""
+    states = [file_state(path) for path in (video.path, *video.depends_on)]
+    state = states[0]
+    return None if state is None else [*state, *(fact for other in states[1:] if other for fact in other[1:])]
+
+
+class Ledger:
+    """Remembers each video's result, as JSON, and the state of the file that it comes from."""
+
+    def __init__(self, output: Path, settings: Json) -> None:
+        """Read what an earlier run left beside `output`. Raises BadInputError if it holds results of other settings."""
+        self.path = output.with_suffix(".partial.jsonl")
+        lines = self._read()
+        begun = lines[0] if lines else None
+        if len(lines) > 1 and begun != settings:
+            hint = "remove it, or choose another --output"
+            raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
+        self.results: dict[str, tuple[FileState | None, Json]] = {
+            line["name"]: (line["source"], line["result"]) for line in lines[1:]
+        }
+        if begun != settings:
+            self.path.unlink(missing_ok=True)
+            self._append(settings)
+
+    def _read(self) -> list[Json]:
+        """Read all whole lines; remove a last line that was cut off from the file."""
+        if not self.path.exists():
+            return []
+        whole = self.path.read_bytes().rpartition(b"\n")[0]
+        os.truncate(self.path, len(whole) + (len(whole) > 0))
+        try:
+            return [json.loads(line) for line in whole.splitlines()]
+        except ValueError as error:
+            raise BadInputError(f"{self.path} is damaged, remove it: {error}") from error
+
+    def _append(self, line: Json) -> None:
+        """Add a line in one write."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+
+    def result(self, name: str, now: FileState | None) -> Json | None:
+        """The remembered result of a video whose file is still in the state `now`, else None."""
+        source, result = self.results.get(name, (None, None))
+        return result if source == now else None
+
+    def add(self, name: str, source: FileState | None, result: Json) -> None:
+        """Remember the result of a video whose file was in the state `source`."""
+        self._append({"name": name, "source": source, "result": result})
+
+    def close(self) -> None:
+        """Remove the ledger, once the results are written elsewhere."""
+        self.path.unlink(missing_ok=True)
 
 
 class Run:
@@ -41,63 +105,63 @@ class Run:
     core by stage, and the seconds of each network.
     """
 
-    def __init__(self, plan: Plan, output: Output) -> None:
+    def __init__(self, setup: Setup, output: Output) -> None:
         """Raises BadInputError for a detector that does not load, or a ledger that was begun with other settings."""
         if output.submission.suffix == ".jsonl":
             hint = "the details go to the .jsonl beside it, so it must end otherwise, as .csv"
             raise BadInputError(f"--output {output.submission}: {hint}")
-        self.plan, self.output = plan, output
+        self.setup, self.output = setup, output
         self.scored = 0
         self.seconds: dict[str, float] = {}
-        self.ledger = Ledger(output.submission, plan.depends_on | {"evidence": str(output.evidence)})
-        load_detector(plan.weights, "cpu")  # a bad weights file gives one line, before anything else is said
+        self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
+        load_detector(setup.detector_weights, "cpu")  # a bad weights file gives one line, before anything else is said
         if output.is_shard:  # merge would take an older file for this run's
             output.submission.with_suffix(".jsonl").unlink(missing_ok=True)
 
-    def rows(self, videos: Mapping[str, Path], known_of: Mapping[str, Known] | None = None) -> Iterator[Row]:
-        """Yield the row of each video: first the rows that the ledger knows, then the others as they finish.
-
-        `known_of` holds what is known of the faces of some videos. Videos whose boxes others take over come first.
-        """
-        todo: list[Video] = []
+    def results(self, videos: Iterable[Video]) -> Iterator[Result]:
+        """Yield the result of each video: first those that the ledger knows, then the others as they finish."""
+        left: list[Video] = []
         states: dict[str, FileState | None] = {}
-        for name, path in videos.items():
-            about = (known_of or {}).get(name, NOTHING)
-            states[name] = state_with(path, about)  # the state before it is read: the file may still grow
-            known = self.ledger.result(name, states[name])
-            if known is not None and self._has_evidence(name) and (not about.keep_boxes or about.keep_boxes.is_file()):
-                yield Row.from_json(known)
+        for video in videos:
+            states[video.name] = state_of(video)  # the state before it is read: the file may still grow
+            row = self.ledger.result(video.name, states[video.name])
+            if row is not None and self._has_evidence(video.name):
+                yield Result.from_row(row)
             else:
-                todo.append(Video(name, path, about))
-        if not todo:
+                left.append(video)
+        if not left:
             return
-        groups = [[one for one in todo if bool(one.known.keep_boxes) == keeps] for keeps in (True, False)]
-        with Scorer.of(self.plan) as scorer:
-            for result in chain.from_iterable(scorer.score_videos(group) for group in groups if group):
+        with Scorer(self.setup) as scorer:
+            for result in scorer.score_videos(left):
                 if self.output.evidence:
                     result.save_evidence(self.output.evidence)
-                self.ledger.add(result.filename, states[result.filename], result.row.to_json())
+                self.ledger.add(result.filename, states[result.filename], result.to_row())
                 self.scored += 1
-                self._spend(result.row.seconds)
-                yield result.row
+                self._spend(result.seconds)
+                yield result
             self._spend(scorer.seconds)
 
     def _has_evidence(self, name: str) -> bool:
         """Whether a video's evidence is on disk, or not wanted."""
-        folder = self.output.evidence
-        return folder is None or evidence_file(folder, name, ".json").is_file()
+        if self.output.evidence is None:
+            return True
+        from inference.evidence.pages import evidence_file
+
+        return evidence_file(self.output.evidence, name, ".json").is_file()
 
     def _spend(self, seconds: Mapping[str, float]) -> None:
         for stage, spent in seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, results: Iterable[Result]) -> None:
         """Write the submission; if this is not a shard, also the evidence's index, and remove the ledger."""
-        rows, output = list(rows), self.output
-        write_submission(output.submission, rows)
+        results, output = list(results), self.output
+        write_submission(output.submission, results)
         if output.is_shard:
             return
-        write_verdicts(output.submission, rows)
+        write_verdicts(output.submission, results)
         if output.evidence:
-            write_index(output.evidence, [row.filename for row in rows])
+            from inference.evidence.pages import write_index
+
+            write_index(output.evidence, [result.filename for result in results])
         self.ledger.close()

@@ -1,17 +1,202 @@
-"""What a score is called: by how many reals score as high or, where that is not known, by fixed bands of the score.
+"""What a score means and what it is called: by how many real faces or videos, in conditions like these, score as high.
 
-A rate says how rare such a score is among reals. It never says that a clip is real: a swap that the networks do not
-notice scores as reals do. So a clip that scores like many reals is called uncertain.
+A calibration belongs to one set of members. It keeps the real faces or videos that it was fitted on apart by their
+conditions, in strata, as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes one
+from videos; `shipped.sets --calibration` made the shipped one from the faces of all validation sets. The file
+`calibration.json` beside the checkpoints is used unasked.
+
+A rate is a conformal p-value (Vovk et al., Algorithmic Learning in a Random World, 2005): if k of n real ones score as
+high, it is (k + 1) / (n + 1). So it is never 0, and at least 1 / (n + 1) where real ones are few.
+
+A rate says how rare such a score is among real ones. It never says that a video is real: a swap that the networks do
+not notice scores as real videos do. So a video that scores like many real ones is called uncertain.
 """
 
-from typing import NamedTuple
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from common.errors import BadInputError
+from common.files import sha256
 from common.status import Status
-from inference.calibration import Judgement
+from inference.members import Member
+from inference.sampling.sampled import Conditions
+
+FILE = "calibration.json"
+UNITS = ("faces", "videos")
+Range = tuple[float, float | None]  # least and greatest value; None: there is no greatest
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of `Conditions` in words: what is measured, the digits of its value, its unit.
+
+    If it is `open`, a value above all that a calibration knows is no reason for doubt: the networks see no more of it.
+    """
+
+    name: str
+    digits: int
+    unit: str
+    open: bool
+
+    def describe(self, value: float) -> str:
+        """A value, as `faces 84 pixels wide`."""
+        return f"{self.name} {value:.{self.digits}f}{self.unit}"
+
+    def describe_range(self, low: float, high: float | None) -> str:
+        """A range of values, as `faces 40 to 90 pixels wide`."""
+        least = f"{self.name} {low:.{self.digits}f}"
+        return f"{least}{self.unit} or more" if high is None else f"{least} to {high:.{self.digits}f}{self.unit}"
+
+
+MEASURES = {
+    "face_pixels": Measure("faces", 0, " pixels wide", open=True),
+    "sharpness": Measure("sharpness", 3, "", open=False),
+    "light": Measure("light", 2, "", open=False),
+    "bits_per_pixel": Measure("bits per pixel", 3, "", open=True),
+}
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Real faces or videos in like conditions: the range of each measure, their number, and their rates by score.
+
+    `rates[i]` is the rate of a score above `scores[i]`, up to the next; the scores rise from 0.
+    """
+
+    ranges: Mapping[str, Range]
+    reals: int
+    scores: tuple[float, ...]
+    rates: tuple[float, ...]
+
+    def rate(self, score: float) -> float:
+        """The share of real ones that score as high or higher, in (0, 1]."""
+        return self.rates[max(bisect_left(self.scores, score) - 1, 0)]
+
+    def outside(self, conditions: Conditions | None) -> list[str]:
+        """The measures that are not in their range; all of them if nothing is known."""
+        return [name for name, (low, high) in self.ranges.items() if not within(conditions, name, low, high)]
+
+    @property
+    def words(self) -> str:
+        """Its ranges, as `faces 40 to 90 pixels wide, sharpness 0.010 to 0.020`."""
+        return ", ".join(MEASURES[name].describe_range(*limits) for name, limits in self.ranges.items())
+
+
+def within(conditions: Conditions | None, name: str, low: float, high: float | None) -> bool:
+    """Whether a measure is known and in a range."""
+    value = getattr(conditions, name, None)
+    return value is not None and low <= value and (high is None or value <= high)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a calibration says of a score: the share of real ones that score as high, of how many, and of which.
+
+    The rate is None where no stratum holds the video; `outside` then says by which measure.
+    """
+
+    rate: float | None
+    reals: int
+    unit: str  # what was counted: one of UNITS
+    stratum: str
+    outside: str = ""
+
+    @property
+    def words(self) -> str:
+        """The same in a line."""
+        if self.rate is None:
+            return f"no real {self.unit} like this one are known: {self.outside}"
+        count = f"{1000 * self.rate:.0f}" if self.rate >= 0.001 else "fewer than 1"
+        return f"{count} of 1,000 real {self.unit} like this one score as high"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rates of real faces or videos by score, by their conditions."""
+
+    members: Mapping[str, str]  # sha256 of the checkpoints
+    unit: str  # what was counted: one of UNITS
+    strata: tuple[Stratum, ...]
+
+    def judge(self, score: float, conditions: Conditions | None) -> Judgement:
+        """What a score in [0, 1] means in these conditions."""
+        outside = [stratum.outside(conditions) for stratum in self.strata]
+        for stratum, measures in zip(self.strata, outside, strict=True):
+            if not measures:
+                return Judgement(stratum.rate(score), stratum.reals, self.unit, stratum.words)
+        nearest = min(outside, key=len)
+        return Judgement(None, 0, self.unit, "", ", ".join(self.why_outside(name, conditions) for name in nearest))
+
+    def why_outside(self, name: str, conditions: Conditions | None) -> str:
+        """Why the value of a measure is in no stratum."""
+        value, measure = getattr(conditions, name, None), MEASURES[name]
+        ranges = [stratum.ranges[name] for stratum in self.strata]
+        low = min(low for low, _ in ranges)
+        high = None if any(high is None for _, high in ranges) else max(high for _, high in ranges if high is not None)
+        actual = f"{measure.name} of unknown size" if value is None else measure.describe(value)
+        return f"{actual}; known are {measure.describe_range(low, high)}"
+
+
+def digests(members: Mapping[str, Member], models: Path) -> dict[str, str]:
+    """The sha256 of the members' checkpoints, by member."""
+    return {name: sha256(models / member.file) for name, member in members.items()}
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a calibration. Raises FileNotFoundError, or BadInputError if the file is not one."""
+    try:
+        content = json.loads(path.read_bytes())
+        strata = tuple(stratum_of(entry) for entry in content["strata"])
+        calibration = Calibration(dict(content["members"]), content["unit"], strata)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{path} is not a calibration: {error!r}") from error
+    if not strata or calibration.unit not in UNITS:
+        needs = f"it needs strata, and a unit that is one of {', '.join(UNITS)}"
+        raise BadInputError(f"{path} is not a calibration: {needs}")
+    return calibration
+
+
+def stratum_of(entry: Mapping[str, Any]) -> Stratum:
+    """A stratum of a file. Raises ValueError, KeyError or TypeError if the entry is not one."""
+    scores, rates = (tuple(float(value) for value in entry[key]) for key in ("scores", "rates"))
+    if len(scores) != len(rates) or not scores or scores[0] != 0 or list(scores) != sorted(scores):
+        raise ValueError("the scores of a stratum must rise from 0, with a rate each")
+    ranges = {
+        name: (float(low), None if high is None else float(high)) for name, (low, high) in entry["ranges"].items()
+    }
+    if unknown := ranges.keys() - MEASURES.keys():
+        raise ValueError(f"unknown measures {', '.join(sorted(unknown))}")
+    return Stratum(ranges, int(entry["reals"]), scores, rates)
+
+
+def calibration_of(members: Mapping[str, Member], models: Path, path: Path | None) -> Calibration | None:
+    """The calibration of these members: that of `path`, or the one beside the checkpoints if it was made for them.
+
+    A file beside the checkpoints that is not a calibration, perhaps of an older release, counts as none. Raises
+    BadInputError if `path` is not a calibration, or was made for other members.
+    """
+    try:
+        calibration = read_calibration(path or models / FILE)
+    except (BadInputError, FileNotFoundError):
+        if path is not None:
+            raise
+        return None
+    if calibration.members.keys() == members.keys() and calibration.members == digests(members, models):
+        return calibration
+    if path is None:
+        return None
+    if calibration.members.keys() != members.keys():
+        names = ", ".join(calibration.members) or "no members of ours"
+        raise BadInputError(f"{path} was made for {names}, not for {', '.join(members)}")
+    raise BadInputError(f"{path} was made for other checkpoints of {', '.join(members)}")
 
 
 class Verdict(NamedTuple):
-    """A limit (of the rate, at most; of the score, at least), what is called so, and what that means."""
+    """A limit (of the rate, at most; of the score, at least), the name of what is within, and what that means."""
 
     limit: float
     name: str
@@ -21,11 +206,13 @@ class Verdict(NamedTuple):
 NOT_SCORED = "not scored"
 UNCERTAIN = "uncertain"
 BY_RATE = (
-    Verdict(0.01, "likely fake", "At most 1 real in 100 scores so high."),
-    Verdict(0.05, "leans fake", "At most 5 reals in 100 score so high."),
-    Verdict(0.2, "suspicious", "At most 20 reals in 100 score so high: look at the faces and the members below."),
+    Verdict(0.01, "likely fake", "At most 1 of 100 real ones scores so high."),
+    Verdict(0.05, "leans fake", "At most 5 of 100 real ones score so high."),
+    Verdict(0.2, "suspicious", "At most 20 of 100 real ones score so high: look at the faces and the members below."),
     Verdict(
-        1.0, UNCERTAIN, "More than 20 reals in 100 score so high: no sign of a face swap, and no proof of the contrary."
+        1.0,
+        UNCERTAIN,
+        "More than 20 of 100 real ones score so high: no sign of a face swap, and no proof that there is none.",
     ),
 )
 BY_SCORE = (
@@ -35,7 +222,7 @@ BY_SCORE = (
     Verdict(0.2, "leans real", "Fewer signs of a face swap than is usual in fakes, but members or faces disagree."),
     Verdict(0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
 )
-BANDS = "these members have no calibration: verdicts are by fixed bands of the score"
+BANDS = "these members have no calibration: verdicts follow fixed bands of the score"
 
 
 def verdict(status: Status, label: float, reason: str, judgement: Judgement | None) -> Verdict:
@@ -44,11 +231,10 @@ def verdict(status: Status, label: float, reason: str, judgement: Judgement | No
     A video without a score is called `not scored`, one in conditions that the calibration does not know `uncertain`.
     """
     if status != Status.OK:
-        return Verdict(0.0, NOT_SCORED, f"{reason}. The label .5 stands for no score.")
+        return Verdict(0.0, NOT_SCORED, f"{reason}. The label 0.5 stands for no score.")
     if judgement is None:
         return next(verdict for verdict in BY_SCORE if label >= verdict.limit)
     if judgement.rate is None:
-        return Verdict(
-            1.0, UNCERTAIN, f"The calibration knows no real {judgement.unit} like this: {judgement.outside}."
-        )
+        meaning = f"The calibration knows no real {judgement.unit} like this: {judgement.outside}."
+        return Verdict(1.0, UNCERTAIN, meaning)
     return next(verdict for verdict in BY_RATE if judgement.rate <= verdict.limit)

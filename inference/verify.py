@@ -26,10 +26,9 @@ from common.command import run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
-from inference.evidence.pages import Document, evidence_file
-from inference.members import MODELS
-from inference.plan import RECORDED, Settings, plan
+from inference.evidence.pages import DIGESTED, evidence_file, to_json, to_verify
 from inference.scorer import Scorer
+from inference.settings import Settings, add_options
 
 NAMESPACE = "evidence"  # of signatures by ssh-keygen
 SUFFIXES = (".json", ".html", ".verify.json")
@@ -47,7 +46,7 @@ def find_evidence(path: Path, video: Path) -> dict[str, Path]:
         stem = str(path).removesuffix(".html").removesuffix(".json").removesuffix(".verify")
         files = {suffix: Path(stem + suffix) for suffix in SUFFIXES}
     if missing := [file for suffix, file in files.items() if suffix != ".html" and not file.is_file()]:
-        raise BadInputError(f"{missing[0]} is missing: {path} is no evidence of {video.name}")
+        raise BadInputError(f"{missing[0]} is missing: {path} is not the evidence of {video.name}")
     return files
 
 
@@ -56,24 +55,28 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise BadInputError(f"{path} is no JSON: {error}") from error
+        raise BadInputError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise BadInputError(f"{path} is no evidence")
+        raise BadInputError(f"{path} is not evidence")
     return content
 
 
-def tampered(files: Mapping[str, Path], promised: Mapping[str, Any]) -> list[str]:
-    """What of the evidence is not as it was written, a sentence each."""
-    said = [
+def tampered(files: Mapping[str, Path], content: Mapping[str, Any], promised: Mapping[str, Any]) -> list[str]:
+    """What of the evidence is not as it was written, a sentence each.
+
+    `content` is that of the JSON, `promised` that of `verify.json`. Raises KeyError or TypeError if the JSON lacks what
+    evidence has.
+    """
+    found = [
         f"{files[suffix]} was changed or is missing since it was written"
-        for suffix in (".json", ".html")
+        for suffix in DIGESTED
         if not files[suffix].is_file() or promised.get("files", {}).get(suffix) != sha256(files[suffix])
     ]
-    if not said:
-        texts = (files[suffix].read_text("utf-8", "surrogateescape") for suffix in (".html", ".json"))
-        if json.loads(Document(*texts).to_verify) != promised:
-            said.append(f"{files['.verify.json']} says other things than the JSON")
-    return said
+    if not found:
+        expected = to_verify(content, promised["files"])
+        if expected | {"schema": None} != {**promised, "schema": None}:
+            found.append(f"{files['.verify.json']} does not agree with the JSON")
+    return found
 
 
 def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple[bool, str]:
@@ -101,16 +104,17 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
     """The settings by which the evidence was made. Raises BadInputError if it does not hold them."""
     try:
         made = evidence["provenance"]
-        return Settings(
+        detector = Path(made["detector"]["weights"])
+        recorded = Settings.recorded_in(made["settings"])
+        return recorded.changed(
             models=models,
             calibration=calibration,
             members=",".join(made["members"]),
-            weights=detector if (detector := Path(made["detector"]["weights"])).is_file() else None,
+            detector_weights=detector if detector.is_file() else None,
             runtime=made["runtime"],
             device="cpu" if made["device"] == "cpu" else "auto",
             precision=made["precision"],
             evidence=True,
-            **{name: made["settings"][name] for name in RECORDED},
         )
     except (KeyError, TypeError) as error:
         raise BadInputError(f"the evidence does not say how it was made: {error!r}") from error
@@ -118,20 +122,17 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
 
 def score_again(evidence: Mapping[str, Any], video: Path, settings: Settings) -> dict[str, Any]:
     """The evidence of a video, made anew under the name that it had."""
-    with Scorer.of(plan(settings)) as scorer:
-        document = scorer.score(video, evidence["filename"]).document
-    assert document is not None  # the settings ask for it
-    again: dict[str, Any] = json.loads(document.json)
-    return again
+    with Scorer(settings) as scorer:
+        return to_json(scorer.score(video, evidence["filename"]))
 
 
-def said_of(numbers: list[Difference], parts: list[Difference]) -> list[str]:
+def describe(numbers: list[Difference], parts: list[Difference]) -> list[str]:
     """What differs, in sentences."""
-    said = [f"changed: {part}" for part in parts]
+    sentences = [f"changed: {part}" for part in parts]
     far = sorted(numbers, key=lambda one: -one.distance)
     if far:
-        said.append(f"{len(far)} numbers differ; the furthest: " + "; ".join(map(str, far[:SHOWN])))
-    return said
+        sentences.append(f"{len(far)} numbers differ; the furthest: " + "; ".join(map(str, far[:SHOWN])))
+    return sentences
 
 
 def main() -> int:
@@ -139,13 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, or the video's JSON in it")
     parser.add_argument("video", type=Path, metavar="VIDEO")
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="of these members, by quality.evaluate --fit (default: the one beside the checkpoints, if it is theirs)",
-    )
+    add_options(parser, ("models", "calibration"))
     parser.add_argument("--signers", type=Path, metavar="FILE", help="keys by name, as ssh-keygen's ALLOWED SIGNERS")
     parser.add_argument("--identity", metavar="NAME", help="of --signers: who should have signed")
     options = parser.parse_args()
@@ -154,16 +149,16 @@ def main() -> int:
     files = find_evidence(options.evidence, options.video)
     promised, before = read_json(files[".verify.json"]), read_json(files[".json"])
     try:
-        changed = tampered(files, promised)
+        changed = tampered(files, before, promised)
     except (KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{files['.json']} is no evidence: it lacks {error}") from error
+        raise BadInputError(f"{files['.json']} is not evidence: it lacks {error}") from error
     is_right, signed = signature(files[".verify.json"], options.signers, options.identity)
     print(f"verify: {files['.verify.json']}: {signed}")
     for sentence in changed or ["its JSON and its page are as they were written"]:
         print(f"verify: {sentence}")
     after = score_again(before, options.video, settings_of(before, options.models, options.calibration))
     parts, numbers = split(differences(before, after))
-    for sentence in said_of(numbers, parts):
+    for sentence in describe(numbers, parts):
         print(f"verify: {sentence}")
     is_same_file = before["input"]["sha256"] == after["input"]["sha256"]
     holds = all(one.distance <= one.allowed for one in numbers) and is_right and not changed and is_same_file

@@ -13,7 +13,7 @@ from faces.aligned import describe
 from faces.boxes import format_boxes
 from faces.detector import load_detector
 from faces.notes import faces_in
-from faces.one_pass import Faces, crop_files, find_faces, threads
+from faces.one_pass import Faces, Finder, crop_files, find_faces, threads
 from faces.video import Reading, VideoInfo
 from preprocessing.log import LogEntry
 
@@ -34,14 +34,15 @@ def preprocess(
     """Find and write the faces of one video, and its box files if `boxes` is given; return its entry of the log.
 
     `info` is what `faces.video.probe` says of the video. Each folder appears when it is complete, `output` last. Raises
-    the exceptions of `common.stage.FAILURES`.
+    the exceptions of `common.workers.FAILURES`.
     """
     began = time.perf_counter()
     if (output / "info.json").exists() and (boxes is None or boxes.exists()):
         raise FileExistsError(f"{output} is there already")
     reading = Reading(video, info)
     with threads(cores) as (submit, ahead):
-        faces = find_faces(video, info, reading, load_detector(weights, device), submit, ahead, _count)
+        finder = Finder(load_detector(weights, device), submit, ahead, on_frames=_count)
+        faces = find_faces(reading, reading, finder)
         if boxes and not boxes.exists():
             write_boxes(faces, boxes)
         if not (output / "info.json").exists():

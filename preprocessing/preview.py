@@ -9,7 +9,7 @@ from common.sheet import BACKGROUND, LINE, below, beside, text, write_sheet
 from common.spread import spread
 from faces.crops import Crop, cut
 from faces.detector import FaceDetector
-from faces.one_pass import Faces, find_faces, threads
+from faces.one_pass import Faces, Finder, find_faces, threads
 from faces.tracking import Track
 from faces.video import Reading, probe, read_some
 
@@ -33,7 +33,8 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
     """
     info = probe(video)
     with threads(cores) as (submit, ahead):
-        faces = find_faces(video, info, Reading(video, info), detector, submit, ahead, lambda count: None, keep=0)
+        reading = Reading(video, info)
+        faces = find_faces(reading, reading, Finder(detector, submit, ahead, keep=0))
     shown = spread(faces.frames, COLUMNS * ROWS).tolist()
     crops = {
         (crop.frame, crop.face): (source, crop)
@@ -43,7 +44,7 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
     }
     pixels = dict(read_some(video, info, {*shown, *(source for source, _ in crops.values())}))
     cells = [cell(faces, number, pixels, crops) for number in shown]
-    heading = headline(faces)
+    heading = f"{video.name}: {headline(faces)}"
     rows = [beside(cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
     width = max(row.shape[1] for row in rows)
     sheet = below([text(heading, width), *timelines(faces, width), *rows])
@@ -59,7 +60,7 @@ def headline(faces: Faces) -> str:
         f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
     )
     size = f"{faces.info.width}x{faces.info.height}"
-    return f"{faces.video.name}: {faces.frames} frames of {size}; {found}; crop sides: {sides}"
+    return f"{faces.frames} frames of {size}; {found}; crop sides: {sides}"
 
 
 def cell(

@@ -21,8 +21,7 @@ whole. A video without a score counts as .5 (`overall`), and is left out (`overa
 If it is killed, run it again and it goes on. With --shard i/n, or in a Slurm array, it scores every n-th video; run it
 without --shard when all are done.
 
-Where a mask video of a fake is at hand, the face that it marks is scored. With --reuse-boxes the faces of a fake are
-looked for in five frames only, and are where its original shows them, if these agree.
+Where a mask video of a fake is at hand, the face that it marks is scored.
 
     python -m quality.benchmark ffpp --root FaceForensics --compression c23 --check
     python -m quality.benchmark celebdf2 --root Celeb-DF-v2 --split test --protocols
@@ -31,7 +30,6 @@ looked for in five frames only, and are where its original shows them, if these 
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,20 +38,21 @@ from typing import Any
 from common.command import Shard, parse_shard, positive, run_script, wanted_shard
 from common.errors import BadInputError
 from common.files import write_table, write_text
+from common.spread import spread
 from common.status import UNREADABLE, Status
-from faces.masks import Known
-from inference.ledger import same_file, sources_of
+from inference.evidence.collect import provenance_of
 from inference.merge import read_shards, shard_files
-from inference.plan import Settings, plan
-from inference.predict import add_scoring_options, score_videos, settings_of, shard_output
-from inference.rows import Row, write_submission, write_verdicts
-from inference.run import Output, state_with
+from inference.predict import score_videos, shard_output
+from inference.results import Result, write_submission, write_verdicts
+from inference.run import Output, same_file, sources_of, state_of
+from inference.scorer import Video
+from inference.settings import Settings, add_options, resolve
 from quality import protocols
-from quality.anew import lines_anew, spread
 from quality.evaluate import without_nan
 from quality.external import load_detector, score_by
+from quality.masks import ByMask
 from quality.measures import THRESHOLD
-from quality.report import draw, known_table, report_of, table, videos_of
+from quality.report import draw, mask_table, report_of, scored_videos, table
 from quality.score_files import Scored, write_gend, write_scored
 from quality.sets.check import Finding, counts, examine, faceless
 from quality.sets.layouts import COMPRESSIONS, LAYOUTS, How, Item, extra, read_items
@@ -77,80 +76,60 @@ def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | Non
             raise BadInputError(f"unknown manipulations {', '.join(sorted(unknown))}; there are {', '.join(known)}")
         of_split = [item for item in of_split if item.manipulation in ("", *manipulations)]
     in_order = sorted(of_split, key=lambda item: (item.manipulation, item.key))
-    return spread(in_order, len(in_order) if most is None else most)
+    return in_order if most is None else [in_order[place] for place in spread(len(in_order), most)]
 
 
-def known_faces(items: Sequence[Item], root: Path, boxes: Path | None) -> dict[str, Known]:
-    """What is known of the items' faces: masks that are there and, with a folder for `boxes`, those of the originals.
-
-    A fake takes the boxes of the only real item that has its original.
-    """
-    counted = Counter(item.original for item in items if not item.label)
-    reals = {item.original: item for item in items if not item.label and counted[item.original] == 1}
-    needed = {item.original for item in items if item.label} if boxes else set()
-
-    def file(of: Item) -> Path:
-        assert boxes is not None
-        return boxes / f"{of.key}.npz"
-
-    found = {}
+def videos_of(items: Sequence[Item], root: Path) -> list[Video]:
+    """The items' videos, to be scored; where a mask of a fake is at hand, it chooses the face."""
+    videos = []
     for item in items:
-        mask = root / item.mask if item.mask and (root / item.mask).is_file() else None
-        shared = item.original in needed and item.original in reals
-        take = file(reals[item.original]) if item.label and shared else None
-        keep = file(item) if not item.label and shared else None
-        found[item.key] = Known(mask=mask, boxes=take, keep_boxes=keep)
-    return found
+        mask = root / item.mask if item.mask else None
+        if mask and mask.is_file():
+            videos.append(Video(item.key, root / item.key, ByMask(mask), (mask,)))
+        else:
+            videos.append(Video(item.key, root / item.key))
+    return videos
 
 
-def score(
-    items: Sequence[Item],
-    root: Path,
-    settings: Settings,
-    output: Path,
-    shard: Shard | None,
-    known_of: Mapping[str, Known],
-) -> list[Row]:
-    """Score the items' videos, or those of a shard; rows that shards left are taken over if they could be read.
+def score(videos: Sequence[Video], settings: Settings, output: Path, shard: Shard | None) -> list[Result]:
+    """Score videos, or those of a shard; results that shards left are taken over if they could be read.
 
-    Raises BadInputError as `rows_of_shards` does.
+    Raises BadInputError as `results_of_shards` does.
     """
-    paths = {item.key: root / item.key for item in items}
     if shard:
-        part = Output(shard_output(output, shard), is_shard=True)
-        return score_videos(shard.of(paths), settings, part, known_of=known_of)
-    known = rows_of_shards(output, settings, paths, known_of)
-    left = {name: path for name, path in paths.items() if name not in known}
-    scored = score_videos(left, settings, Output(output), known_of=known_of) if left else []
-    known |= {row.filename: row for row in scored}
-    rows = [known[name] for name in paths]
-    if len(left) < len(paths):
-        write_submission(output, rows)
-        write_verdicts(output, rows)
-    return rows
+        of_shard = list(shard.of({video.name: video for video in videos}).values())
+        return score_videos(of_shard, settings, Output(shard_output(output, shard), is_shard=True))
+    known = results_of_shards(output, settings, videos)
+    left = [video for video in videos if video.name not in known]
+    scored = score_videos(left, settings, Output(output)) if left else []
+    known |= {result.filename: result for result in scored}
+    results = [known[video.name] for video in videos]
+    if len(left) < len(videos):
+        write_submission(output, results)
+        write_verdicts(output, results)
+    return results
 
 
-def rows_of_shards(
-    output: Path, settings: Settings, paths: Mapping[str, Path], known_of: Mapping[str, Known]
-) -> dict[str, Row]:
-    """The rows that shards left, by video, but those whose files changed since, or could not be read.
+def results_of_shards(output: Path, settings: Settings, videos: Sequence[Video]) -> dict[str, Result]:
+    """The results that shards left, by video, but those whose files changed since, or could not be read.
 
     Raises BadInputError for shards of other members, weights or options.
     """
     known = read_shards(output) if shard_files(output, ".jsonl") else {}
-    if known and any(row.run != plan(settings).digest for row in known.values()):
+    if known and any(result.run != resolve(settings).digest for result in known.values()):
         raise BadInputError(f"the shards of {output} were scored with other members, weights or options")
     states = {
         name: state
         for ledger in (shard_files(output, ".partial.jsonl") if known else ())
         for name, state in sources_of(ledger).items()
     }
-    now = {name: state_with(path, known_of[name]) for name, path in paths.items()}
-    same = {name for name in paths if name in states and same_file(states[name], now[name])}
-    return {name: row for name, row in known.items() if name in same and row.status not in UNREADABLE}
+    same = {video.name for video in videos if same_file(states.get(video.name), state_of(video))}
+    return {name: result for name, result in known.items() if name in same and result.status not in UNREADABLE}
 
 
-def by_detector(file: Path, items: Sequence[Item], root: Path, folder: Path) -> tuple[dict[str, Row], dict[str, Any]]:
+def by_detector(
+    file: Path, items: Sequence[Item], root: Path, folder: Path
+) -> tuple[dict[str, Result], dict[str, Any]]:
     """Rows by another detector, and what it was; the rows of an earlier, killed run by the same file stay."""
     detector = load_detector(file)
     paths = {item.key: root / item.key for item in items}
@@ -177,7 +156,6 @@ def how_of(options: argparse.Namespace, items: Sequence[Item]) -> dict[str, Any]
         "manipulations": sorted({item.manipulation for item in items} - {""}),
         "all_manipulations": options.manipulation is None,
         "max_videos": options.max_videos,
-        "reuse_boxes": options.reuse_boxes,
         "videos": len(items),
     }
 
@@ -200,7 +178,9 @@ def write_check(folder: Path, findings: Sequence[Finding], before: Sequence[Find
     return any(finding.breaks for finding in findings)
 
 
-def write_scores(folder: Path, dataset: str, compression: str, items: Sequence[Item], rows: Mapping[str, Row]) -> None:
+def write_scores(
+    folder: Path, dataset: str, compression: str, items: Sequence[Item], rows: Mapping[str, Result]
+) -> None:
     """Write scores.csv and scores_gend.csv, and truth.csv for quality.evaluate and quality.compare."""
     scored = [
         Scored(dataset, item.key, compression, item.label, row.label if row.status == Status.OK else None, row.status)
@@ -233,22 +213,12 @@ def parse_arguments() -> argparse.Namespace:
         "--explain", type=float, metavar="AUC", help="a published figure: what each choice makes of the distance"
     )
     parser.add_argument(
-        "--anew",
-        type=int,
-        default=100,
-        metavar="N",
-        help="of --protocols and --explain: videos to score anew with other frames and crops (default: 100; 0: none)",
-    )
-    parser.add_argument(
-        "--reuse-boxes", action="store_true", help="do not look for faces in a fake where its original shows them"
-    )
-    parser.add_argument(
         "--detector", type=Path, metavar="FILE.py", help="score with its predict(path) -> float instead of the members"
     )
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="default: benchmark/SET")
     parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else all")
-    add_scoring_options(parser)
+    add_options(parser)
     return parser.parse_args()
 
 
@@ -273,22 +243,19 @@ def main() -> int:
         return int(broken)
     refuse_absent(items, options.root, options.compression)
     refuse_other(folder, how_of(options, items))
-    settings, known_of = settings_of(options), dict[str, Known]()
+    settings = Settings.of(options)
     scored_by: dict[str, Any]
-    ready, boxes = any(item.frames for item in items), folder / "boxes" if options.reuse_boxes else None
+    ready = any(item.frames for item in items)
     if shard and (options.detector or ready):
         raise BadInputError("another detector, or ready-made crops, are scored in one process: no --shard")
-    if options.reuse_boxes and (shard or options.detector or ready):
-        raise BadInputError("--reuse-boxes is for our own detector, on videos that one process scores")
     if options.detector:
         rows, scored_by = by_detector(options.detector, items, options.root, folder)
     elif ready:
         rows, scored_by = score_ready(items, options.root, settings, folder / "submission.csv")
     else:
-        known_of = known_faces(items, options.root, boxes)
-        scored = score(items, options.root, settings, folder / "submission.csv", shard, known_of)
-        rows = {row.filename: row for row in scored}
-        scored_by = asdict(plan(settings).provenance)
+        scored = score(videos_of(items, options.root), settings, folder / "submission.csv", shard)
+        rows = {result.filename: result for result in scored}
+        scored_by = asdict(provenance_of(resolve(settings)))
     if shard:
         print(f"benchmark: shard {shard} is scored; run it without --shard when all are")
         return 0
@@ -305,18 +272,16 @@ def main() -> int:
     write_text(folder / "benchmark.json", json.dumps(without_nan(content), indent=1, default=str) + "\n")
     write_text(folder / "scores.json", json.dumps(how | {"coverage": report["coverage"]}, indent=1, default=str) + "\n")
     write_scores(folder, options.set, how["compression"], items, rows)
-    tables = "\n\n".join(filter(None, (table(report), known_table(items, rows))))
+    tables = "\n\n".join(filter(None, (table(report), mask_table(items, rows))))
     write_text(folder / "benchmark.md", tables + "\n")
-    draw(folder / "roc.png", videos_of(items, rows), items)
+    draw(folder / "roc.png", scored_videos(items, rows), items)
     print(f"\n{tables}\n")
     if options.protocols or options.explain is not None:
-        said, anew = protocols.lines(items, rows), list[protocols.Line]()
-        if options.anew and not (ready or options.detector):
-            anew = lines_anew(items, rows, options.root, settings, folder, options.anew, known_of)
-        write_text(folder / "protocols.md", protocols.table([*said, *anew]) + "\n")
-        print(f"{protocols.table([*said, *anew])}\n")
+        lines = protocols.lines(items, rows)
+        write_text(folder / "protocols.md", protocols.table(lines) + "\n")
+        print(f"{protocols.table(lines)}\n")
         if options.explain is not None:
-            print(f"{protocols.explain(said, anew, options.explain)}\n")
+            print(f"{protocols.explain(lines, options.explain)}\n")
     lost = sum(row.status in UNREADABLE for row in rows.values())
     print(f"benchmark: {len(items)} videos, {lost} could not be read; {folder / 'benchmark.json'}")
     return int(broken or lost > 0)

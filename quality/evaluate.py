@@ -33,10 +33,10 @@ from common.errors import BadInputError
 from common.files import atomic_file, write_text
 from common.labels import LABELS, parse_label
 from common.status import Status
-from inference.calibration import digests
 from inference.members import MODELS, choose_members
-from inference.rows import Row, read_rows, utf8_name
+from inference.results import Result, read_results, utf8_name
 from inference.scoring import NO_SCORE
+from inference.verdicts import digests
 from quality.measures import BINS, Platt, intervals, measures
 from quality.operating_points import Observed, fit
 from quality.score_files import read_score_file
@@ -95,14 +95,14 @@ def read_scores(path: Path) -> dict[str, float]:
     return {name: NO_SCORE if score is None else score for name, score in read_score_file(path).items()}
 
 
-def rows_beside(submission: Path) -> dict[str, Row]:
+def rows_beside(submission: Path) -> dict[str, Result]:
     """The rows in the `.jsonl` beside a submission, by their names in it; none if there is no such file.
 
     Raises BadInputError for another file.
     """
     details = submission.with_suffix(".jsonl")
     try:
-        return {utf8_name(row.filename): row for row in read_rows(details)} if details.is_file() else {}
+        return {utf8_name(row.filename): row for row in read_results(details)} if details.is_file() else {}
     except (TypeError, ValueError, KeyError) as error:
         raise BadInputError(f"{details} holds other rows than those of inference.predict: {error}") from error
 
@@ -141,7 +141,7 @@ def evaluation(videos: Videos, rounds: int) -> dict[str, dict[str, Any]]:
     return report
 
 
-def calibrate(path: Path, videos: Videos, rows: Mapping[str, Row], models: Path, rounds: int) -> str:
+def calibrate(path: Path, videos: Videos, rows: Mapping[str, Result], models: Path, rounds: int) -> str:
     """Fit a calibration of the videos that have a score, write it, and return it in words.
 
     Rates are by the conditions in their rows. Without rows they are of all reals together, and of no members. Raises

@@ -7,16 +7,16 @@ import importlib.util
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.files import sha256
+from common.files import file_state, sha256
 from common.status import Status
-from inference.ledger import state_of
-from inference.rows import Row
+from inference.conclude import unscored
+from inference.results import Result
 from inference.scoring import NO_SCORE
-from quality.sets.one_process import make_rows
+from quality.sets.one_process import make_results
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def load_detector(file: Path) -> Detector:
     digest = sha256(file)
     spec = importlib.util.spec_from_file_location("foreign_detector", file)
     if spec is None or spec.loader is None:
-        raise BadInputError(f"{file} is no Python file")
+        raise BadInputError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickle look it up there
     sys.path.insert(0, str(file.resolve().parent))
@@ -45,18 +45,20 @@ def load_detector(file: Path) -> Detector:
     return Detector(module.predict, digest)
 
 
-def score_by(detector: Detector, paths: Mapping[str, Path], output: Path) -> dict[str, Row]:
-    """A row for each video, written to `output` as inference.predict does.
+def score_by(detector: Detector, paths: Mapping[str, Path], output: Path) -> dict[str, Result]:
+    """A result for each video, written to `output` as inference.predict does.
 
     What the detector raises, or a number outside [0, 1], is a status, never a score of 0. If this is killed, it goes on
     when it is called again.
     """
-    states = {name: state_of(path) for name, path in paths.items()}
-    return make_rows(states, lambda name: row_of(detector, name, paths[name]), output, {"detector": detector.digest})
+    states = {name: file_state(path) for name, path in paths.items()}
+    return make_results(
+        states, lambda name: result_of(detector, name, paths[name]), output, {"detector": detector.digest}
+    )
 
 
-def row_of(detector: Detector, name: str, path: Path) -> Row:
-    """A video's row."""
+def result_of(detector: Detector, name: str, path: Path) -> Result:
+    """A video's result."""
     label, status, reason = NO_SCORE, Status.CRASHED, ""
     if not path.is_file():
         status, reason = Status.MISSING, f"{path} is missing"
@@ -70,4 +72,4 @@ def row_of(detector: Detector, name: str, path: Path) -> Row:
                 label, status, reason = score, Status.OK, "the detector's"
             else:
                 status, reason = Status.NOT_FINITE, f"the detector gave {score}, which is not in [0, 1]"
-    return Row(name, label, status, reason, 0, 0, {}, None, None, {})
+    return replace(unscored(name, status, reason, 0, {}), label=label)

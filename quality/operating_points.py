@@ -1,9 +1,10 @@
-"""Strata of real faces or videos by their conditions, for inference.calibration: how `calibration.json` is fitted.
+"""Strata of real faces or videos by their conditions, for inference.verdicts: how `calibration.json` is fitted.
 
 All reals begin as one stratum. It is cut at the median of the measure whose halves differ most in score (Kolmogorov
 and Smirnov's distance), and so are the parts, while both have enough reals and their difference is not chance.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ks_2samp
 
-from inference.calibration import Calibration, Range, Stratum, write_calibration
-from inference.sampling.conditions import MEASURES, Conditions
+from common.files import write_text
+from inference.sampling.sampled import Conditions
+from inference.verdicts import MEASURES, Calibration, Range, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, Platt, fit_calibration, operating_points
 
 ENOUGH = 200  # reals in a stratum that was cut off: 2 of them make a rate of 1 %
@@ -141,7 +143,7 @@ def fits_of(
     stratum: Stratum, fakes: Sequence[float], conditions: Sequence[Conditions | None], rates: Sequence[float]
 ) -> list[Fit]:
     """What a stratum finds at some rates; the fakes that are in other strata do not count."""
-    mine = np.array([score for score, one in zip(fakes, conditions, strict=True) if not stratum.lacks(one)])
+    mine = np.array([score for score, one in zip(fakes, conditions, strict=True) if not stratum.outside(one)])
     found = []
     for rate in rates:
         above = [score for score, least in zip(stratum.scores, stratum.rates, strict=True) if least <= rate]
@@ -164,6 +166,14 @@ def lines_of(calibration: Calibration, fits: Sequence[Sequence[Fit]]) -> str:
         ]
         lines.append(f"| {stratum.words or 'all'} | {stratum.reals} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def write_calibration(path: Path, calibration: Calibration, more: Mapping[str, object]) -> None:
+    """Write a calibration atomically, one line per stratum, and beside it in the file what else was fitted."""
+    whole = asdict(calibration)
+    lines = ",\n".join(json.dumps(stratum) for stratum in whole.pop("strata"))
+    head = json.dumps(whole | dict(more), indent=1).removesuffix("\n}")
+    write_text(path, f'{head},\n "strata": [\n{lines}\n ]\n}}\n')
 
 
 class Observed(NamedTuple):

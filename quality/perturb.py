@@ -18,6 +18,7 @@ import numpy as np
 
 from common.files import atomic_file
 from faces.video import probe, read_frames
+from inference.sampling.perturbed import RECODINGS, Recoding, change
 
 CLEAN = 18  # crf
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # of a frame [H, W, 3] BGR uint8
@@ -37,9 +38,9 @@ def same(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
     return frame
 
 
-def scaled(factor: float) -> Change:
-    """Scale the frame by a factor below 1."""
-    return lambda frame, _: cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+def by(recoding: Recoding) -> Change:
+    """Scale and mirror as a recoding of `--stability` does."""
+    return lambda frame, _: change(frame, recoding)
 
 
 def blurred(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -56,11 +57,6 @@ def gamma(exponent: float) -> Change:
     """Raise the levels to a power: below 1 the frame is lighter, above 1 darker."""
     table = (255 * (np.arange(256) / 255) ** exponent).round().astype(np.uint8)
     return lambda frame, _: cv2.LUT(frame, table)
-
-
-def mirrored(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    """Exchange left and right."""
-    return cv2.flip(frame, 1)
 
 
 def cropped(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -94,16 +90,16 @@ def filmed(frame: np.ndarray, _: np.random.Generator) -> np.ndarray:
 
 
 PERTURBATIONS = {
-    "crf 28": Perturbation(same, crf=28),
-    "crf 35": Perturbation(same, crf=35),
+    "crf 28": Perturbation(same, crf=RECODINGS["H.264 at crf 28"].crf),
+    "crf 35": Perturbation(same, crf=RECODINGS["H.264 at crf 35"].crf),
     "crf 40": Perturbation(same, crf=40),
-    "half size": Perturbation(scaled(0.5)),
+    "half size": Perturbation(by(RECODINGS["half size"])),
     "15 fps": Perturbation(same, fps=15),
     "blur": Perturbation(blurred),
     "noise": Perturbation(noisy),
     "gamma .6": Perturbation(gamma(0.6)),
     "gamma 1.6": Perturbation(gamma(1.6)),
-    "mirrored": Perturbation(mirrored),
+    "mirrored": Perturbation(by(RECODINGS["mirrored"])),
     "cropped": Perturbation(cropped),
     "screenshot": Perturbation(on_a_screen, crf=30, first_crf=30),
     "filmed": Perturbation(filmed, crf=30, first_crf=30),

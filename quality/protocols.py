@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.status import Status
-from inference.rows import Row
+from inference.results import Result
 from quality.measures import auc
 from quality.sets.layouts import Item
 
@@ -25,7 +25,7 @@ class Protocol(NamedTuple):
 
     name: str
     whose: str
-    scores: Callable[[Sequence[Item], Mapping[str, Row]], Scored]
+    scores: Callable[[Sequence[Item], Mapping[str, Result]], Scored]
 
 
 class Line(NamedTuple):
@@ -38,33 +38,33 @@ class Line(NamedTuple):
     whose: str
 
 
-def with_frames(items: Sequence[Item], rows: Mapping[str, Row]) -> list[tuple[Item, tuple[tuple[float, ...], ...]]]:
+def with_frames(items: Sequence[Item], rows: Mapping[str, Result]) -> list[tuple[Item, tuple[tuple[float, ...], ...]]]:
     """The items that have a score, with the frames' scores of each face; the others left out."""
     found = []
     for item in items:
         row = rows[item.key]
-        faces = tuple(face.groups for face in row.each_face if face.groups and face.decides)
+        faces = tuple(face.groups for face in row.faces if face.groups and face.decides)
         if row.status == Status.OK and faces:
             found.append((item, faces))
     return found
 
 
-def whole_videos(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def whole_videos(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """The contract's policy; a video without a score is .5."""
     return [(item.label, rows[item.key].label) for item in items]
 
 
-def only_scored(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def only_scored(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """The contract's policy; a video without a score is left out."""
     return [(item.label, rows[item.key].label) for item in items if rows[item.key].status == Status.OK]
 
 
-def mean_of_frames(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def mean_of_frames(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """A video's score is the mean over the frames of its first face."""
     return [(item.label, float(np.mean(faces[0]))) for item, faces in with_frames(items, rows)]
 
 
-def by_folder_name(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def by_folder_name(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """The mean over all frames of videos with one name: the four fakes of a pair count as one video."""
     frames: dict[str, list[float]] = defaultdict(list)
     labels: dict[str, int] = {}
@@ -75,7 +75,7 @@ def by_folder_name(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
     return [(labels[name], float(np.mean(mine))) for name, mine in frames.items()]
 
 
-def highest_face(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def highest_face(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """The highest face of each frame, then the mean over frames."""
     return [
         (item.label, float(np.mean([max(together) for together in zip(*faces, strict=True)])))
@@ -83,12 +83,12 @@ def highest_face(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
     ]
 
 
-def frames_alone(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def frames_alone(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """Every frame of the first face counts."""
     return [(item.label, score) for item, faces in with_frames(items, rows) for score in faces[0]]
 
 
-def half_of_reals(items: Sequence[Item], rows: Mapping[str, Row]) -> Scored:
+def half_of_reals(items: Sequence[Item], rows: Mapping[str, Result]) -> Scored:
     """Every second real video, in the order of names, and all fakes; the mean of frames."""
     reals = sorted(item.key for item in items if not item.label)
     dropped = set(reals[1::2])
@@ -111,7 +111,7 @@ def auc_of(scored: Scored) -> float:
     return auc(*(np.array([pair[at] for pair in scored]) for at in (0, 1)))
 
 
-def lines(items: Sequence[Item], rows: Mapping[str, Row]) -> list[Line]:
+def lines(items: Sequence[Item], rows: Mapping[str, Result]) -> list[Line]:
     """A line for each protocol, ours first."""
     found: list[Line] = []
     for name, whose, scores in PROTOCOLS:
@@ -132,14 +132,11 @@ def table(found: Sequence[Line]) -> str:
     )
 
 
-def explain(found: Sequence[Line], anew: Sequence[Line], target: float) -> str:
-    """How much of the distance between our AUC and a published one each choice makes, a line each.
-
-    The lines `anew` are of some of the videos, so none of them is called nearest.
-    """
+def explain(found: Sequence[Line], target: float) -> str:
+    """How much of the distance between our AUC and a published one each protocol makes, one line each."""
     ours = found[0].auc
     said = [f"published {target:.4f}, ours {ours:.4f}: {target - ours:+.4f} to explain"]
-    for line in [*found[1:], *anew]:
+    for line in found[1:]:
         share = f", {line.apart / (target - ours):.0%} of it" if abs(target - ours) > 5e-5 else ""
         said.append(f"  {line.name}: {line.apart:+.4f}{share}")
     nearest = min(found, key=lambda line: math.inf if math.isnan(line.auc) else abs(line.auc - target))

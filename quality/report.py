@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_curve
 
 from common.files import atomic_file
 from common.status import Status
-from inference.rows import Row
+from inference.results import Result
 from quality.measures import auc, found_at, intervals, measures
 from quality.sets.layouts import Item
 
@@ -65,20 +65,20 @@ def measured(videos: Videos, rounds: int) -> Values:
     return found
 
 
-def videos_of(items: Sequence[Item], rows: Mapping[str, Row]) -> Videos:
+def scored_videos(items: Sequence[Item], rows: Mapping[str, Result]) -> Videos:
     """What is measured: a video's label counts, and the groups of the face that is seen longest."""
     mine = [rows[item.key] for item in items]
     return Videos(
         np.array([item.label for item in items]),
         np.array([row.label for row in mine]),
         np.array([item.original for item in items]),
-        [row.each_face[0].groups if row.each_face and row.status == Status.OK else () for row in mine],
+        [row.faces[0].groups if row.faces and row.status == Status.OK else () for row in mine],
     )
 
 
-def report_of(items: Sequence[Item], rows: Mapping[str, Row], rounds: int) -> dict[str, Any]:
+def report_of(items: Sequence[Item], rows: Mapping[str, Result], rounds: int) -> dict[str, Any]:
     """The content of benchmark.json but for what the run was."""
-    videos = videos_of(items, rows)
+    videos = scored_videos(items, rows)
     scored = np.array([rows[item.key].status == Status.OK for item in items])
     manipulations = np.array([item.manipulation for item in items])
     parts = {
@@ -91,11 +91,11 @@ def report_of(items: Sequence[Item], rows: Mapping[str, Row], rounds: int) -> di
         "overall_scored": measured(videos[scored], rounds) if scored.any() else {},
         "by_manipulation": dict(worst_first),
         "coverage": coverage(items, rows),
-        "by_known": {item.key: rows[item.key].by_known for item in items if rows[item.key].by_known},
+        "by_known": {item.key: rows[item.key].chosen_by for item in items if rows[item.key].chosen_by},
     }
 
 
-def coverage(items: Sequence[Item], rows: Mapping[str, Row]) -> dict[str, dict[str, int]]:
+def coverage(items: Sequence[Item], rows: Mapping[str, Result]) -> dict[str, dict[str, int]]:
     """How many videos of each manipulation have each status."""
     found: dict[str, Counter[str]] = {}
     for item in items:
@@ -103,8 +103,8 @@ def coverage(items: Sequence[Item], rows: Mapping[str, Row]) -> dict[str, dict[s
     return {name: dict(statuses) for name, statuses in found.items()}
 
 
-def known_table(items: Sequence[Item], rows: Mapping[str, Row]) -> str:
-    """A Markdown table of what became of masks and of originals' boxes, by manipulation; empty if there were none.
+def mask_table(items: Sequence[Item], rows: Mapping[str, Result]) -> str:
+    """A Markdown table of what became of masks, by manipulation; empty if there were none.
 
     Videos without a score do not count.
     """
@@ -112,16 +112,15 @@ def known_table(items: Sequence[Item], rows: Mapping[str, Row]) -> str:
     for name in sorted({item.manipulation for item in items} - {""}):
         of_kind = [rows[item.key] for item in items if item.manipulation == name]
         mine = [row for row in of_kind if row.status == Status.OK]
-        cells = [said(row.by_known[what] for row in mine if what in row.by_known) for what in ("mask", "boxes")]
-        without = sum("mask" not in row.by_known for row in mine)
-        if any(cells):
-            lines.append(f"| {name} | {cells[0]} | {without} | {cells[1]} |")
-    head = ["| | mask | no mask: the contract's policy | boxes of the original |", "|---|---|---|---|"]
+        masks = [row.chosen_by["mask"] for row in mine if "mask" in row.chosen_by]
+        if masks:
+            lines.append(f"| {name} | {count_words(masks)} | {len(mine) - len(masks)} |")
+    head = ["| | mask | no mask: the reference's policy |", "|---|---|---|"]
     return "\n".join([*head, *lines]) if lines else ""
 
 
-def said(words: Iterable[str]) -> str:
-    """How often each was said, the most frequent first."""
+def count_words(words: Iterable[str]) -> str:
+    """How often each comes, the most frequent first."""
     return ", ".join(f"{number} {what}" for what, number in Counter(words).most_common())
 
 

@@ -25,14 +25,15 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from common.command import run_script
-from common.files import atomic_file, write_table
+from common.files import atomic_file, file_state, write_table
 from common.status import Status
 from common.workers import Workers, patience, progress
-from inference.inputs import find_videos
-from inference.ledger import Ledger, state_of
-from inference.predict import score_videos, scoring_parser, settings_of
-from inference.rows import Row
-from inference.run import Output
+from faces.video_files import find_videos
+from inference.predict import score_videos, scoring_parser
+from inference.results import Result
+from inference.run import Ledger, Output
+from inference.scorer import Video
+from inference.settings import Settings
 from quality.evaluate import Truth, read_truth
 from quality.perturb import PERTURBATIONS, recode
 
@@ -61,7 +62,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
     targets = {
         f"{kind}/{name}": (folder / kind / f"{name}.mp4", name, kind) for kind in PERTURBATIONS for name in videos
     }
-    sources = {name: state_of(path) for name, path in videos.items()}
+    sources = {name: file_state(path) for name, path in videos.items()}
     ledger = Ledger(folder / "recodings", {})  # holds which file each recoding was made of
     jobs = {
         key: (videos[name], target, kind)
@@ -85,7 +86,7 @@ def recode_all(videos: dict[str, Path], folder: Path, workers: int) -> dict[str,
 
 
 def summarise(
-    kind: str, rows: dict[str, Row], names: list[str], truth: dict[str, Truth], threshold: float
+    kind: str, rows: dict[str, Result], names: list[str], truth: dict[str, Truth], threshold: float
 ) -> list[object]:
     """The table's row for a perturbation; values that are not defined are empty."""
     mine = {name: rows[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in rows}
@@ -120,7 +121,7 @@ def shown(value: float | None) -> str:
 
 def draw(
     path: Path,
-    rows: dict[str, Row],
+    rows: dict[str, Result],
     names: list[str],
     kinds: list[str],
     truth: Mapping[str, Truth],
@@ -161,10 +162,9 @@ def main() -> int:
     options = parse_arguments()
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()).videos, options.output
-    everything = recode_all(videos, folder, options.workers)
-    rows = {
-        row.filename: row for row in score_videos(everything, settings_of(options), Output(folder / "submission.csv"))
-    }
+    everything = [Video(*one) for one in recode_all(videos, folder, options.workers).items()]
+    results = score_videos(everything, Settings.of(options), Output(folder / "submission.csv"))
+    rows = {result.filename: result for result in results}
     kinds, names = [ORIGINAL, *PERTURBATIONS], list(videos)
     found = [summarise(kind, rows, names, truth, options.threshold) for kind in kinds]
     write_table(folder / "robustness.csv", [COLUMNS, *found])

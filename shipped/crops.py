@@ -19,17 +19,22 @@ from common.command import DEVICES, pick_device, run_script
 from common.errors import BadInputError
 from common.files import write_table
 from common.images import resize
-from common.workers import progress
+from common.workers import cores, progress
 from faces.video import in_batches
+from inference.conclude import combine
 from inference.members import MODELS, SHIPPED, Member, choose_members
-from inference.networks.batches import Networks
-from inference.networks.runtimes import load_fastest
-from inference.rows import combine
+from inference.networks.runtimes import Networks, load_networks
 from inference.scoring import Score, fake_probability
+from inference.settings import choose_runtime
 from training.face_tracks import FaceTracks
 
 TOGETHER = 64  # crops in memory at a time
 Name = TypeVar("Name", bound=Hashable)  # of a crop
+
+
+def load_fastest(members: Mapping[str, Member], models: Path, device: str) -> Networks:
+    """The members' networks at float32, by the runtime that `auto` chooses, on all cores. Raises as `load_networks`."""
+    return load_networks(members, models, device, "fp32", choose_runtime("auto", members, models, device), cores())
 
 
 def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, float]]:

@@ -23,9 +23,8 @@ from common.spread import spread
 from common.workers import progress
 from faces.video import in_batches
 from inference.evidence.maps import Tested, try_maps
-from inference.networks.batches import Networks
-from inference.networks.runtimes import load_fastest
-from shipped.crops import as_seen, image_members, places_of
+from inference.networks.runtimes import Networks
+from shipped.crops import as_seen, image_members, load_fastest, places_of
 from shipped.sets import add_set_options, present
 from training.face_tracks import FaceTracks
 

@@ -4,20 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from common.images import resize
 from common.workers import progress
 from faces.video import in_batches
-from inference.networks.batches import Networks
-from inference.sampling.conditions import Conditions, conditions_of
-from inference.sampling.perturbed import recode
+from inference.networks.runtimes import Networks
+from inference.sampling.look import measure
+from inference.sampling.perturbed import RECODINGS, Recoding, recode
+from inference.sampling.sampled import Conditions
 from quality.evaluate import Truth
 from shipped.crops import combined, places_of, score_images
 from training.face_tracks import FaceTracks
 
-FORMS = ((1.0, None), (1.0, 28), (0.5, 23), (0.5, 33), (0.25, 28))  # scale, and H.264's crf, None: as it is
+FORMS = (
+    RECODINGS["H.264 at crf 28"],
+    RECODINGS["half size"],
+    Recoding(scale=0.5, crf=33),
+    Recoding(scale=0.25, crf=28),
+)
 TOGETHER = 16  # crops in memory at a time, each in all forms
 
 
@@ -31,10 +36,10 @@ class Form(NamedTuple):
 
 
 def forms_of(crop: np.ndarray) -> Iterator[np.ndarray]:
-    """The crop, BGR uint8 [h, w, 3], in each of FORMS."""
-    for scale, crf in FORMS:
-        image = crop if scale == 1 else cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        yield image if crf is None else recode([image], crf)[0]
+    """The crop, BGR uint8 [h, w, 3], as it is and in each of FORMS."""
+    yield crop
+    for recoding in FORMS:
+        yield recode([crop], recoding)[0]
 
 
 def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[Form]:
@@ -50,7 +55,7 @@ def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping
             ]
             scores = together(networks, [image for _, image in images])
             for (path, image), score in zip(images, scores, strict=True):
-                seen = conditions_of([resize(image, side)[None]], [max(image.shape[:2])])
+                seen = measure([resize(image, side)[None]], [max(image.shape[:2])])
                 found.append(Form(path, truth[path], score, seen))
             bar.update(len(some))
     return found

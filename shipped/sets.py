@@ -3,7 +3,7 @@
 Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
        <output>/sets.json   the table's rows
-       --calibration FILE   what inference reads to say how many real faces score as high (inference.calibration), by
+       --calibration FILE   what inference reads to say how many real faces score as high (inference.verdicts), by
                             the faces as they are and also smaller and compressed (shipped.perturbed)
 
 A row is a set, a manipulation of it (its fakes against all reals of the set), or a group of real faces. Columns: crops
@@ -30,13 +30,12 @@ import numpy as np
 from common.command import pick_device, run_script
 from common.errors import BadInputError
 from common.files import write_text
-from inference.calibration import digests
 from inference.members import choose_members
-from inference.networks.runtimes import load_fastest
+from inference.verdicts import digests
 from quality.evaluate import Truth, read_truth, without_nan
 from quality.measures import balanced_weights, found_at, measures
 from quality.operating_points import Observed, fit
-from shipped.crops import add_crop_options, combined, score_crops, write_scores
+from shipped.crops import add_crop_options, combined, load_fastest, score_crops, write_scores
 from shipped.perturbed import Form, score_forms
 from training.face_tracks import FaceTracks
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from common.errors import BadInputError
@@ -18,11 +18,17 @@ from forensics.serve.__main__ import JobServer
 from forensics.serve.guard import Address
 from forensics.serve.jobs import Jobs, Limits
 from forensics.serve.server import bound
-from inference.evidence.pages import Document
+from inference.conclude import failed
 from inference.results import Result
-from inference.rows import failed_row
 from inference.scorer import Progress
 from tests.conftest import ROOT, wait_for
+
+
+class FakeResult(Result):
+    """A result with a page of its own, which needs no evidence."""
+
+    def page(self):
+        return f"<!doctype html><p>{self.path}</p>"
 
 
 class FakeScorer:
@@ -40,13 +46,13 @@ class FakeScorer:
         watch(Progress("networks", 1, 2))
         if content == b"defect":
             raise RuntimeError("a defect")
-        row = failed_row(name, BadInputError(f"{path}: not a video"), ["b0"])
-        row = replace(row, status=Status.UNSUPPORTED)
-        if content != b"text":
-            row = replace(
-                row, status=Status.OK, label=0.25, verdict="suspicious", reason="the mean", false_positive_rate=0.125
-            )
-        return Result(path, row, (), Document(f"<!doctype html><p>{path}</p>", "{}"))
+        known = failed(name, BadInputError(f"{path}: not a video"), ["b0"])
+        values = {field.name: getattr(known, field.name) for field in fields(known)}
+        result = FakeResult(**values | {"status": Status.UNSUPPORTED, "path": path})
+        if content == b"text":
+            return result
+        found = {"label": 0.25, "verdict": "suspicious", "reason": "the mean", "false_positive_rate": 0.125}
+        return replace(result, status=Status.OK, **found)
 
 
 class Answer:

@@ -13,8 +13,8 @@ import torch
 from common.errors import BadInputError
 from common.images import resize
 from inference.members import KNOWN, MODELS
-from inference.networks.runtimes import load_fastest
 from inference.scoring import fake_probability
+from shipped.crops import load_fastest
 from tests.conftest import ROOT
 
 

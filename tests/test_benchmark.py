@@ -15,10 +15,10 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from common.errors import BadInputError
 from common.images import resize
 from inference.members import MODELS, SHIPPED
-from inference.networks.runtimes import load_fastest
 from inference.scoring import fake_probability
 from quality.score_files import read_score_file
 from quality.sets.layouts import LAYOUTS, SPLITS, How, read_items
+from shipped.crops import load_fastest
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
 

@@ -11,13 +11,13 @@ from common.errors import BadInputError
 from common.images import write_image
 from common.status import Status
 from inference import Scorer
-from inference.calibration import Calibration, calibration_of, read_calibration, write_calibration
-from inference.judging import of_many
+from inference.conclude import highest, unscored
 from inference.members import MODELS, SHIPPED
-from inference.rows import Row, ShotRow
-from inference.sampling.conditions import Conditions, conditions_of
-from inference.verdicts import verdict
-from quality.operating_points import CHANCE, ENOUGH, reals_of, strata_of
+from inference.results import ShotResult
+from inference.sampling.look import measure
+from inference.sampling.sampled import Conditions
+from inference.verdicts import Calibration, calibration_of, read_calibration, verdict
+from quality.operating_points import CHANCE, ENOUGH, reals_of, strata_of, write_calibration
 from shipped.perturbed import FORMS, forms_of
 
 
@@ -99,7 +99,7 @@ def test_bits_a_pixel_count_only_where_all_reals_have_them():
     assert "bits_per_pixel" not in stratum.ranges
     (stratum,) = strata_of(reals_of([0.1, 0.2], [conditions(bits=0.1), conditions(bits=0.2)], ["a", "b"]))
     assert stratum.ranges["bits_per_pixel"] == (pytest.approx(0.08), None)
-    assert stratum.lacks(conditions(bits=0.05)) == ["bits_per_pixel"]
+    assert stratum.outside(conditions(bits=0.05)) == ["bits_per_pixel"]
 
 
 @pytest.mark.parametrize(
@@ -115,20 +115,20 @@ def test_words_come_from_rates_and_not_from_scores(blurred, rate, name):
 
 def test_sharpness_light_and_size_of_crops(frames):
     crop = np.ascontiguousarray(frames[0][100:228, 200:328, ::-1])
-    known = conditions_of([np.stack([crop] * 40)], [90, 100, 140], 0.123456789)
+    known = measure([np.stack([crop] * 40)], [90, 100, 140], 0.123456789)
     assert (known.face_pixels, known.bits_per_pixel) == (100, 0.12346)
     assert known.light == pytest.approx((crop @ [0.299, 0.587, 0.114]).mean() / 255, abs=1e-3)
-    soft = conditions_of([crop[None, ::4, ::4]], [100])
+    soft = measure([crop[None, ::4, ::4]], [100])
     assert soft.sharpness < 0.8 * known.sharpness
-    assert conditions_of([crop[None] // 2], [100]).light == pytest.approx(known.light / 2, abs=0.01)
+    assert measure([crop[None] // 2], [100]).light == pytest.approx(known.light / 2, abs=0.01)
     with pytest.raises(ValueError, match="no crop"):
-        conditions_of([], [])
+        measure([], [])
 
 
 def test_forms_of_a_crop_are_smaller_and_harder_compressed(frames):
     crop = np.ascontiguousarray(frames[0][100:228, 200:328])
     forms = list(forms_of(crop))
-    assert [form.shape[0] for form in forms] == [round(128 * scale) for scale, _ in FORMS]
+    assert [form.shape[0] for form in forms] == [128, *(round(128 * recoding.scale) for recoding in FORMS)]
     assert np.array_equal(forms[0], crop)
     apart = [float(np.abs(form.astype(float) - crop).mean()) for form in forms[:2]]
     assert 0 < apart[1] < 12
@@ -190,20 +190,24 @@ def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
         assert row["verdict"] == "uncertain", "so few reals cannot tell more"
     other = run(*words, "--members", "lite0", "--output", tmp_path / "three.csv", check=False)
     assert other.returncode == 2
-    assert "made for other members: lite0, lite2" in other.stderr
+    assert "fit.json was made for lite0, lite2, not for lite0" in other.stderr
 
 
 def test_the_highest_of_many_shots_is_rare_more_seldom(blurred):
     """A rate is of one face; of sixteen real shots the highest is at 1 % in 15 of 100 videos."""
     judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
     one = replace(judgement, rate=0.01)
-    shots = tuple(ShotRow(at, 0.0, 1.0, 0, 9, 9, 9, 1, 0.3, Status.OK, "") for at in range(16))
-    row = Row("a", 0.9, Status.OK, "", 9, 1, {}, None, None, {}, judgement=one, verdict="likely fake", shots=shots)
-    many = of_many(row)
+    parts = []
+    for number in range(16):
+        shot = ShotResult(number, 0.0, 1.0, 0, 9, 9, 9, 1, 0.3, Status.OK, "")
+        part = replace(unscored("a", Status.OK, "", 9, {}), judgement=one, verdict="likely fake", shots=(shot,))
+        parts.append(replace(part, label=0.9 if number == 3 else 0.1))
+    place, many = highest(parts)
+    assert (place, many.label, len(many.shots)) == (3, 0.9, 16)
     assert many.false_positive_rate == many.judgement.rate == pytest.approx(1 - 0.99**16)
     assert many.verdict == "suspicious"
     assert "the highest of 16 shots" in many.judgement.stratum
-    assert of_many(replace(row, shots=shots[:1])) == replace(row, shots=shots[:1])
+    assert highest(parts[:1]) == (0, parts[0])
 
 
 def test_forms_and_weights_do_not_make_reals_more(blurred):
@@ -244,7 +248,7 @@ def test_what_has_no_row_or_comes_from_another_run_is_not_fitted(run, clip, tmp_
 def test_members_without_a_calibration_say_so_and_keep_the_bands(run, film, weights, tmp_path):
     done = run("-m", "inference.predict", film, "--members", "lite0", "--output", tmp_path / "s.csv",
                "--evidence", tmp_path / "e")  # fmt: skip
-    assert "no calibration: verdicts are by fixed bands" in done.stdout
+    assert "no calibration: verdicts follow fixed bands" in done.stdout
     row = json.loads((tmp_path / "s.jsonl").read_text())
     assert (row["judgement"], row["verdict"]) == (None, "likely real")
     assert "These members have no calibration" in (tmp_path / "e/film.mp4.html").read_text()
@@ -257,7 +261,7 @@ def test_what_no_real_face_looks_like_is_uncertain(frames, tmp_path, weights):
         result = scorer.score(tmp_path / "dark.png")
     assert result.status == Status.OK
     assert (result.verdict, result.false_positive_rate) == ("uncertain", None)
-    assert "light 0.0" in result.row.judgement.outside
+    assert "light 0.0" in result.judgement.outside
 
 
 def test_the_shipped_members_have_theirs():
@@ -276,7 +280,7 @@ def test_the_shipped_members_have_theirs():
 def test_it_is_of_certain_checkpoints(tmp_path):
     lite0 = {"lite0": SHIPPED["lite0"]}
     assert calibration_of(lite0, MODELS, None) is None
-    with pytest.raises(BadInputError, match="other members: lite0, lite2"):
+    with pytest.raises(BadInputError, match="was made for lite0, lite2, not for lite0"):
         calibration_of(lite0, MODELS, MODELS / "calibration.json")
     with pytest.raises(FileNotFoundError):
         calibration_of(lite0, MODELS, tmp_path / "absent.json")
@@ -301,6 +305,6 @@ GOOD = {"ranges": {"light": [0.1, None]}, "reals": 3, "scores": [0.0, 0.5], "rat
 def test_another_file_is_refused(tmp_path, content):
     path = tmp_path / "calibration.json"
     path.write_text(content)
-    with pytest.raises(BadInputError, match="is no calibration"):
+    with pytest.raises(BadInputError, match="is not a calibration"):
         read_calibration(path)
     assert calibration_of(SHIPPED, tmp_path, None) is None, "one that nobody asked for does not stop anything"

@@ -13,7 +13,7 @@ COMMANDS = (
     *("extract_frames.py", "detect_faces.py", "save_aligned_faces.py", "preprocess.py"),
     *("make_lists.py", "make_crop_lists.py", "pretrain.download", "demo"),
     *("image_based.main", "video_based.main", "training.plot", "training.state"),
-    *("inference.predict", "inference.merge", "inference.members", "inference.networks.checkpoints"),
+    *("inference.predict", "inference.merge", "inference.members"),
     *("forensics.serve", "inference.verify", "forensics.compare", "inference.networks.export"),
     *(
         "quality.evaluate",
@@ -23,7 +23,7 @@ COMMANDS = (
         "quality.sets.leaks",
         "shipped.release",
     ),
-    *("quality.benchmark", "quality.compare", "shipped.maps", "quality.published", "forensics.queue"),
+    *("quality.benchmark", "quality.compare", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
     *("benchmarks.stability", "benchmarks.since"),
@@ -77,12 +77,19 @@ def test_a_command_helps(helps, command):
     assert len(out.splitlines()) > 4
 
 
+def tracked():
+    """The Python files that git knows or would know."""
+    words = ["git", "ls-files", "-co", "--exclude-standard", "*.py"]
+    names = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
 def test_no_command_is_left_out():
     """What ends in a call of its main is a command."""
     found = set()
-    for path in (*ROOT.glob("*.py"), *ROOT.glob("*/*.py")):
+    for path in tracked():
         text = path.read_text(encoding="utf-8")
-        if path.parent.name != "tests" and '\nif __name__ == "__main__":' in text:
+        if "tests" not in path.relative_to(ROOT).parts and '\nif __name__ == "__main__":' in text:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             found.add(f"{name}.py" if path.parent == ROOT else name)
     without_options = {"pretrain.clips", "pretrain.retinaface", "benchmarks.loader"}  # the last needs albumentations
@@ -101,7 +108,6 @@ def test_an_option_means_the_same_in_every_command(helps):
     del several["output"]  # what a command makes is a file of its own kind
     assert several == {
         "precision": {"{fp32,bf16}", "{fp32,tf32,fp16,bf16}"},  # training knows fewer
-        "faces": {"DIR", "N"},  # folders of faces in training; at inference how many faces of a video
     }
-    for option, metavar in {"weights": "FILE", "frames": "DIR", "list": "CSV", "labels": "TRUTH"}.items():
+    for option, metavar in {"detector-weights": "FILE", "frames": "DIR", "list": "CSV", "labels": "TRUTH"}.items():
         assert list(metavars[option]) == [metavar]

@@ -23,6 +23,7 @@ from inference.evidence.pages import evidence_file
 from inference.members import MEMBERS, CropKind
 from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
+from inference.settings import Settings
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
 from tests.tiny import write_checkpoints
@@ -194,11 +195,11 @@ def test_the_index_sorts_by_a_click(evidence, chromium):
 def test_times_are_the_files_timestamps(frames, weights, tmp_path):
     """At a variable rate; and at the mean rate where the file has none."""
     path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
-    (video,) = sample(path, Wanted({CropKind("image", 256)}, weights, evidence=True))
+    (video,) = sample(path, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
     assert video.timing.source == "timestamps"
     assert video.timing.times == pytest.approx([number * number / 30 for number in range(12)], abs=1e-6)
     raw = encode(tmp_path / "raw.h264", frames)
-    (none,) = sample(raw, Wanted({CropKind("image", 256)}, weights, evidence=True))
+    (none,) = sample(raw, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
     assert none.timing.source == "rate"
     assert none.timing.times == pytest.approx([number / 30 for number in range(12)])
 
@@ -219,7 +220,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_score(frames, weights, tmp_
 
     monkeypatch.setattr("inference.sampling.look.probe", probe_and_change)
     with pytest.raises(ChangedError, match="changed while it was read") as error:
-        sample(path, Wanted({CropKind("image", 256)}, weights, evidence=True))
+        sample(path, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
     assert failure(error.value, other=Status.DECODE_ERROR).status == Status.CHANGED
 
 

@@ -28,7 +28,7 @@ MAY_IMPORT = {
 }
 WITHOUT_TORCH = (
     *(
-        "inference.rows",
+        "inference.results",
         "inference.evidence.collect",
         "inference.evidence.pages",
         "inference.merge",
@@ -38,7 +38,7 @@ WITHOUT_TORCH = (
         "inference.scorer",
         "inference.predict",
         "inference.run",
-        "inference.networks.onnx_networks",
+        "inference.networks.runtimes",
         "pretrain.retinaface",
     ),
     *(

@@ -1,4 +1,4 @@
-"""The members' table, and `python -m inference.networks.checkpoints` on checkpoints of all six networks."""
+"""The members' table, and `python -m inference.members --check` on checkpoints of all six networks."""
 
 import json
 import re
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from common.cache import VARIABLE
+from common.errors import BadInputError
 from demo.tree import write_video
 from faces.video import read_frames
-from inference.members import MEMBERS, SHIPPED, choose_members, markdown_table
-from inference.networks.checkpoints import compare, read_recorded
-from inference.plan import detector_weights
+from inference.members import MEMBERS, MODELS, SHIPPED, choose_members, markdown_table
+from inference.networks.checkpoints import check, read_recorded
+from inference.settings import detector_weights
 from tests.conftest import ROOT
 from tests.test_networks import build
 
@@ -49,23 +50,23 @@ def models(tmp_path_factory):
 @pytest.mark.slow
 def test_check_loads_and_scores_all_eleven(run, models):
     assert list(choose_members(None, models).members) == list(MEMBERS)
-    done = run("-m", "inference.networks.checkpoints", "--models", models)
+    done = run("-m", "inference.members", "--check", "--models", models)
     lines = done.stdout.splitlines()[1:-1]
     assert [line.split()[0] for line in lines] == [*MEMBERS, *SHIPPED]
     for _ in SHIPPED:
         assert lines.pop().endswith("absent")
     for line in lines:
         assert "step 1234" in line
-        assert len(line.split("sha256 ")[1].split()[0]) == 64
+        assert len(line.split("sha256 ")[1].split(",")[0]) == 64
         assert abs(float(line.split("check ")[1].split(",")[0])) < 1e4
-    assert done.stdout.splitlines()[-1] == "inference.networks.checkpoints: 11 present, 2 absent, 0 failed"
+    assert done.stdout.splitlines()[-1] == "inference.members: 11 present, 2 absent, 0 failed"
 
 
 def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
     (tmp_path / MEMBERS["b0"].file).hardlink_to(models / MEMBERS["b0"].file)
     (tmp_path / MEMBERS["b3"].file).hardlink_to(models / MEMBERS["b0"].file)
     (tmp_path / MEMBERS["xcp"].file).write_bytes(b"half a file")
-    done = run("-m", "inference.networks.checkpoints", "--models", tmp_path, check=False)
+    done = run("-m", "inference.members", "--check", "--models", tmp_path, check=False)
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert done.returncode == 1
     assert lines["b1"].endswith("absent")
@@ -73,12 +74,12 @@ def test_absent_and_damaged_checkpoints_are_told_apart(run, models, tmp_path):
     assert "FAILED" in lines["b3"]
     assert "does not fit EfficientNet" in lines["b3"]
     assert "is not a readable checkpoint" in lines["xcp"]
-    assert done.stdout.splitlines()[-1] == "inference.networks.checkpoints: 1 present, 10 absent, 2 failed"
+    assert done.stdout.splitlines()[-1] == "inference.members: 1 present, 10 absent, 2 failed"
 
 
 def test_nothing_to_check_is_not_success(run, tmp_path):
     assert run("-m", "inference.members", "--models", tmp_path).returncode == 0
-    assert run("-m", "inference.networks.checkpoints", "--models", tmp_path, check=False).returncode == 1
+    assert run("-m", "inference.members", "--check", "--models", tmp_path, check=False).returncode == 1
 
 
 @pytest.mark.slow
@@ -105,15 +106,17 @@ def test_all_eleven_score_a_real_clip(run, models, clip, tmp_path):
 
 def test_the_shipped_weights_score_as_recorded(run, tmp_path):
     """And an upgrade that changed what they score would be seen."""
-    done = run("-m", "inference.networks.checkpoints")
+    done = run("-m", "inference.members", "--check")
     shipped = [line for line in done.stdout.splitlines() if line.split()[0] in SHIPPED]
     assert len(shipped) == len(SHIPPED)
     assert all("as recorded" in line for line in shipped)
     digest = re.search(r"sha256 (\w+)", shipped[0])[1]
     recorded = read_recorded()
-    assert compare(recorded[digest] + 2e-3, digest, recorded).startswith("FAILED scores")
-    assert compare(recorded[digest] + 1e-5, digest, recorded).endswith("as recorded")
-    assert compare(0.5, "0" * 64, recorded).endswith("none recorded")
+    member = SHIPPED[shipped[0].split()[0]]
+    with pytest.raises(BadInputError, match="is recorded"):
+        check(member, MODELS, {digest: recorded[digest] + 2e-3})
+    assert check(member, MODELS, {digest: recorded[digest] + 1e-5})[0].endswith("as recorded")
+    assert check(member, MODELS, {})[0].endswith("none recorded")
 
 
 def test_the_detector_of_a_newcomer_is_fetched(tmp_path, monkeypatch, capsys):

@@ -8,12 +8,13 @@ import pytest
 from PIL import Image, ImageOps
 
 from common.status import Status
-from faces.stills import Still, is_picture
+from faces.stills import Still
 from faces.streams import DecodeError, UnsupportedError
 from faces.tracking import track_faces
+from faces.video_files import is_picture
 from inference import Scorer
 from inference.members import MEMBERS
-from inference.networks.batches import member_score
+from inference.networks.runtimes import member_score
 from inference.sampling.sampled import Face
 from inference.scoring import A_PICTURE
 
@@ -21,7 +22,7 @@ from inference.scoring import A_PICTURE
 @pytest.fixture(scope="module")
 def several(weights):
     """A scorer of up to ten faces."""
-    with Scorer(faces=10) as made:
+    with Scorer(max_faces=10) as made:
         yield made
 
 
@@ -30,7 +31,7 @@ def test_a_picture_is_scored_as_one_group(scorer, frames, tmp_path, suffix):
     path = tmp_path / f"face{suffix}"
     Image.fromarray(frames[0][..., ::-1]).save(path, format={".JPEG": "jpeg"}.get(suffix))
     result = scorer.score(path)
-    assert (result.status, result.row.frames, len(result.faces)) == (Status.OK, 1, 1)
+    assert (result.status, result.frames, len(result.faces)) == (Status.OK, 1, 1)
     result.save_evidence(tmp_path)
     facts = json.loads((tmp_path / f"face{suffix}.json").read_text())
     assert facts["video"]["still"]
@@ -122,11 +123,11 @@ def test_every_face_of_a_picture_has_its_own_row(scorer, several, clip, tmp_path
 
 
 def test_all_faces_decide_if_that_is_asked(weights, clip):
-    with Scorer(faces=10, decide_by=10) as every:
+    with Scorer(max_faces=10, decision_faces=10) as every:
         result = every.score(clip("multi_face.jpg"))
     scores = [face.score for face in result.faces]
     assert all(face.decides for face in result.faces)
-    members = result.row.members
+    members = result.members
     highest = {name: max(face.members[name] for face in result.faces) for name in members}
     lowest = {name: min(face.members[name] for face in result.faces) for name in members}
     assert all(lowest[name] <= members[name] <= highest[name] for name in members)

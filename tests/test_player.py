@@ -12,12 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.orientation import Orientation
 from faces.shots import find_shots
-from faces.streams import DecodeError, UnsupportedError
+from faces.streams import DecodeError, Orientation, UnsupportedError
 from faces.video import Reading, probe, read_frames
-from faces.video_files import is_video, part_videos
-from inference.inputs import find_videos
+from faces.video_files import find_videos, is_video, part_videos
 from tests.conftest import FILM_FRAMES as FRAMES
 from tests.strange import add_stream_before, encode, invisible, pipe_avi, remux, set_matrix
 

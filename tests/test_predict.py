@@ -16,8 +16,8 @@ from faces.crops import cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
-from inference.ledger import Ledger
 from inference.members import MEMBERS, MODELS, SHIPPED
+from inference.run import Ledger
 from inference.scoring import image_frames, image_score
 from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
 
@@ -73,8 +73,9 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert float(label) == pytest.approx(rows[name]["label"], abs=1e-8)
         assert (rows[name]["label"] == 0.5) == (status != "ok")
         assert rows[name].keys() == {
-            "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video", "seconds", "run",
-            "left_out", "face_frames", "detections", "not_scored", "notes", "shots", "not_finite", "each_face",
+            "schema", "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video",
+            "seconds", "run", "left_out", "face_frames", "detections", "not_scored", "notes", "shots", "not_finite",
+            "each_face",
             "false_positive_rate", "verdict", "conditions", "judgement", "by_known", "forms", "stability",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)

@@ -19,12 +19,12 @@ from faces.crops import Square, cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.members import MEMBERS, CropKind
-from inference.networks.checkpoints import load_member
-from inference.networks.torch_networks import networks_of
-from inference.rows import utf8_name
+from inference.networks.torch_networks import load_member, networks_of
+from inference.results import utf8_name
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
 from inference.scoring import NOT_FINITE, Score, image_frames
+from inference.settings import Settings
 from tests.test_strange_videos import make
 from tests.tiny import write_checkpoints
 
@@ -162,7 +162,9 @@ def test_frames_and_tables(run, models, folder, tmp_path):
 @pytest.fixture(scope="module")
 def sampled(folder, weights):
     kinds = {CropKind("image", 299), CropKind("image", 256), CropKind("video", 256), CropKind("image", 224, 0.65)}
-    return [sample(folder / name, Wanted(kinds, weights))[0] for name in ("one.mp4", "two.mp4", "short.mp4")]
+    return [
+        sample(folder / name, Wanted(Settings(), kinds, weights))[0] for name in ("one.mp4", "two.mp4", "short.mp4")
+    ]
 
 
 class Broken(nn.Module):

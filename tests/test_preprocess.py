@@ -15,7 +15,7 @@ import pytest
 
 from demo.tree import write_video
 from faces.detector import load_detector
-from faces.one_pass import crop_files, find_faces, threads
+from faces.one_pass import Finder, crop_files, find_faces, threads
 from faces.video import Reading, probe, read_frames
 from tests.conftest import GIVING_WAY, ROOT, faces_of, still_video, tree_bytes, wait_for
 
@@ -96,7 +96,7 @@ def test_faces_and_boxes_are_those_of_the_three_stages(videos, staged, tmp_path)
 
 def test_faces_of_real_clips_are_those_of_the_three_stages(shared, tmp_path):
     """Every clip of ../shared, 1080p, portrait and 720p, with the reference's weights."""
-    weights = ("--weights", shared("weights/mobilenet0.25_Final.pth"))
+    weights = ("--detector-weights", shared("weights/mobilenet0.25_Final.pth"))
     for path in sorted(shared("clips").glob("*/*.mp4")):
         write_video(tmp_path / "videos" / path.parent.name / path.name, list(islice(read_frames(path), 10)), 30.0)
     three_stages(tmp_path / "videos", tmp_path / "staged", *weights)
@@ -126,10 +126,8 @@ def test_neither_memory_nor_threads_change_the_crops(videos, staged, weights, ke
     """Without room for regions everything is decoded again; a face that comes close leaves its regions."""
     video = videos / OTHER / "close.mp4"
     with threads(cores) as (submit, ahead):
-        info = probe(video)
-        faces = find_faces(
-            video, info, Reading(video, info), load_detector(weights, "cpu"), submit, ahead, lambda count: None, keep
-        )
+        reading = Reading(video, probe(video))
+        faces = find_faces(reading, reading, Finder(load_detector(weights, "cpu"), submit, ahead, keep=keep))
         crops = dict(crop_files(faces, submit, ahead))
     outside = sum(faces.regions.cut(at, crop.square) is None for at, found in faces.crops.items() for crop in found)
     assert sum(pixels.nbytes for kept in faces.regions.kept.values() for *_, pixels in kept) <= keep

@@ -3,11 +3,13 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from common.status import Status
-from inference.rows import FaceRow, Row
+from inference.conclude import unscored
+from inference.results import FaceResult
 from quality import protocols
 from quality.sets.layouts import Item
 
@@ -18,8 +20,8 @@ def item(key, label, manipulation=""):
 
 def row(key, label, *faces, status=Status.OK):
     """A row whose faces have these scores of frames."""
-    each = tuple(FaceRow(at + 1, 0.5, "", True, {}, 9, 0.0, 1.0, groups) for at, groups in enumerate(faces))
-    return Row(key, label, status, "", 9, len(faces), {}, None, None, {}, each_face=each)
+    each = tuple(FaceResult(at + 1, 0.5, "", True, {}, 9, 0.0, 1.0, groups) for at, groups in enumerate(faces))
+    return replace(unscored(key, status, "", 9, {}), label=label, faces=each)
 
 
 ITEMS = [
@@ -69,11 +71,9 @@ def test_each_protocol_is_as_worked_out_by_hand():
 
 
 def test_a_published_figure_is_taken_apart():
-    anew = [protocols.Line("the first 6 frames", 0.5, 3, -0.05, "")]
-    said = protocols.explain(protocols.lines(ITEMS, ROWS), anew, 0.5)
+    said = protocols.explain(protocols.lines(ITEMS, ROWS), 0.5)
     assert said.splitlines()[0] == "published 0.5000, ours 0.6667: -0.1667 to explain"
     assert "  frames: -0.0833, 50% of it" in said
-    assert "  the first 6 frames: -0.0500, 30% of it" in said
     assert "nearest is mean of frames by folder name with 0.5000; +0.0000 remain" in said
 
 

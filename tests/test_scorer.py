@@ -48,7 +48,7 @@ def test_it_is_what_predict_writes(scorer, film, run, tmp_path):
     result = scorer.score(film)
     result.save_evidence(tmp_path / "ours")
     row = json.loads((tmp_path / "s.jsonl").read_text())
-    assert {**row, "seconds": 0} == json.loads(json.dumps({**result.row.to_json(), "seconds": 0}))
+    assert {**row, "seconds": 0} == json.loads(json.dumps({**result.to_row(), "seconds": 0}))
     for name in ("film.mp4.json", "film.mp4.html"):
         assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
     assert result.page() == (tmp_path / "ours/film.mp4.html").read_text()
@@ -92,14 +92,23 @@ def test_progress_is_told_and_a_video_can_be_cancelled(scorer, clip):
 
 
 def test_without_evidence_none_is_saved(film, weights, tmp_path):
-    with Scorer("lite0", evidence=False) as made, pytest.raises(BadInputError, match="without evidence"):
+    with Scorer(members="lite0", evidence=False) as made, pytest.raises(BadInputError, match="without evidence"):
         made.score(film).save_evidence(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_members_are_refused_at_once(weights):
     with pytest.raises(BadInputError, match="unknown members nobody"):
-        Scorer("nobody")
+        Scorer(members="nobody")
+
+
+def test_options_are_keywords_and_the_former_names_still_work(weights):
+    with Scorer(members="lite0", faces=3, by_shots=True) as made:
+        assert (made.setup.settings.max_faces, made.setup.settings.shots) == (3, True)
+    with pytest.raises(TypeError, match="unknown settings colour; known are allow_missing"):
+        Scorer(colour="blue")
+    with pytest.raises(TypeError, match="name members by keyword"):
+        Scorer("lite0")
 
 
 def hostile(folder: Path, film: Path) -> list[Path]:

@@ -9,22 +9,23 @@ import pytest
 from faces.crops import align_track, cut
 from faces.tracking import Detection
 from inference import Scorer
+from inference.conclude import describe_stability
 from inference.members import CropKind
+from inference.results import PerturbedResult
 from inference.sampling.look import Wanted, sample
 from inference.sampling.perturbed import (
     BORDER_CUT,
     CUT_OFF,
     HALF_RATE,
     NAMES,
-    RECODED,
-    FormRow,
+    RECODINGS,
     border_cut,
-    formed,
+    encode_h264,
     half_rate,
     recode,
-    said_of,
 )
 from inference.scoring import image_frames
+from inference.settings import Settings
 from tests.strange import encode
 
 KIND = CropKind("image", 96)
@@ -40,9 +41,9 @@ def squares(frames):
 
 
 def test_forms_are_what_their_names_say(squares):
-    by_name = {form.name: formed(squares, form) for form in RECODED}
+    by_name = {name: recode(squares, recoding) for name, recoding in RECODINGS.items()}
     softer, hard = (difference(by_name[f"H.264 at crf {crf}"], squares) for crf in (28, 35))
-    assert 0 < difference(recode(squares, 10), squares) < softer < hard < 15
+    assert 0 < difference(encode_h264(squares, 10), squares) < softer < hard < 15
     assert by_name["half size"][0].shape == (120, 120, 3)
     halves = [cv2.resize(one, (120, 120), interpolation=cv2.INTER_AREA) for one in squares]
     assert difference(by_name["half size"], halves) < 4
@@ -76,20 +77,20 @@ def test_in_a_clip_whose_border_is_cut_off_faces_are_looked_for_again(frames, de
 
 
 def test_a_worker_cuts_every_form_of_a_clip(film, weights):
-    (found,) = sample(film, Wanted(kinds={KIND}, weights=weights, stability=True))
-    assert tuple(found.forms) == NAMES
+    (found,) = sample(film, Wanted(Settings(stability=True), {KIND}, weights))
+    assert tuple(found.perturbed) == NAMES
     own = found.faces[0].crops[KIND]
-    for name, form in found.forms.items():
+    for name, form in found.perturbed.items():
         (face,) = form.faces
         assert face.crops[KIND].shape[0] == (len(half_rate(found.frames)) if name == HALF_RATE else len(own))
-    small, plain = found.forms["half size"].conditions, found.conditions
+    small, plain = found.perturbed["half size"].conditions, found.conditions
     assert small.face_pixels == pytest.approx(plain.face_pixels / 2, abs=2)
-    assert found.forms["H.264 at crf 35"].conditions.sharpness < plain.sharpness
-    mirrored = found.forms["mirrored"].faces[0].crops[KIND][:, :, ::-1]
+    assert found.perturbed["H.264 at crf 35"].conditions.sharpness < plain.sharpness
+    mirrored = found.perturbed["mirrored"].faces[0].crops[KIND][:, :, ::-1]
     assert difference(mirrored, own) < 6
-    assert difference(found.forms[BORDER_CUT].faces[0].crops[KIND], own) < 12
-    (without,) = sample(film, Wanted(kinds={KIND}, weights=weights))
-    assert not without.forms
+    assert difference(found.perturbed[BORDER_CUT].faces[0].crops[KIND], own) < 12
+    (without,) = sample(film, Wanted(Settings(), {KIND}, weights))
+    assert not without.perturbed
     assert np.array_equal(without.faces[0].crops[KIND], own), "the clip itself scores as ever"
 
 
@@ -99,7 +100,7 @@ def test_a_form_scores_as_a_clip_that_is_made_so(frames, weights, tmp_path):
     turned = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames]
     mirrored = encode(tmp_path / "mirrored.mp4", turned, options={"crf": "23", "preset": "veryfast"})
     with Scorer(stability=True, evidence=False) as scorer:
-        forms = {form.name: form for form in scorer.score(plain).row.forms}
+        forms = {form.name: form for form in scorer.score(plain).perturbed}
     with Scorer(evidence=False) as scorer:
         as_file = scorer.score(mirrored).label
     logit = [np.log(score / (1 - score)) for score in (forms["mirrored"].label, as_file)]
@@ -127,16 +128,16 @@ def test_row_terminal_and_page_say_how_stable_a_score_is(run, film, weights, tmp
 
 def test_a_picture_has_forms_too(clip, weights):
     with Scorer(stability=True, evidence=False) as scorer:
-        row = scorer.score(clip("multi_face.jpg")).row
-    assert {form.name for form in row.forms} == {*NAMES} - {HALF_RATE}
+        result = scorer.score(clip("multi_face.jpg"))
+    assert {form.name for form in result.perturbed} == {*NAMES} - {HALF_RATE}
 
 
 def test_what_flips_a_verdict_is_named():
-    forms = [FormRow("half size", 0.4, "uncertain", 0.3), FormRow("mirrored", 0.8, "leans fake", 0.03)]
-    assert said_of(0.7, "leans fake", forms) == (
+    forms = [PerturbedResult("half size", 0.4, "uncertain", 0.3), PerturbedResult("mirrored", 0.8, "leans fake", 0.03)]
+    assert describe_stability(0.7, "leans fake", forms) == (
         "between 0.40 and 0.80 in 2 other forms; the verdict does not stand: half size: uncertain"
     )
-    assert said_of(0.7, "leans fake", forms[1:]) == (
+    assert describe_stability(0.7, "leans fake", forms[1:]) == (
         "between 0.70 and 0.80 in 1 other forms; the verdict stands in all"
     )
 

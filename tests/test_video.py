@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faces.orientation import Orientation
-from faces.streams import DecodeError, UnsupportedError
+from faces.streams import DecodeError, Orientation, UnsupportedError
 from faces.video import Reading, probe, read_frames, read_some
 from tests.strange import change_size, corrupt_packet, encode, set_matrix
 

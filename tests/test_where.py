@@ -1,6 +1,5 @@
 """Class activation maps: exact in every runtime, tested before they are shown, and where a pasted patch is."""
 
-import json
 from itertools import permutations
 
 import cv2
@@ -14,11 +13,20 @@ from faces.video import read_frames
 from image_based.models.class_activation import activation_map, features_of, logits_of
 from inference import Scorer
 from inference.evidence.facts import WhereFacts
-from inference.evidence.maps import SIDE, average, cover, elsewhere, in_shown, marked, said_of, suspicious, try_maps
+from inference.evidence.maps import (
+    SIDE,
+    average,
+    cover,
+    describe_place,
+    elsewhere,
+    in_shown,
+    marked,
+    suspicious,
+    try_maps,
+)
+from inference.evidence.pages import to_json
 from inference.members import MODELS, SHIPPED
-from inference.networks.batches import Networks
-from inference.networks.onnx_networks import MAPS
-from inference.networks.runtimes import load_networks
+from inference.networks.runtimes import MAPS, Networks, load_networks
 from tests.test_networks import example, lively
 
 PEOPLE = 4  # of the photograph
@@ -76,9 +84,9 @@ def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
     onnx.save(model, tmp_path / member.onnx)
     old = load_networks({"lite2": member}, tmp_path, runtime="onnx")
     assert old.maps("lite2", np.zeros((1, member.size, member.size, 3), np.uint8)) is None
-    with Scorer("lite2", models=tmp_path, runtime="onnx") as scorer:
+    with Scorer(members="lite2", models=tmp_path, runtime="onnx") as scorer:
         result = scorer.score(film)
-    (track,) = json.loads(result.document.json)["tracks"]
+    (track,) = to_json(result)["tracks"]
     assert (track["where"], track["place"]) == ([], "")
     assert 'class="where"' not in result.page()
 
@@ -163,10 +171,14 @@ def test_what_is_said():
         def __init__(self, proven):
             self.tested = WhereFacts(0, 0, 0, [0, 0, 0], proven)
 
-    assert said_of([]) == ""
-    assert said_of([Map(True), Map(False), Map(False)]).startswith("The score has no place in the face: in 1 of 3")
-    assert said_of([Map(True), Map(False)]).startswith("The score has a place in the face: in 1 of 2 tested crops")
-    assert "not what was changed" in said_of([Map(True)])
+    assert describe_place([]) == ""
+    assert describe_place([Map(True), Map(False), Map(False)]).startswith(
+        "The score has no place in the face: in 1 of 3"
+    )
+    assert describe_place([Map(True), Map(False)]).startswith(
+        "The score has a place in the face: in 1 of 2 tested crops"
+    )
+    assert "not what was changed" in describe_place([Map(True)])
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +219,7 @@ def test_a_pasted_patch_draws_the_map(networks, people):
 def test_the_evidence_holds_what_was_tested(scorer, film):
     """The six most suspicious crops, or all; the page has a switch if a map holds, and says so if none does."""
     result = scorer.score(film)
-    (track,) = json.loads(result.document.json)["tracks"]
+    (track,) = to_json(result)["tracks"]
     assert 0 < len(track["where"]) <= 6
     for one in track["where"]:
         assert one["proven"] == (one["fall"] > max(0, *one["elsewhere"]))

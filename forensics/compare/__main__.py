@@ -22,10 +22,9 @@ from common.command import run_script
 from common.workers import progress
 from forensics.compare.page import sentences, write_comparison
 from forensics.compare.steps import STAGES, compare_files
-from inference.plan import Settings, plan
-from inference.predict import add_member_options, member_settings
-from inference.rows import utf8_name
+from inference.results import utf8_name
 from inference.scorer import Scorer
+from inference.settings import MEMBER_OPTIONS, Settings, add_options
 
 FACES = 6  # compared of a clip; the label depends on two of them, as always
 
@@ -36,22 +35,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("suspect", type=Path, metavar="SUSPECT")
     parser.add_argument("original", type=Path, metavar="ORIGINAL")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    add_member_options(parser)
+    add_options(parser, MEMBER_OPTIONS)
     return parser.parse_args()
 
 
 def main() -> int:
     """Compare, write, and say what was found."""
     options = parse_arguments()
-    planned = plan(Settings(**member_settings(options), faces=FACES, evidence=True))
-    with Scorer.of(planned) as scorer, progress(total=len(STAGES), desc="compare_clips", unit="step") as bar:
+    settings = Settings.of(options, evidence=True).changed(max_faces=FACES)
+    with Scorer(settings) as scorer, progress(total=len(STAGES), desc="compare_clips", unit="step") as bar:
 
         def on_stage(stage: str) -> None:
             bar.set_description(f"compare_clips: {stage}")
             bar.update()
 
         found = compare_files(options.suspect, options.original, scorer, on_stage)
-    facts = write_comparison(found, planned, options.output)
+    facts = write_comparison(found, scorer.provenance, options.output)
     for name in ("suspect", "original"):
         print(f"{name}: {utf8_name(facts[name]['filename'])}: {facts[name]['label']:.3f}, {facts[name]['verdict']}")
     for sentence in sentences(facts):

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from common.errors import BadInputError
-from faces.stills import Still, is_picture
+from faces.stills import Still
 from faces.video import Reading, VideoInfo, probe, read_some
+from faces.video_files import is_picture
 
 SMALL = 64  # the longer side of a small copy, in pixels
 KEPT = 10_000  # small copies of a clip, at most

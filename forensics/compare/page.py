@@ -15,8 +15,9 @@ from common.files import write_text
 from forensics.compare.differences import FaceDifference, Seen
 from forensics.compare.overlay import CLEAR
 from forensics.compare.steps import Comparison
-from inference.evidence.pages import COLOURS, data_url, evidence_file, pages_with
-from inference.plan import Plan
+from inference.evidence.facts import Provenance
+from inference.evidence.pages import COLOURS, evidence_file, pages_with
+from inference.evidence.pictures import data_url
 from inference.results import Result
 
 PAGES = pages_with(Path(__file__).parent / "templates")
@@ -44,7 +45,7 @@ class Line(NamedTuple):
     points: list[tuple[float, float]]
 
 
-def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
+def facts_of(found: Comparison, provenance: Provenance) -> dict[str, Any]:
     """The content of comparison.json."""
     here, there = found.stretch
     differences, placed = found.differences, found.placed
@@ -77,7 +78,7 @@ def facts_of(found: Comparison, plan: Plan) -> dict[str, Any]:
             "times": differences.over_time,
             "rest": [rounded(value) for value in differences.rest_over_time],
         },
-        "provenance": asdict(plan.provenance),
+        "provenance": asdict(provenance),
     }
 
 
@@ -88,13 +89,11 @@ def rounded(value: float) -> float | None:
 
 def side(result: Result) -> dict[str, Any]:
     """One of the clips: its file and its scores."""
-    row = result.row
-    digest = json.loads(result.document.json)["input"]["sha256"] if result.document else None
+    of_result = ("filename", "status", "reason", "label", "verdict", "members", "false_positive_rate")
     return {
         "path": str(result.path),
-        "sha256": digest,
-        **{name: getattr(row, name) for name in ("filename", "status", "reason", "label", "verdict", "members")},
-        "false_positive_rate": row.false_positive_rate,
+        "sha256": result.evidence.input.sha256 if result.evidence else None,
+        **{name: getattr(result, name) for name in of_result},
     }
 
 
@@ -249,11 +248,11 @@ def page_of(found: Comparison, facts: dict[str, Any]) -> str:
     )
 
 
-def write_comparison(found: Comparison, plan: Plan, folder: Path) -> dict[str, Any]:
+def write_comparison(found: Comparison, provenance: Provenance, folder: Path) -> dict[str, Any]:
     """Write both clips' evidence, comparison.html and comparison.json; return what the last holds."""
     for name, result in zip(("suspect", "original"), found.results, strict=True):
         result.save_evidence(folder / name)
-    facts = facts_of(found, plan)
+    facts = facts_of(found, provenance)
     write_text(folder / "comparison.html", page_of(found, facts))
     write_text(folder / "comparison.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
     return facts

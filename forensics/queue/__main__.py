@@ -25,7 +25,7 @@ from forensics.queue.order import Queue, queue_of, read_candidates
 from forensics.queue.page import page, serve_queue
 from forensics.serve.server import port
 from inference.evidence.pages import evidence_file
-from inference.rows import utf8_name
+from inference.results import utf8_name
 
 COLUMNS = ("place", "filename", "verdict", "label", "false_positive_rate_percent", "in_queue", "discovery", "mark")
 

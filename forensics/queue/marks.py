@@ -9,7 +9,7 @@ from typing import NamedTuple
 from common.errors import BadInputError
 from common.files import write_table
 from forensics.queue.order import Queue
-from inference.rows import utf8_name
+from inference.results import utf8_name
 
 KINDS = ("real", "fake", "unclear")
 COLUMNS = ("filename", "mark", "note")

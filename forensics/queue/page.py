@@ -17,7 +17,7 @@ from forensics.queue.order import Queue
 from forensics.serve.guard import EVIDENCE_POLICY, LOOPBACK, Address, Guard, host_and_port, refused
 from forensics.serve.server import Server, bound
 from inference.evidence.pages import pages_with
-from inference.rows import utf8_name
+from inference.results import utf8_name
 
 LONGEST_NOTE = 2000  # characters
 LONGEST_BODY = 100_000  # bytes

@@ -25,9 +25,8 @@ from forensics.serve.app import make_app
 from forensics.serve.guard import LOOPBACK, Address, host_and_port
 from forensics.serve.jobs import Jobs, Limits
 from forensics.serve.server import Server, bound, port
-from inference.members import MODELS
-from inference.networks.runtimes import RUNTIMES
 from inference.scorer import Scorer
+from inference.settings import Settings, add_options
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,9 +50,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help=f"files that arrive, wait or are scored; default: {Limits.queue}",
     )
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints (default: {MODELS})")
-    parser.add_argument("--members", metavar="A,B", help="default: as inference.predict chooses them")
-    parser.add_argument("--runtime", choices=RUNTIMES, default="auto", help="of the networks")
+    add_options(parser, ("models", "members", "runtime"))
     return parser.parse_args()
 
 
@@ -97,7 +94,7 @@ def serve(options: argparse.Namespace) -> None:
     """Answer requests until a signal ends it."""
     with bound(options.host, options.port) as listening, private_folder() as folder:
         number = listening.getsockname()[1]
-        with Scorer(options.members, runtime=options.runtime, models=options.models) as scorer:
+        with Scorer(Settings.of(options, evidence=True)) as scorer:
             jobs = Jobs(scorer, folder, Limits(options.max_bytes, options.max_seconds, options.max_queue))
             where = f"http://{host_and_port(options.host, f':{number}')}/{'?token=TOKEN' if options.token else ''}"
             server = JobServer(

@@ -106,6 +106,6 @@ def write_result(job: Job, result: Result) -> Outcome:
         label=result.label,
         verdict=result.verdict,
         false_positive_rate=result.false_positive_rate,
-        meaning=result.row.judgement.words if result.row.judgement else None,
+        meaning=result.judgement.words if result.judgement else None,
         faces=len(result.faces),
     )

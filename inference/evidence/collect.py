@@ -1,10 +1,11 @@
-"""What a video's score rests on, for a person who must defend it: `--evidence DIR` writes a JSON and a page per video.
+"""What a result rests on, for a person who must defend it: `--evidence DIR` writes three files per video.
 
-DIR/<filename>.json   the input and its sha256; which frames were sampled; each face's boxes and times; each member's
-                      probabilities by group of five frames, with the rules that combine them; what was not analysed;
-                      provenance
-DIR/<filename>.html   the same as one self-contained page (inference.evidence.pages)
-DIR/index.html        all videos of a run
+DIR/<filename>.json         the input and its sha256; which frames were sampled; each face's boxes and times; each
+                            member's scores by group of five frames, with the rules that combine them; what was not
+                            analysed; provenance
+DIR/<filename>.html         the same as one self-contained page (inference.evidence.pages)
+DIR/<filename>.verify.json  digests of both, for `inference.verify` and to be signed
+DIR/index.html              all videos of a run
 """
 
 import platform
@@ -12,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from common.files import sha256
+from common.files import file_state, sha256
+from inference.conclude import combine
 from inference.evidence.facts import (
     Analysis,
     BranchFacts,
@@ -30,64 +32,66 @@ from inference.evidence.facts import (
     TrackFacts,
     VideoFacts,
 )
-from inference.evidence.maps import CropMap, said_of
-from inference.ledger import state_of
+from inference.evidence.maps import CropMap, describe_place
+from inference.evidence.pictures import pictures_of
 from inference.members import Member, final_weights
-from inference.rows import FaceRow, Row
+from inference.results import FaceResult, Result
 from inference.sampling.sampled import Face, Sampled
-from inference.scoring import Ensemble, Score
+from inference.scoring import Score
+from inference.settings import Setup
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
+TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
 BEYOND_FACES = "The sound, the background, and whatever lies outside the face crops were not looked at."
 LOCKS = tuple(Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-score.lock"))
-TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
 
 
-def provenance(
-    members: Mapping[str, Member],
-    models: Path,
-    weights: Path,
-    runtime: str,
-    device: str,
-    precision: str,
-    calibration: Path,
-    settings: dict[str, int | bool],
-) -> Provenance:
-    """The provenance of these members' scores; `calibration` is a file that may be absent."""
-    packages = (*PACKAGES, *(TORCH_PACKAGES if runtime == "torch" else ()))
+def provenance_of(setup: Setup) -> Provenance:
+    """Which files, versions and settings make the scores of a setup."""
+    models, packages = setup.settings.models, (*PACKAGES, *(TORCH_PACKAGES if setup.runtime == "torch" else ()))
     files = {
         name: MemberFiles(
             checkpoint=str(models / member.file),
             sha256=sha256(models / member.file),
-            onnx_sha256=sha256(models / member.onnx) if runtime == "onnx" else None,
+            onnx_sha256=sha256(models / member.onnx) if setup.runtime == "onnx" else None,
             config=member.trained_by,
             config_sha256=sha256(Path(member.trained_by)),
             pixels=member.size,
             crop_fraction=member.crop_fraction,
         )
-        for name, member in members.items()
+        for name, member in setup.members.items()
     }
     return Provenance(
         versions={"python": platform.python_version()} | {package: version(package) for package in packages},
         machine=f"{platform.system()} {platform.machine()}",
-        runtime=runtime,
-        device=device,
-        precision=precision,
-        detector=DetectorFile(str(weights), sha256(weights)),
+        runtime=setup.runtime,
+        device=setup.device,
+        precision=setup.settings.precision,
+        detector=DetectorFile(str(setup.detector_weights), sha256(setup.detector_weights)),
         members=files,
-        calibration=readable_sha256(calibration),
+        calibration=readable_sha256(setup.calibration_file),
         locks={path.name: sha256(path) for path in LOCKS if path.is_file()},
-        settings=settings,
+        settings=setup.settings.values("recorded"),
     )
 
 
-def evidence_of(row: Row, path: Path, digest: str | None, scored_by: Provenance, analysis: Analysis | None) -> Evidence:
-    """A video's evidence; `digest` is the sha256 of what was scored, None if the video could not be read."""
-    state = state_of(path)
+def evidence_of(
+    result: Result,
+    path: Path,
+    provenance: Provenance,
+    members: Mapping[str, Member],
+    sampled: Sampled | None = None,
+    scores: Mapping[str, Score] | None = None,
+    maps: Sequence[Sequence[CropMap]] = (),
+) -> Evidence:
+    """What a result rests on; without `sampled` and its scores the video could not be read. `maps` are by face."""
+    state = file_state(path)
+    digest = sampled.sha256 if sampled else None
     source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
-    facts = (row.filename, row.status, row.reason, row.label, row.verdict)
-    means = (row.false_positive_rate, row.judgement, row.conditions, row.forms, row.stability)
-    return Evidence(*facts, *means, source, scored_by, analysis)
+    if sampled is None or scores is None:
+        return Evidence(source, provenance)
+    analysis = analyse(result, sampled, members, scores, maps)
+    return Evidence(source, provenance, analysis, pictures_of(result, sampled, members, maps))
 
 
 def readable_sha256(path: Path) -> str | None:
@@ -99,15 +103,14 @@ def readable_sha256(path: Path) -> str | None:
 
 
 def analyse(
-    row: Row,
+    result: Result,
     sampled: Sampled,
     members: Mapping[str, Member],
     scores: Mapping[str, Score],
-    result: Ensemble,
     maps: Sequence[Sequence[CropMap]],
 ) -> Analysis:
     """What is known of a video that could be read; `maps` are those of each face."""
-    info, timing, final = sampled.info, sampled.timing, final_weights(members)
+    info, timing, final, combined = sampled.info, sampled.timing, final_weights(members), combine(members, scores)
     return Analysis(
         video=VideoFacts(
             duration=round(timing.duration, 3),
@@ -141,26 +144,32 @@ def analyse(
             detections=sampled.detections,
             other_detections=sampled.other_detections,
         ),
-        tracks=[track_facts(*face, timing.times) for face in zip(row.each_face, sampled.faces, maps, strict=True)],
-        rule=result.final.rule,
+        tracks=[track_facts(*face, timing.times) for face in zip(result.faces, sampled.faces, maps, strict=True)],
+        rule=combined.final.rule,
         branches={
-            "image": BranchFacts(result.image.value, result.image.rule),
-            "video": BranchFacts(result.video.value, result.video.rule),
+            "image": BranchFacts(combined.image.value, combined.image.rule),
+            "video": BranchFacts(combined.video.value, combined.video.rule),
         },
         members={name: member_facts(members[name], score, sampled, final[name]) for name, score in scores.items()},
-        not_analysed=not_analysed(row, sampled, members),
-        notes=list(row.notes),
-        shots=list(row.shots),
+        not_analysed=not_analysed(result, sampled, members),
     )
 
 
-def track_facts(row: FaceRow, face: Face, maps: Sequence[CropMap], times: list[float]) -> TrackFacts:
+def track_facts(result: FaceResult, face: Face, maps: Sequence[CropMap], times: list[float]) -> TrackFacts:
     """A face's score, where it comes from, and its detections at the times of the sampled frames."""
     detections = [
         Seen(found.frame, round(times[found.frame], 3), found.box, round(found.score, 4)) for found in face.track
     ]
-    where = [one.facts for one in sorted(maps, key=lambda one: one.time)]
-    return TrackFacts(row.score, row.rule, row.decides, face.squares[0].size, where, said_of(maps), detections)
+    where = [crop_map.facts for crop_map in sorted(maps, key=lambda crop_map: crop_map.time)]
+    return TrackFacts(
+        score=result.score,
+        rule=result.rule,
+        decides=result.decides,
+        crop_side=face.squares[0].size,
+        where=where,
+        place=describe_place(maps),
+        detections=detections,
+    )
 
 
 def member_facts(member: Member, score: Score, sampled: Sampled, final_weight: float) -> MemberFacts:
@@ -176,7 +185,7 @@ def groups_of(member: Member, score: Score, face: int, sampled: Sampled) -> list
     """The groups of five frames that an image member's score of a face was made of."""
     if member.branch != "image":
         return []
-    frames, sources, size = sampled.frames_of(member.branch), sampled.sources(face), sampled.group
+    frames, sources, size = sampled.frames_seen(member.branch), sampled.sources(face), sampled.faces[face].group
     found = []
     for at, group in enumerate(score.parts):
         if group.value is not None:
@@ -186,17 +195,15 @@ def groups_of(member: Member, score: Score, face: int, sampled: Sampled) -> list
     return found
 
 
-def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
+def not_analysed(result: Result, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about what the score does not take into account."""
     said = []
     shown = sampled.total
     if sampled.shot and sampled.shot.of > 1:
         shown = sampled.shot.last - sampled.shot.first + 1
         said.append(f"The evidence below is of shot {sampled.shot.number} of {sampled.shot.of}.")
-        if len(row.shots) < sampled.shot.of:
-            said.append(f"The {len(row.shots)} longest shots were scored.")
-    if sampled.first and sampled.frames < shown:
-        said.append(f"Of {shown} frames, the first {sampled.frames} were looked at.")
+        if len(result.shots) < sampled.shot.of:
+            said.append(f"The {len(result.shots)} longest shots were scored.")
     if sampled.interval > 1:
         said.append(f"Of {shown} frames, {sampled.frames} were looked at: one in {sampled.interval}.")
     if sampled.face_frames < sampled.frames:
@@ -206,7 +213,7 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
     if sampled.info.still:
         return [*still_not_analysed(sampled, members), BEYOND_FACES]
     if sampled.faces and any(member.branch == "image" for member in members.values()):
-        seen = len(sampled.frames_of("image"))
+        seen = len(sampled.frames_seen("image"))
         said.append(f"The image members see {seen} of these, in groups of five.")
     if sampled.faces and (sampled.voted_faces > len(sampled.faces) or sampled.other_detections):
         most = f"Most frames show {sampled.voted_faces} faces ({sampled.voted_frames} of {sampled.frames})"
@@ -222,12 +229,12 @@ def not_analysed(row: Row, sampled: Sampled, members: Mapping[str, Member]) -> l
         said.append(f"{sampled.damaged} damaged packets could not be decoded.")
     if sampled.concealed:
         said.append(f"In {sampled.concealed} of {sampled.total} frames the decoder filled in damage by guesses.")
-    if row.not_finite:
+    if result.not_finite:
         said.append(
-            f"The networks of {', '.join(row.not_finite)} gave no finite number; the others' weights were scaled up."
+            f"The networks of {', '.join(result.not_finite)} gave no finite number; the others' weights were scaled up."
         )
-    if row.left_out:
-        names = ", ".join(row.left_out)
+    if result.left_out:
+        names = ", ".join(result.left_out)
         said.append(f"These members have no checkpoint and were left out: {names}. The others' weights were scaled up.")
     if not sampled.faces:
         said.append(

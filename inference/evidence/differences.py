@@ -8,7 +8,7 @@ from typing import Any
 TOLERANCE = 1e-3  # of a score, between machines and runtimes: ten times what inference.networks.export lets pass
 PIXELS = 1.0  # of a box
 ODDS = 0.05  # of a covered crop's log odds: a pixel more or less may be covered
-IGNORED = ("thumbnail", "input.path")  # pictures of what the numbers say, and where the file lies
+IGNORED = ("schema", "thumbnail", "input.path")  # the form, pictures of what the numbers say, where the file lies
 DERIVED = ("false_positive_rate", "verdict", "judgement.")  # read off the scores, by the calibration, in steps
 ENDS = ("false_positive_rate", "verdict", ".proven")  # of places of what is read off other numbers
 PARTS = ("input.", "provenance.")  # what the numbers come from
@@ -56,7 +56,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, object]]:  # noqa
     if isinstance(value, dict):
         for name, item in value.items():
             yield from leaves(item, f"{place}.{name}" if place else name)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from leaves(item, f"{place}[{number}]")
     else:
@@ -86,8 +86,8 @@ def split(found: list[Difference]) -> tuple[list[Difference], list[Difference]]:
 
 def is_new(one: Difference) -> bool:
     """Whether only one evidence says where a score comes from: older ones do not, nor ONNX files without maps."""
-    is_where = ".where[" in one.place or one.place.endswith((".where", ".place"))
-    return is_where and (one.before in (None, "") or one.after in (None, ""))
+    is_map = ".where[" in one.place or one.place.endswith((".where", ".place"))
+    return is_map and (one.before in (None, "") or one.after in (None, ""))
 
 
 def is_text(one: Difference) -> bool:

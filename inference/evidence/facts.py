@@ -4,15 +4,9 @@ Times are in seconds of a player's clock, which begins with the first of the fil
 pixels, scores probabilities of FAKE in [0, 1].
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from common.status import Status
-from inference.calibration import Judgement
 from inference.members import Branch
-from inference.rows import ShotRow
-from inference.sampling.conditions import Conditions
-from inference.sampling.perturbed import FormRow
 
 
 @dataclass(frozen=True)
@@ -189,7 +183,7 @@ class Provenance:
     members: dict[str, MemberFiles]
     calibration: str | None  # sha256
     locks: dict[str, str]  # sha256 of the files that say which packages belong to this version
-    settings: dict[str, int | bool]  # of inference.plan, those on which the numbers depend
+    settings: dict[str, int | bool]  # those that the numbers depend on, by the names of `Settings.recorded`
 
 
 @dataclass(frozen=True)
@@ -197,7 +191,7 @@ class Analysis:
     """What is known of a video that could be read."""
 
     video: VideoFacts
-    file: dict[str, str]  # what the container says of its making
+    file: dict[str, str]  # what the container says about how it was made
     sampling: Sampling
     faces: FaceCount
     tracks: list[TrackFacts]
@@ -205,29 +199,36 @@ class Analysis:
     branches: dict[Branch, BranchFacts]
     members: dict[str, MemberFacts]
     not_analysed: list[str]
-    notes: list[str]
-    shots: list[ShotRow]
+
+
+@dataclass(frozen=True)
+class StripCrop:
+    """A crop on the page: a data URL, its time in seconds, its score or None.
+
+    If its map was tested: what came of it and, if the map holds, the map to lay over the crop, as a data URL.
+    """
+
+    picture: str
+    time: float
+    score: float | None
+    map: str | None = None
+    tested: WhereFacts | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a page shows, as data URLs: the middle crop of the first face, the poster, and crops of each face."""
+
+    thumbnail: str | None = None
+    poster: str | None = None
+    strips: tuple[tuple[StripCrop, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A video's evidence; `analysis` is None for one that could not be read."""
+    """What a result rests on; `analysis` is None for a video that could not be read."""
 
-    filename: str
-    status: Status
-    reason: str
-    label: float
-    verdict: str
-    false_positive_rate: float | None  # the least at which it would be called fake
-    judgement: Judgement | None  # what the calibration says of the score
-    conditions: Conditions | None  # how the video shows the faces that decide
-    forms: tuple[FormRow, ...]  # with --stability, how other forms of the video score
-    stability: str
     input: Input
     provenance: Provenance
     analysis: Analysis | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of `<filename>.json`; the keys of `analysis` are on the same level as the others."""
-        whole = asdict(self)
-        return whole | (whole.pop("analysis") or {})
+    pictures: Pictures = Pictures()

@@ -2,8 +2,9 @@
 
 A map says what each place adds to the log odds of FAKE (image_based.models.class_activation). It is averaged over the
 image members by their weights. That does not yet say that the place matters. So the marked fifth, where the map is
-highest, is covered by the crop's mean colour, and the log odds must fall by more than when a fifth elsewhere is covered.
-What is not marked makes four such fifths, each in another direction; the three where the map is highest are tried.
+highest, is covered by the crop's mean colour, and the log odds must fall by more than when a fifth elsewhere is
+covered. What is not marked makes four such fifths, each in another direction. The three where the map is highest are
+tried.
 """
 
 import time
@@ -16,7 +17,7 @@ import numpy as np
 
 from inference.evidence.facts import WhereFacts
 from inference.members import Member
-from inference.networks.batches import Networks
+from inference.networks.runtimes import Networks
 from inference.sampling.sampled import Sampled
 
 SIDE = 96  # of a map, in pixels
@@ -71,8 +72,8 @@ def maps_of(networks: Networks, sampled: Sampled, groups: Sequence[Sequence[floa
     fractions = {name: member.crop_fraction for name, member in members.items()}
     found, began = [], time.perf_counter()
     for number, scores in enumerate(groups):
-        face, frames, sources = sampled.faces[number], sampled.frames_of("image"), sampled.sources(number)
-        wanted = [at for at in suspicious(scores, sampled.group)[:MOST] if at < len(frames)]
+        face, frames, sources = sampled.faces[number], sampled.frames_seen("image"), sampled.sources(number)
+        wanted = [at for at in suspicious(scores, face.group)[:MOST] if at < len(frames)]
         crops = {name: face.crops[member.crop_kind][wanted] for name, member in members.items()}
         tested = try_maps(networks, crops, fractions) if wanted and crops else []
         times = [sampled.timing.times[sources[frames[at]]] for at in wanted]
@@ -208,7 +209,7 @@ def has_place(maps: Sequence[CropMap]) -> bool:
     return 2 * sum(one.tested.proven for one in maps) >= max(len(maps), 1)
 
 
-def said_of(maps: Sequence[CropMap]) -> str:
+def describe_place(maps: Sequence[CropMap]) -> str:
     """What the maps of a face say, in sentences; "" if there are none."""
     if not maps:
         return ""

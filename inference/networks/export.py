@@ -1,8 +1,7 @@
 """Write members as ONNX, so that they score without PyTorch: `inference.predict --runtime onnx`.
 
-Each file lies beside its checkpoint, under the same name, and holds the graph only: the weights stay where they are
-(inference.networks.graph). Each is checked at once: on the crops of a video and on noise, the log odds of ONNX Runtime
-and of PyTorch may differ by TOLERANCE at most. A file that fails is removed.
+Each file lies beside its checkpoint, under the same name. It is checked at once: on the crops of a video and on noise,
+the log odds of ONNX Runtime and of PyTorch may differ by TOLERANCE at most. A file that fails is removed.
 
     python -m inference.networks.export                                   all members that have a checkpoint
     python -m inference.networks.export --members b0,sf1 --video clip.mp4
@@ -19,10 +18,10 @@ from common.errors import BadInputError
 from common.workers import cores
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.networks.graph import export
-from inference.networks.runtimes import load_networks, refuse_links
-from inference.plan import detector_weights
+from inference.networks.runtimes import load_networks
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
+from inference.settings import Settings, detector_weights
 from pretrain.clips import clip
 
 TOLERANCE = 1e-4  # of log odds
@@ -32,7 +31,7 @@ FRAMES = 40  # sampled of the video
 
 def faces_of(video: Path, members: Iterable[Member]) -> list[Face]:
     """The faces of a video, with the crops that the members see. Raises BadInputError if there are none."""
-    (found,) = sample(video, Wanted(crop_kinds(members), detector_weights(), FRAMES, cores()))
+    (found,) = sample(video, Wanted(Settings(max_frames=FRAMES), crop_kinds(members), detector_weights(), cores()))
     if not found.faces or not all(len(crops) for crops in found.faces[0].crops.values()):
         raise BadInputError(f"{video} has no face, or too few frames, to check with")
     return found.faces
@@ -60,7 +59,6 @@ def main() -> int:
     options = parser.parse_args()
     names = options.members or ",".join(KNOWN)
     members, _ = choose_members(names, options.models, allow_missing=options.members is None)
-    refuse_links(members, options.models)
     faces = faces_of(options.video or clip("single_face.mp4"), members.values())
     failed = 0
     for name, member in members.items():

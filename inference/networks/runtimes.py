@@ -1,68 +1,222 @@
-"""What runs the members' networks: ONNX Runtime, without PyTorch and faster on a CPU, or PyTorch.
+"""The members' networks: faces of one or several videos in, each video's score by each member out.
 
-A member runs in ONNX Runtime if an ONNX file lies beside its checkpoint (`inference.networks.export` writes it). The
-shipped members have theirs in the repository.
+All frames, faces and mirrored images go through a network together, up to LIMITS at a time. If memory runs out, the
+limit of that network is halved from then on, and a line says so. On a CPU each video is scored alone, so that the last
+bits of its score do not depend on the videos beside it.
+
+ONNX Runtime runs them, without PyTorch and faster on a CPU, or PyTorch (inference.networks.torch_networks). A member
+runs in ONNX Runtime, on the CPU at float32, if an ONNX file lies beside its checkpoint. The shipped members have theirs
+in the repository; `inference.networks.export` writes others. The file holds all steps from RGB crops to logits:
+colours, normalisation, the mirrored image, the network with its weights. It also holds the sha256 of the checkpoint
+that it was made from, and must be written again when the checkpoint changes.
 """
 
-from collections.abc import Mapping
-from importlib.util import find_spec
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from common.errors import BadInputError
-from common.memory import give_back_freed_memory
-from common.workers import cores
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import BadInputError, CheckpointError
+from common.files import sha256
+from common.onnx_session import give_back_freed_memory, load_session, run_session
 from inference.members import Member
-from inference.networks.batches import Networks
+from inference.sampling.sampled import Face
+from inference.scoring import A_PICTURE, GROUP, NOT_FINITE, Score, image_score, video_score
 
-RUNTIMES = ("auto", "torch", "onnx")
-# tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
+# How many images (their mirrored ones come on top) or clips go through a network at once. On a CPU more are slower,
+# because they do not fit into its caches.
+LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
+CROPS, LOGITS, MAPS = "crops", "logits", "maps"  # an ONNX graph's input and outputs; video members have no maps
+CHECKPOINT = "checkpoint_sha256"  # a key of its metadata
 
 
-def choose_runtime(
-    choice: str, members: Mapping[str, Member], models: Path, device: str = "cpu", precision: str = "fp32"
-) -> str:
-    """`torch` or `onnx`; `auto` is ONNX Runtime on a CPU at float32 if it can run all members, else PyTorch.
+class Network(Protocol):
+    """A member's network on its device."""
 
-    Raises BadInputError, saying what to do, if the choice cannot run.
-    """
-    without = [name for name, member in members.items() if not (models / member.onnx).is_file()]
-    linked = links(members, models)
-    fits = device == "cpu" and precision in ("fp32", "tf32")
-    if choice == "auto":
-        choice = "onnx" if fits and not without and not linked else "torch"
-    if choice == "onnx" and not fits:
-        raise BadInputError(f"--runtime onnx scores on the CPU at fp32, not on {device} at {precision}")
-    if choice == "onnx" and without:
-        raise BadInputError(
-            f"no ONNX file of {', '.join(without)} in {models}: write it with `python -m inference.networks.export`, "
-            "which needs PyTorch"
+    @property
+    def is_exact(self) -> bool:
+        """Whether it computes at float32 in any case."""
+
+    def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
+        """RGB uint8 crops [N, side, side, 3] -> logits [N, 2]; of a video member clips [B, T, side, side, 3] -> [B, 2].
+
+        If the member flips, the logits are the mean of the crops' and their mirror images'. `exact` asks for float32.
+        Raises MemoryError, or RuntimeError with words of `out_of_memory`, if memory runs out.
+        """
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it gives class activation maps: not that of a video member, or of an ONNX file without them."""
+
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """RGB uint8 crops [N, side, side, 3] -> maps [N, h, w] at float32, whose means are FAKE's log odds."""
+
+
+@dataclass
+class Networks:
+    """The members' networks on a device. `seconds` adds up how long each member took, and what else ran them."""
+
+    members: Mapping[str, tuple[Member, Network]]
+    device: str = "cpu"
+    limits: dict[str, int] = field(default_factory=dict)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def __post_init__(self) -> None:
+        defaults = LIMITS[self.device.partition(":")[0]]
+        self.limits = {name: defaults[member.branch] for name, (member, _) in self.members.items()} | self.limits
+
+    def scores(
+        self, videos: Sequence[Sequence[Face]], on_member: Callable[[int], None] = lambda done: None
+    ) -> list[dict[str, Score]]:
+        """Each video's score by each member, from its faces; `on_member` gets the number of members done so far.
+
+        A member whose network gives a video no finite number has no score of it, by the rule NOT_FINITE. At a precision
+        below float32 it is first tried again at float32.
+        """
+        found: list[dict[str, Score]] = [{} for _ in videos]
+        for done, (name, (member, network)) in enumerate(self.members.items()):
+            on_member(done)
+            began = time.perf_counter()
+            logits = self.logits(name, [face.crops[member.crop_kind] for faces in videos for face in faces])
+            left = iter(logits)
+            for scores, faces in zip(found, videos, strict=True):
+                mine = [next(left) for _ in faces]
+                if not all_finite(mine) and not network.is_exact:
+                    mine = self.logits(name, [face.crops[member.crop_kind] for face in faces], exact=True)
+                scores[name] = member_score(member, mine, faces) if all_finite(mine) else Score(None, NOT_FINITE)
+            self.seconds[name] += time.perf_counter() - began
+        return found
+
+    def logits(self, name: str, faces: Sequence[np.ndarray], exact: bool = False) -> list[np.ndarray]:
+        """For each face, from its crops [N, side, side, 3]: the crops' logits [N, 2], or the clip's [1, 2].
+
+        Of a face without crops there are none.
+        """
+        member, network = self.members[name]
+        if member.branch == "image":
+            lengths = np.cumsum([len(crops) for crops in faces])[:-1]
+            pixels = np.concatenate(faces) if faces else np.empty((0, member.size, member.size, 3), np.uint8)
+            return np.split(self.in_parts(name, pixels, lambda part: network(part, exact)), lengths)
+        found: list[np.ndarray] = [np.empty((0, 2))] * len(faces)
+        for frames in {len(crops) for crops in faces} - {0}:  # clips of one length can go together
+            places = [place for place, crops in enumerate(faces) if len(crops) == frames]
+            clips = np.stack([faces[place] for place in places])
+            outputs = self.in_parts(name, clips, lambda part: network(part, exact))
+            for place, logits in zip(places, outputs, strict=True):
+                found[place] = logits[None]
+        return found
+
+    def maps(self, name: str, crops: np.ndarray) -> np.ndarray | None:
+        """An image member's class activation maps of crops [N, side, side, 3], [N, h, w]; None if it gives none."""
+        network = self.members[name][1]
+        if not network.has_maps:
+            return None
+        return self.in_parts(name, crops, network.maps)
+
+    def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Run `work` on at most the member's limit of items at a time and join the outputs.
+
+        If memory runs out, the limit is halved. Raises BadInputError if one item does not fit into memory.
+        """
+        outputs, start = list[np.ndarray](), 0
+        while start < len(items):
+            part = items[start : start + self.limits[name]]
+            try:
+                outputs.append(work(part))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise BadInputError(
+                        f"no memory for member {name}, one of {items.shape[1:]} at a time: {error}"
+                    ) from error
+                self.limits[name] = len(part) // 2
+                tqdm.write(
+                    f"predict: out of memory: {name} goes on with {self.limits[name]} at a time", file=sys.stderr
+                )
+            else:
+                start += len(part)
+        return np.concatenate(outputs) if outputs else np.empty((0, 2), np.float32)
+
+
+def member_score(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
+    """A member's score of a video, from the logits of the faces that decide; its parts are the scores of all faces."""
+    of_all = score_of(member, logits, faces)
+    decides = [face.decides for face in faces]
+    if all(decides):
+        return of_all
+    return score_of(member, list(compress(logits, decides)), faces)._replace(parts=of_all.parts)
+
+
+def score_of(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
+    """A member's score of some faces, from their logits."""
+    if member.branch == "image":
+        return image_score(logits, member.squeeze, faces[0].group if faces else GROUP)
+    if any(len(face) == 0 for face in logits):
+        return Score(None, A_PICTURE, tuple(Score(None, A_PICTURE) for _ in logits))
+    return video_score([face[0] for face in logits])
+
+
+def all_finite(logits: Sequence[np.ndarray]) -> bool:
+    """Whether a video's logits are numbers."""
+    return all(np.isfinite(face).all() for face in logits)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a device, one of its libraries, or the CPU's allocator had no memory left."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(
+        words in said for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+    )
+
+
+@dataclass
+class OnnxNetwork:
+    """A member's network in ONNX Runtime; see `inference.networks.runtimes.Network`."""
+
+    member: Member
+    session: "InferenceSession"
+    is_exact: ClassVar[bool] = True
+
+    def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
+        """RGB uint8 crops [N, side, side, 3] -> logits [N, 2], or clips [B, T, side, side, 3] -> [B, 2]."""
+        parts = [pixels] if self.member.branch == "image" else pixels
+        return np.concatenate([self.run(part, LOGITS) for part in parts])
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether its file gives class activation maps; files of older releases do not."""
+        return MAPS in (output.name for output in self.session.get_outputs())
+
+    def maps(self, pixels: np.ndarray) -> np.ndarray:
+        """RGB uint8 crops [N, side, side, 3] -> class activation maps [N, h, w]."""
+        return self.run(pixels, MAPS)
+
+    def run(self, crops: np.ndarray, output: str) -> np.ndarray:
+        """An output of the graph. Raises MemoryError if memory runs out."""
+        return run_session(self.session, {CROPS: crops}, self.member.file, [output])[0]
+
+
+def load_onnx(member: Member, models: Path, threads: int) -> OnnxNetwork:
+    """The member's network. Raises CheckpointError if its ONNX file was made from another checkpoint."""
+    path, checkpoint = models / member.onnx, models / member.file
+    session = load_session(path, threads, take_turns=True)
+    if session.get_modelmeta().custom_metadata_map.get(CHECKPOINT) != sha256(checkpoint):
+        raise CheckpointError(
+            f"{path} was made from another {checkpoint.name}: run `python -m inference.networks.export` again"
         )
-    if choice == "onnx":
-        refuse_links(members, models)
-    if choice == "torch" and find_spec("torch") is None:
-        needs = "this choice needs it"
-        if without:
-            needs = f"{', '.join(without)} have no ONNX file in {models}"
-        elif linked:
-            needs = f"ONNX Runtime does not follow links: {', '.join(linked)}"
-        raise BadInputError(f"PyTorch is not installed, and {needs}: pip install -r requirements.txt")
-    return choice
-
-
-def links(members: Mapping[str, Member], models: Path) -> list[str]:
-    """The checkpoints that are links to other folders, which ONNX Runtime does not follow."""
-    folder = models.resolve()
-    return [member.file for member in members.values() if (models / member.file).resolve().parent != folder]
-
-
-def refuse_links(members: Mapping[str, Member], models: Path) -> None:
-    """Raise BadInputError if one of the checkpoints is a link to another folder."""
-    if found := links(members, models):
-        raise BadInputError(
-            f"ONNX Runtime does not follow checkpoints that are links to other folders: {', '.join(found)}; "
-            "--runtime torch follows them, or put the files themselves there"
-        )
+    return OnnxNetwork(member, session)
 
 
 def load_networks(
@@ -78,16 +232,9 @@ def load_networks(
     Raises BadInputError for a checkpoint that does not fit, or an ONNX file that was not made from it.
     """
     if runtime == "onnx":
-        from inference.networks.onnx_networks import load_member
-
-        networks = Networks({name: (member, load_member(member, models, threads)) for name, member in members.items()})
+        networks = Networks({name: (member, load_onnx(member, models, threads)) for name, member in members.items()})
         give_back_freed_memory()  # ONNX Runtime has rearranged the weights
         return networks
     from inference.networks.torch_networks import load_networks as load  # imports PyTorch, which takes seconds
 
     return load(members, models, device, precision)
-
-
-def load_fastest(members: Mapping[str, Member], models: Path, device: str) -> Networks:
-    """The members' networks at float32, by the runtime that `auto` chooses, on all cores. Raises as `load_networks`."""
-    return load_networks(members, models, device, "fp32", choose_runtime("auto", members, models, device), cores())

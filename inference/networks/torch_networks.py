@@ -8,19 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import image_based.models
+import video_based.models
 from common.memory import keep_freed_memory
 from image_based.models.class_activation import activation_map, features_of
-from inference.members import Member
-from inference.networks.batches import Networks
-from inference.networks.checkpoints import load_member
+from inference.members import Branch, Member
+from inference.networks.fold import fastest
+from inference.networks.runtimes import Networks
+from training.checkpoint import load_weights, read_weights
 from training.inputs import memory_format, to_input
 
+BUILD = {"image": image_based.models.build_model, "video": video_based.models.build_model}  # a branch's networks
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass
 class TorchNetwork:
-    """A member's network on a device; see `inference.networks.batches.Network`."""
+    """A member's network on a device; see `inference.networks.runtimes.Network`."""
 
     member: Member
     network: nn.Module
@@ -96,3 +100,19 @@ def load_networks(members: Mapping[str, Member], models: Path, device: str, prec
     keep_freed_memory()
     loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}
     return networks_of(loaded, device, precision)
+
+
+def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
+    """The member's network with its checkpoint, strictly loaded, in its fastest exact form.
+
+    Raises FileNotFoundError, or BadInputError for a checkpoint that does not fit.
+    """
+    path = models / member.file
+    network = BUILD[member.branch](member.arch)
+    load_weights(network, read_weights(path), str(path))
+    return fastest(network, small_input(member.branch)).to(torch.device(device))
+
+
+def small_input(branch: Branch) -> Tensor:
+    """A small input for running a branch's networks once: a clip [1, 3, 4, 64, 64] or an image [1, 3, 96, 96]."""
+    return torch.zeros(1, 3, 4, 64, 64) if branch == "video" else torch.zeros(1, 3, 96, 96)

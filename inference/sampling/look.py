@@ -1,320 +1,352 @@
-"""What a worker process does with one video: decode sampled frames, detect, track, cut the crops that members need.
+"""What a worker process does with one video: find its faces, cut their crops, describe what was seen.
 
-It imports no PyTorch, so a worker starts in .3 s with 100 MB. Faces are found on the CPU on every machine: 16 cores
-find them faster than a GPU scores them, and the crops are always the same.
+It imports no PyTorch, so a worker starts in 0.3 s and takes 100 MB. Faces are found on the CPU on every machine: 16
+cores find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
+import numpy as np
 
 from common.files import sha256
-from common.images import encode_image
+from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
-from faces.content_credentials import manifest_facts
-from faces.detector import FaceDetector, load_detector
-from faces.file_facts import file_facts
-from faces.masks import (
-    ALIKE,
-    NOTHING,
-    Boxes,
-    Known,
-    agreement,
-    face_by_mask,
-    only,
-    read_boxes,
-    without_checked,
-    write_boxes,
-)
-from faces.one_pass import Again, Faces, Submit, find_faces, threads
+from faces.content_credentials import facts_of
+from faces.detector import load_detector
+from faces.one_pass import Faces, Finder, Submit, crop_pixels, find_faces, threads
 from faces.shots import find_shots
-from faces.stills import Still, is_picture
+from faces.stills import Still
 from faces.streams import ChangedError
-from faces.tracking import fill_track
 from faces.video import Reading, Shown, VideoInfo, probe
-from inference.members import CropKind
-from inference.sampling.cutting import Kept, cut_crops, formed_of, measured
-from inference.sampling.perturbed import BORDER_CUT, NAMES, border_cut, forms_of, needed
-from inference.sampling.sampled import MAX_FACES, Face, Formed, Sampled, Shot, Timing, frames_of, group_of
+from faces.video_files import is_picture
+from inference.members import CropKind, frames_seen, group_size
+from inference.sampling.sampled import Conditions, Face, Sampled, Shot, Timing
 from inference.sampling.tally import Tally
-from inference.scoring import VIDEO_FRAMES, sampling_interval
+from inference.scoring import sampling_interval
+from inference.settings import MAX_FACES, Settings
 
-MAX_SHOTS = 64  # of a video, the longest: so many sampled shots fit into memory
-OTHERS = 4  # faces beyond those of the contract among which a mask chooses
+MAX_SHOTS = 64  # the longest ones of a video: that many sampled shots fit into memory
 POSTER_WIDTH = 640
 KEPT_BYTES = 256 << 20
+MEASURED_SIDE = 128  # pixels to which a crop is scaled before it is measured
+MEASURED = 16  # crops of a face that are measured, spread over the video
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to look for in videos, and how. `kinds` are the crops to cut, `weights` the detector's.
+    """What to look for in videos: by which settings, which kinds of crops, with which detector, on how many cores."""
 
-    `faces` beyond two are those that the contract leaves out; they decide the label only with a greater `decide_by`.
+    settings: Settings
+    kinds: Set[CropKind]
+    detector_weights: Path
+    cores: int = 1
+
+
+class Kept:
+    """The squares of each face, BGR uint8 [S, S, 3], in some sampled frames."""
+
+    def __init__(self, frames: Iterable[int], faces: int) -> None:
+        self.frames = frozenset(frames)
+        self.squares: list[dict[int, np.ndarray]] = [{} for _ in range(faces)]
+
+
+class Choose(Protocol):
+    """Chooses the faces to score among those that were found; `quality.masks` has such a choice."""
+
+    @property
+    def others(self) -> int:
+        """How many faces to find beyond those that are scored without a choice."""
+
+    def __call__(self, faces: Faces, most: int) -> tuple[Faces, dict[str, str]]:
+        """The faces to score (`most`, unless there is a reason for others), and what became of the reason."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is looked at: a video, a shot of it, or a still image.
+
+    `frames` are one in `interval` of its frames. `reading` has read the whole video when these end.
     """
 
-    kinds: Set[CropKind]
-    weights: Path
-    frames: int = VIDEO_FRAMES  # sampled of a video, at most
-    cores: int = 1
-    faces: int = MAX_FACES
-    decide_by: int = MAX_FACES
-    by_shots: bool = False  # look at each shot as if it were a video
-    evidence: bool = False  # also make a poster, and the file's sha256
-    first: bool = False  # sample the first frames, instead of some spread over the video
-    stability: bool = False  # also cut the crops of other forms of the video, for the image members
+    frames: Iterable[Shown]
+    reading: Reading | Still
+    interval: int
+    shot: Shot | None = None
 
 
-def sample(video: Path, wanted: Wanted, tally: Tally | None = None, known: Known = NOTHING) -> list[Sampled]:
-    """Find the faces of a video or picture, or of each of its shots, and cut their crops.
+def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choose | None = None) -> list[Sampled]:
+    """Find the faces of a video or still image, or of each shot of a video, and cut their crops.
 
-    `tally` gets the number of frames while it works. What is `known` counts for whole videos. Raises the exceptions of
-    `common.stage.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file
+    `tally` gets the number of frames while it works. `choose` applies to whole videos. Raises the exceptions of
+    `common.workers.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file
     is not the same at the end.
     """
-    before, began = identity(video), time.thread_time()
-    still = Still(video) if is_picture(video) else None
-    info, detector = still.info if still else probe(video), load_detector(wanted.weights, "cpu")
+    before, spent, most = identity(video), Spent(), wanted.settings.max_frames
     with threads(wanted.cores) as (submit, ahead):
-        worker = Worker(video, info, wanted, detector, submit, ahead, began, tally, known)
+        with spent.on("decode"):
+            still = Still(video) if is_picture(video) else None
+            info = still.info if still else probe(video)
+            finder = finder_for(wanted, submit, ahead)
+        look_at = partial(look, wanted=wanted, finder=finder, spent=spent, tally=tally)
         if still:
-            found = [worker.look(still, still, 1, again=still.again)]
-        elif wanted.by_shots:
-            found = list(worker.shots())
+            sampled = [look_at(Part(still, still, 1))]
+        elif wanted.settings.shots:
+            sampled = [look_at(part) for part in shots_of(video, info, most, spent)]
         else:
-            found = [worker.whole(info.frames)]
-            if found[0].interval != worker.interval(found[0].total):  # the packets told another number
-                found = [worker.whole(found[0].total)]
-    digest = sha256(video) if wanted.evidence else None
-    facts = file_facts(video, info.stream) if wanted.evidence and not still else []
-    facts += manifest_facts(video) if wanted.evidence else []
+            sampled = [look_at(whole(video, info, info.frames, most), choose=choose)]
+            if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets told another number
+                sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
+    if wanted.settings.evidence:
+        digest, facts = sha256(video), facts_of(video, None if info.still else info.stream)
+        sampled = [replace(part, sha256=digest, file=facts) for part in sampled]
     if identity(video) != before:
         raise ChangedError(f"{video}: the file changed while it was read")
-    return [replace(part, sha256=digest, file=facts) for part in found]
+    return sampled
 
 
 def identity(path: Path) -> tuple[int, ...]:
     """What tells whether a file is still the same one and was not written to: device, inode, size, both times."""
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-@dataclass
-class Worker:
-    """What `sample` knows before it decodes; `since` is when it began with what the next look includes."""
-
-    video: Path
-    info: VideoInfo
-    wanted: Wanted
-    detector: FaceDetector
-    submit: Submit
-    ahead: int
-    since: float
-    tally: Tally | None
-    known: Known
-
-    def interval(self, frames: int) -> int:
-        """Of how many frames one is sampled in a video that shows so many."""
-        return 1 if self.wanted.first else sampling_interval(frames, self.wanted.frames)
-
-    def whole(self, frames: int) -> Sampled:
-        """Sample the video as one that shows so many frames."""
-        interval, said, detecting = self.interval(frames), dict[str, str](), Stopwatch()
-        boxes: Boxes = {}
-        if self.known.boxes:
-            boxes, why = read_boxes(self.known.boxes, self.info)
-            said["boxes"] = why
-        reading = self.read(interval)
-        faces = self.find(reading, interval, detecting, known=without_checked(boxes))
-        if boxes:
-            alike = agreement(faces, boxes)
-            said |= {"boxes": "reused" if alike == 1 else "reused, a little apart", "iou": f"{alike:.4f}"}
-            if alike < ALIKE:
-                said["boxes"], reading = "elsewhere than its original's", self.read(interval)
-                faces = self.find(reading, interval, detecting)
-        if self.known.keep_boxes:
-            write_boxes(self.known.keep_boxes, faces, reading.frames)
-        if self.known.mask:
-            faces, said["mask"] = self.marked(faces, self.known.mask)
-        return replace(self.conclude(faces, reading, interval, detecting), by_known=said)
-
-    def read(self, interval: int) -> Reading:
-        """Read one frame in so many, or only the first ones."""
-        last = self.wanted.frames if self.wanted.first else None
-        return Reading(self.video, self.info, lambda number: number % interval == 0 and (last is None or number < last))
-
-    def marked(self, faces: Faces, mask: Path) -> tuple[Faces, str]:
-        """The face that a mask marks, alone, or those that are scored without a mask; and what became of the mask."""
-        chosen, why = face_by_mask(faces, mask)
-        if chosen is not None:
-            one = only(faces, [chosen])
-            return replace(one, tracking=one.tracking._replace(chosen=1)), "used"
-        kept = faces.tracking.chosen + max(self.wanted.faces - MAX_FACES, 0)
-        return only(faces, range(min(kept, len(faces.tracking.tracks)))), why
-
-    def shots(self) -> Iterator[Sampled]:
-        """Sample the shots of the video, at most MAX_SHOTS, in two passes over its frames."""
-        whole = Reading(self.video, self.info)
-        shots = find_shots(whole)
-        longest = sorted(range(len(shots)), key=lambda at: -len(shots[at]))[:MAX_SHOTS]
-        plan = {at: shots[at][:: sampling_interval(len(shots[at]), self.wanted.frames)] for at in sorted(longest)}
-        numbers = {number for chosen in plan.values() for number in chosen}
-        frames = iter(Reading(self.video, self.info, numbers.__contains__))
-        for at, chosen in plan.items():
-            shot = Shot(at + 1, len(shots), shots[at][0], shots[at][-1])
-            yield self.look(islice(frames, len(chosen)), whole, chosen.step, shot)
-
-    def look(
-        self,
-        frames: Iterable[Shown],
-        whole: Reading | Still,
-        interval: int,
-        shot: Shot | None = None,
-        again: Again | None = None,
-    ) -> Sampled:
-        """Find, track and cut the faces in frames; `whole` has read the video to its end when these end."""
-        detecting = Stopwatch()
-        return self.conclude(self.find(frames, interval, detecting, again), whole, interval, detecting, shot)
-
-    def find(
-        self,
-        frames: Iterable[Shown],
-        interval: int,
-        detecting: "Stopwatch",
-        again: Again | None = None,
-        known: Boxes | None = None,
-    ) -> Faces:
-        """Find and track the faces in frames; with a mask, others too, among which it chooses."""
-        wanted = self.wanted
-        others = OTHERS if self.known.mask and not wanted.by_shots else 0
-        return find_faces(
-            *(self.video, self.info, frames, self.detector, detecting.around(self.submit), self.ahead),
-            on_frames=self.counter(interval),
-            keep=KEPT_BYTES,
-            max_faces=min(wanted.faces, MAX_FACES),
-            more_faces=max(wanted.faces - MAX_FACES, 0) + others,
-            again=again,
-            known=known,
-        )
-
-    def conclude(
-        self, faces: Faces, whole: Reading | Still, interval: int, detecting: "Stopwatch", shot: Shot | None = None
-    ) -> Sampled:
-        """Cut the crops of faces, and say what was found."""
-        wanted, began = self.wanted, self.since
-        decoded = time.thread_time()
-        tracks = faces.tracking.tracks
-        kept = Kept(needed(faces.frames, self.info.still) if wanted.stability else [], len(tracks))
-        crops = cut_crops(faces, wanted.kinds, kept)
-        decide = wanted.decide_by if wanted.decide_by > MAX_FACES else min(wanted.decide_by, faces.tracking.chosen)
-        found = [
-            Face(*face, group_of(self.info), at < decide)
-            for at, face in enumerate(zip(tracks, faces.squares, crops, strict=True))
-        ]
-        poster = frame_as_jpeg(faces, tracks[0][0].frame) if wanted.evidence and found else None
-        boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
-        conditions = measured([face for face in found if face.decides], self.info)
-        forms = self.forms(faces, found, kept) if wanted.stability and found else {}
-        self.since = time.thread_time()
-        return Sampled(
-            info=self.info,
-            total=whole.frames,
-            interval=interval,
-            frames=faces.frames,
-            face_frames=faces.frames_with_faces,
-            damaged=whole.damaged,
-            concealed=whole.concealed,
-            voted_faces=faces.tracking.voted_faces,
-            voted_frames=faces.tracking.voted_frames,
-            faces=found,
-            detections=boxes,
-            other_detections=boxes - sum(len(track) for track in tracks),
-            timing=timing(faces, whole),
-            shot=shot,
-            first=wanted.first,
-            poster=poster,
-            conditions=conditions,
-            forms=forms,
-            seconds={
-                "decode": decoded - began - (detecting.seconds if wanted.cores == 1 else 0),
-                "detect": detecting.seconds,
-                "track and crop": self.since - decoded,
-            },
-        )
-
-    def forms(self, faces: Faces, found: list[Face], kept: Kept) -> dict[str, Formed]:
-        """The video in other forms, those for which all faces have crops."""
-        frames, still = faces.frames, self.info.still
-        by_face = [forms_of(squares, frames, still) for squares in kept.squares]
-        seen = frames_of("image", frames, still)
-        if seen:
-            images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
-            filled = [fill_track(face.track, frames) for face in found]
-            boxes = [[track[frame] for frame in seen] for track in filled]
-            for forms, squares in zip(by_face, border_cut(images, boxes, self.detector.detect), strict=True):
-                forms[BORDER_CUT] = squares
-        return {
-            name: formed_of(found, [forms[name] for forms in by_face], self.wanted.kinds, self.info)
-            for name in NAMES
-            if all(forms.get(name) for forms in by_face)
-        }
-
-    def counter(self, interval: int) -> Callable[[int], None]:
-        """A function that adds frames to the tally, of as many as there are at this interval."""
-        done, of = 0, -(-self.info.frames // interval)
-
-        def count(frames: int) -> None:
-            nonlocal done
-            done += frames
-            if self.tally:
-                self.tally.write(done, of)
-
-        return count
+def finder_for(wanted: Wanted, submit: Submit, ahead: int) -> Finder:
+    """How faces are found for these settings."""
+    most = wanted.settings.max_faces
+    return Finder(
+        detector=load_detector(wanted.detector_weights, "cpu"),
+        submit=submit,
+        ahead=ahead,
+        keep=KEPT_BYTES,
+        max_faces=min(most, MAX_FACES),
+        more_faces=max(most - MAX_FACES, 0),
+    )
 
 
-def timing(faces: Faces, whole: Reading | Still) -> Timing:
-    """The timing of the sampled frames of a video that was read to its end."""
-    times = [time for time in faces.times if time is not None]
+def whole(video: Path, info: VideoInfo, frames: int, most: int) -> Part:
+    """A video that shows this many frames, of which at most `most` are sampled."""
+    interval = sampling_interval(frames, most)
+    reading = Reading(video, info, lambda number: number % interval == 0)
+    return Part(reading, reading, interval)
+
+
+def shots_of(video: Path, info: VideoInfo, most: int, spent: "Spent") -> Iterator[Part]:
+    """The longest shots of a video, at most MAX_SHOTS, in their order, in two passes over its frames."""
+    reading = Reading(video, info)
+    with spent.on("decode"):
+        shots = find_shots(reading)
+    longest = sorted(range(len(shots)), key=lambda index: -len(shots[index]))[:MAX_SHOTS]
+    sampled = {index: shots[index][:: sampling_interval(len(shots[index]), most)] for index in sorted(longest)}
+    numbers = {number for of_shot in sampled.values() for number in of_shot}
+    frames = iter(Reading(video, info, numbers.__contains__))
+    for index, of_shot in sampled.items():
+        shot = Shot(index + 1, len(shots), shots[index][0], shots[index][-1])
+        yield Part(islice(frames, len(of_shot)), reading, of_shot.step, shot)
+
+
+def look(
+    part: Part,
+    wanted: Wanted,
+    finder: Finder,
+    spent: "Spent",
+    tally: Tally | None = None,
+    choose: Choose | None = None,
+) -> Sampled:
+    """Find the faces in the frames of a part, cut their crops, and describe what was seen."""
+    with spent.on("decode"):
+        faces = find(part, finder, spent, tally, choose.others if choose else 0)
+    with spent.on("track and crop"):
+        chosen_by = dict[str, str]()
+        if choose:
+            faces, chosen_by = choose(faces, faces.tracking.chosen + finder.more_faces)
+        if wanted.settings.stability:
+            sampled = with_perturbed(part, faces, wanted, finder)
+        else:
+            sampled = describe(part, faces, cut(faces, wanted))
+        if wanted.settings.evidence and sampled.faces:
+            sampled = replace(sampled, poster=frame_as_jpeg(faces, sampled.faces[0].track[0].frame))
+    return replace(sampled, chosen_by=chosen_by, seconds=spent.taken(nested=wanted.cores == 1))
+
+
+def find(part: Part, finder: Finder, spent: "Spent", tally: Tally | None, others: int) -> Faces:
+    """Find and track the faces in the frames of a part, and `others` beyond those of the finder."""
+    info = part.reading.info
+    count = tally.counter(-(-info.frames // part.interval)) if tally else finder.on_frames
+    submit, more = spent.measured(finder.submit), finder.more_faces + others
+    return find_faces(part.frames, part.reading, replace(finder, submit=submit, on_frames=count, more_faces=more))
+
+
+def with_perturbed(part: Part, faces: Faces, wanted: Wanted, finder: Finder) -> Sampled:
+    """What was seen in a part, also of perturbed versions of it."""
+    from inference.sampling.perturbed import frames_needed, perturbed_faces  # only --stability needs it
+
+    kept = Kept(frames_needed(faces), len(faces.squares))
+    sampled = describe(part, faces, cut(faces, wanted, kept))
+    if not sampled.faces:
+        return sampled
+    perturbed = perturbed_faces(faces, sampled.faces, kept, wanted.kinds, finder.detector)
+    return replace(sampled, perturbed=perturbed)
+
+
+def cut(faces: Faces, wanted: Wanted, kept: Kept | None = None) -> list[Face]:
+    """The faces with their crops; those that decide the label come first."""
+    crops = cut_crops(faces, wanted.kinds, kept or Kept((), len(faces.squares)))
+    wish, group = wanted.settings.decision_faces, group_size(faces.info.still)
+    deciding = wish if wish > MAX_FACES else min(wish, faces.tracking.chosen)
+    return [
+        Face(track=track, squares=squares, crops=of_face, group=group, decides=index < deciding)
+        for index, (track, squares, of_face) in enumerate(zip(faces.tracking.tracks, faces.squares, crops, strict=True))
+    ]
+
+
+def cut_crops(faces: Faces, kinds: Set[CropKind], kept: Kept) -> list[dict[CropKind, np.ndarray]]:
+    """Each face's crops of each kind, RGB uint8 [N, side, side, 3].
+
+    They are cut only from the frames that the kind's branch sees, or whose squares are to be kept.
+    """
+    seen = {branch: frames_seen(branch, faces.frames, faces.info.still) for branch in {kind.branch for kind in kinds}}
+    places = {branch: {frame: place for place, frame in enumerate(frames)} for branch, frames in seen.items()}
+    needed = kept.frames.union(*places.values())
+    faces.crops = {
+        source: wanted
+        for source, crops in faces.crops.items()
+        if (wanted := [crop for crop in crops if crop.frame in needed])
+    }
+    cut = [
+        {kind: np.empty((len(places[kind.branch]), kind.side, kind.side, 3), np.uint8) for kind in kinds}
+        for _ in faces.squares
+    ]
+    for pixels in crop_pixels(faces):
+        for crop, image in pixels:
+            if crop.frame in kept.frames:
+                kept.squares[crop.face][crop.frame] = image.copy()
+            wanted_kinds = [kind for kind in kinds if crop.frame in places[kind.branch]]
+            views = {kind[1:] for kind in wanted_kinds}  # two branches may need the same crop
+            small = {(side, fraction): resize(middle(image, fraction), side) for side, fraction in views}
+            for kind in wanted_kinds:
+                cut[crop.face][kind][places[kind.branch][crop.frame]] = small[kind[1:]]
+    return cut
+
+
+def middle(image: np.ndarray, fraction: float) -> np.ndarray:
+    """The middle of a square image [S, S, 3], `fraction` of its side wide, as a view."""
+    side = max(round(len(image) * fraction), 1)
+    start = (len(image) - side) // 2
+    return image[start : start + side, start : start + side]
+
+
+def conditions_of(faces: Sequence[Face], bits_per_pixel: float) -> Conditions | None:
+    """The conditions of faces that have crops, by those that show most of the face; None if there are none."""
+    kinds = {kind for face in faces for kind, crops in face.crops.items() if len(crops)}
+    if not kinds:
+        return None
+    kind = max(kinds, key=lambda kind: (kind.branch == "image", kind.crop_fraction, kind.side))
+    sides = [square.size * kind.crop_fraction for face in faces for square in face.squares]
+    return measure([face.crops[kind] for face in faces], sides, bits_per_pixel)
+
+
+def measure(crops: Sequence[np.ndarray], sides: Sequence[float], bits_per_pixel: float | None = None) -> Conditions:
+    """The conditions of crops, RGB uint8 [N, side, side, 3] per face, whose squares have these sides in a video.
+
+    A crop may have any size. Raises ValueError without a crop.
+    """
+    looks = [
+        sharpness_and_light(image) for of_face in crops for image in of_face[:: max(-(-len(of_face) // MEASURED), 1)]
+    ]
+    if not looks:
+        raise ValueError("no crop to measure")
+    sharpness, light = np.mean(looks, axis=0)
+    exact = None if bits_per_pixel is None else round(bits_per_pixel, 5)
+    return Conditions(round(float(np.median(sides)), 1), round(float(sharpness), 5), round(float(light), 4), exact)
+
+
+def sharpness_and_light(image: np.ndarray) -> tuple[float, float]:
+    """Sharpness and light of one crop, RGB uint8 [H, W, 3], both in [0, 1]."""
+    grey = cv2.resize(
+        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (MEASURED_SIDE, MEASURED_SIDE), interpolation=cv2.INTER_LINEAR
+    )
+    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()) / 255, float(grey.mean()) / 255
+
+
+def describe(part: Part, faces: Faces, found: list[Face]) -> Sampled:
+    """What was seen in a part of a video that was read to its end."""
+    boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
+    return Sampled(
+        info=faces.info,
+        total=part.reading.frames,
+        interval=part.interval,
+        frames=faces.frames,
+        face_frames=faces.frames_with_faces,
+        damaged=part.reading.damaged,
+        concealed=part.reading.concealed,
+        voted_faces=faces.tracking.voted_faces,
+        voted_frames=faces.tracking.voted_frames,
+        faces=found,
+        detections=boxes,
+        other_detections=boxes - sum(len(face.track) for face in found),
+        timing=timing(faces, part.reading),
+        conditions=conditions_of([face for face in found if face.decides], faces.info.bits_per_pixel),
+        shot=part.shot,
+    )
+
+
+def timing(faces: Faces, reading: Reading | Still) -> Timing:
+    """When the sampled frames are shown, in a video that was read to its end."""
+    times = [seconds for seconds in faces.times if seconds is not None]
     if len(times) == faces.frames:
-        return Timing(times, whole.first or 0.0, whole.duration, "timestamps")
+        return Timing(times, reading.first or 0.0, reading.duration, "timestamps")
     frame = 1 / faces.info.fps if faces.info.fps else 0.0
-    return Timing([number * frame for number in faces.numbers], 0.0, whole.frames * frame, "rate")
+    return Timing([number * frame for number in faces.numbers], 0.0, reading.frames * frame, "rate")
 
 
-def frame_as_jpeg(faces: Faces, at: int) -> bytes:
-    """The JPEG of the frame that was sampled as number `at`, scaled to POSTER_WIDTH."""
-    _, frame = next(faces.again({faces.numbers[at]}))
+def frame_as_jpeg(faces: Faces, index: int) -> bytes:
+    """The JPEG of the frame that was sampled as number `index`, scaled to POSTER_WIDTH."""
+    _, frame = next(faces.again({faces.numbers[index]}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 
 
-class Stopwatch:
-    """Adds up the CPU seconds that calls take."""
+class Spent:
+    """CPU seconds by stage, of whichever threads work on a video."""
 
     def __init__(self) -> None:
-        self.spent: list[float] = []
+        self.spans: list[tuple[str, float]] = []  # several threads append to it
 
-    @property
-    def seconds(self) -> float:
-        """The sum so far."""
-        return sum(self.spent)
+    @contextmanager
+    def on(self, stage: str) -> Iterator[None]:
+        """Count this thread's seconds in the block for a stage."""
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.spans.append((stage, time.thread_time() - began))
 
-    def around(self, submit: Submit) -> Submit:
-        """Return a `submit` that also measures the calls, in whichever thread they run."""
+    def measured(self, submit: Submit) -> Submit:
+        """A `submit` whose calls count for the stage `detect`."""
 
-        def measured(work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-            began = time.thread_time()
-            try:
+        def call(work: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
+            with self.on("detect"):
                 return work(*arguments)
-            finally:
-                self.spent.append(time.thread_time() - began)
 
         def submit_measured(work: Callable[..., Any], *arguments: object) -> Future[Any]:
-            return submit(measured, work, *arguments)
+            return submit(call, work, *arguments)
 
         return submit_measured
+
+    def taken(self, nested: bool) -> dict[str, float]:
+        """The seconds of each stage since the last call. `nested`: detection ran within the stage `decode`."""
+        seconds = dict.fromkeys(("decode", "detect", "track and crop"), 0.0)
+        for stage, span in self.spans:
+            seconds[stage] += span
+        self.spans.clear()
+        seconds["decode"] -= seconds["detect"] if nested else 0.0
+        return seconds

@@ -1,63 +1,57 @@
-"""A clip as it would come out of other hands: what `--stability` scores besides the clip as it is.
+"""A video as others might pass it on: what `--stability` scores besides the video as it is.
 
 Only the squares around the faces are recoded, in memory, and only in the frames that the image members see: a square is
 compressed as its part of a whole frame is, at the same constant rate factor. Faces are looked for once, because a
-smaller, mirrored or slower clip has them at the same places. In one whose border is cut off they are looked for again.
+smaller, mirrored or slower video has them at the same places. Where a border is cut off they are looked for again.
 """
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import NamedTuple
 
 import av
 import cv2
 import numpy as np
 
+from common.images import resize
 from faces.boxes import iou_plus_one, tracking_boxes
 from faces.crops import align_track
-from faces.regions import Regions
-from faces.tracking import SAME_FACE_IOU, Detection, Track
-from inference.sampling.sampled import frames_of
+from faces.detector import FaceDetector
+from faces.one_pass import Faces, Regions
+from faces.tracking import SAME_FACE_IOU, Detection, Track, fill_track
+from inference.members import CropKind, frames_seen
+from inference.sampling.look import Kept, conditions_of, middle
+from inference.sampling.sampled import Face, Perturbed
 from inference.scoring import image_frames
 
-Squares = list[np.ndarray]  # one face's, BGR uint8 [S, S, 3], all of one size
-GOOD = 23  # x264's default constant rate factor: how most programs write a clip
+Squares = list[np.ndarray]  # of one face, BGR uint8 [S, S, 3], all of one size
+Box = tuple[int, int, int, int]
+DEFAULT_CRF = 23  # x264's constant rate factor with which most programs write a video
 KEPT_BYTES = 256 << 20
 CUT_OFF = 0.05  # of each border: a tenth of the width and of the height
 
 
-class Form(NamedTuple):
-    """A form of a clip: scale, H.264's constant rate factor, whether left and right change places."""
+class Recoding(NamedTuple):
+    """A way to recode a video: scale, H.264's constant rate factor, whether left and right change places."""
 
-    name: str
     scale: float = 1.0
-    crf: int = GOOD
+    crf: int = DEFAULT_CRF
     mirrored: bool = False
 
 
-RECODED = (
-    Form("H.264 at crf 28", crf=28),
-    Form("H.264 at crf 35", crf=35),
-    Form("half size", scale=0.5),
-    Form("mirrored", mirrored=True),
-)
+RECODINGS = {
+    "H.264 at crf 28": Recoding(crf=28),
+    "H.264 at crf 35": Recoding(crf=35),
+    "half size": Recoding(scale=0.5),
+    "mirrored": Recoding(mirrored=True),
+}
 HALF_RATE, BORDER_CUT = "half the rate", "border cut off"
-NAMES = (*(form.name for form in RECODED), HALF_RATE, BORDER_CUT)
+NAMES = (*RECODINGS, HALF_RATE, BORDER_CUT)
 
 
-@dataclass(frozen=True)
-class FormRow:
-    """How a form of a video scores: its label, what that is called, and its false-positive rate."""
-
-    name: str
-    label: float | None
-    verdict: str
-    false_positive_rate: float | None
-
-
-def recode(images: Sequence[np.ndarray], crf: int) -> Squares:
-    """Images of one size, BGR uint8, after H.264, without an odd last row or column."""
+def encode_h264(images: Sequence[np.ndarray], crf: int) -> Squares:
+    """Images of one size, BGR uint8 [H, W, 3], after H.264, without an odd last row or column."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
@@ -73,14 +67,17 @@ def recode(images: Sequence[np.ndarray], crf: int) -> Squares:
         return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
 
 
-def formed(squares: Squares, form: Form) -> Squares:
-    """A face's squares in a form."""
-    if form.scale != 1:
-        side = max(round(len(squares[0]) * form.scale) // 2 * 2, 2)
-        squares = [cv2.resize(one, (side, side), interpolation=cv2.INTER_AREA) for one in squares]
-    if form.mirrored:
-        squares = [np.ascontiguousarray(one[:, ::-1]) for one in squares]
-    return recode(squares, form.crf)
+def recode(images: Sequence[np.ndarray], recoding: Recoding) -> Squares:
+    """Images of one size, BGR uint8 [H, W, 3], after a recoding."""
+    return encode_h264([change(image, recoding) for image in images], recoding.crf)
+
+
+def change(image: np.ndarray, recoding: Recoding) -> np.ndarray:
+    """What a recoding does to a frame, BGR uint8 [H, W, 3], before it compresses; scaled sides are even."""
+    if recoding.scale != 1:
+        height, width = (max(round(length * recoding.scale) // 2 * 2, 2) for length in image.shape[:2])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[:, ::-1]) if recoding.mirrored else image
 
 
 def half_rate(frames: int) -> list[int]:
@@ -88,18 +85,64 @@ def half_rate(frames: int) -> list[int]:
     return [2 * frame for frame in image_frames((frames + 1) // 2)]
 
 
-def needed(frames: int, still: bool) -> list[int]:
-    """The sampled frames of which the forms need squares."""
-    return sorted({*frames_of("image", frames, still), *([] if still else half_rate(frames))})
+def frames_needed(faces: Faces) -> list[int]:
+    """The sampled frames whose squares the perturbed versions are made of."""
+    still = faces.info.still
+    return sorted({*frames_seen("image", faces.frames, still), *([] if still else half_rate(faces.frames))})
 
 
-def forms_of(squares: Mapping[int, np.ndarray], frames: int, still: bool) -> dict[str, Squares]:
-    """A face's squares in every form but the cut one, from its squares by sampled frame; of few frames fewer forms."""
-    seen = frames_of("image", frames, still)
-    found = {form.name: formed([squares[frame] for frame in seen], form) for form in RECODED if seen}
-    if not still and (slower := half_rate(frames)):
-        found[HALF_RATE] = recode([squares[frame] for frame in slower], GOOD)
-    return found
+def perturbed_faces(
+    faces: Faces, found: list[Face], kept: Kept, kinds: Set[CropKind], detector: FaceDetector
+) -> dict[str, Perturbed]:
+    """The video in perturbed versions, by name: those for which all faces have crops.
+
+    `kept` holds the squares of the faces `found`, in the frames of `frames_needed`.
+    """
+    seen = frames_seen("image", faces.frames, faces.info.still)
+    by_face = [perturbed_squares(squares, seen, faces) for squares in kept.squares]
+    if seen:
+        images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
+        filled = [fill_track(face.track, faces.frames) for face in found]
+        boxes = [[track[frame] for frame in seen] for track in filled]
+        for versions, squares in zip(by_face, border_cut(images, boxes, detector.detect), strict=True):
+            versions[BORDER_CUT] = squares
+    return {
+        name: with_squares(found, [versions[name] for versions in by_face], kinds, faces.info.bits_per_pixel)
+        for name in NAMES
+        if all(versions.get(name) for versions in by_face)
+    }
+
+
+def with_squares(
+    found: list[Face], squares: Sequence[Squares], kinds: Set[CropKind], bits_per_pixel: float
+) -> Perturbed:
+    """Faces with crops from other squares, for the image members."""
+    image_kinds = [kind for kind in kinds if kind.branch == "image"]
+    faces = [
+        replace(
+            face,
+            crops={
+                kind: np.stack([resize(middle(square, kind.crop_fraction), kind.side) for square in of_face])
+                for kind in image_kinds
+            },
+            squares=[square._replace(size=len(of_face[0])) for square in face.squares],
+        )
+        for face, of_face in zip(found, squares, strict=True)
+    ]
+    return Perturbed(faces, conditions_of([face for face in faces if face.decides], bits_per_pixel))
+
+
+def perturbed_squares(squares: Mapping[int, np.ndarray], seen: list[int], faces: Faces) -> dict[str, Squares]:
+    """A face's squares in every version but the cut one, from its squares by sampled frame.
+
+    Few frames give fewer versions.
+    """
+    versions = {
+        name: recode([squares[frame] for frame in seen], recoding) for name, recoding in RECODINGS.items() if seen
+    }
+    if not faces.info.still and (slower := half_rate(faces.frames)):
+        versions[HALF_RATE] = encode_h264([squares[frame] for frame in slower], DEFAULT_CRF)
+    return versions
 
 
 def border_cut(
@@ -113,44 +156,36 @@ def border_cut(
     tracks: list[Track] = [[] for _ in boxes]
     regions = [Regions(KEPT_BYTES) for _ in boxes]
     height = width = 0
-    for at, image in enumerate(images):
+    for frame, image in enumerate(images):
         down, across = (round(length * CUT_OFF) for length in image.shape[:2])
         inside = np.ascontiguousarray(image[down : image.shape[0] - down, across : image.shape[1] - across])
         height, width = inside.shape[:2]
-        found = tracking_boxes(detect([inside])[0])[:, :4]
-        for track, mine, region in zip(tracks, boxes, regions, strict=True):
-            box = nearest(moved(mine[at].box, across, down, height, width), found)
-            track.append(Detection(at, box, 1.0))
-            region.keep(at, inside, np.array([[*box, 1.0]], np.float32))
+        detected = tracking_boxes(detect([inside])[0])[:, :4]
+        for track, detections, region in zip(tracks, boxes, regions, strict=True):
+            box = nearest(moved(detections[frame].box, across, down, height, width), detected)
+            track.append(Detection(frame, box, 1.0))
+            region.keep(frame, inside, np.array([[*box, 1.0]], np.float32))
     squares = []
     for track, region in zip(tracks, regions, strict=True):
         places = align_track(track, width, height)
-        cuts = [region.cut(at, place) for at, place in enumerate(places)]
-        whole = [one for one in cuts if one is not None]
-        squares.append(recode(whole, GOOD) if len(whole) == len(cuts) else [])
+        cuts = [region.cut(frame, place) for frame, place in enumerate(places)]
+        whole = [cut for cut in cuts if cut is not None]
+        squares.append(encode_h264(whole, DEFAULT_CRF) if len(whole) == len(cuts) else [])
     return squares
 
 
-def moved(box: tuple[int, int, int, int], across: int, down: int, height: int, width: int) -> tuple[int, int, int, int]:
+def moved(box: Box, across: int, down: int, height: int, width: int) -> Box:
     """A box in a frame whose border is cut off, at least a pixel of it inside."""
     x1, y1 = min(max(box[0] - across, 0), width - 2), min(max(box[1] - down, 0), height - 2)
     return x1, y1, max(min(box[2] - across, width - 1), x1 + 1), max(min(box[3] - down, height - 1), y1 + 1)
 
 
-def nearest(box: tuple[int, int, int, int], found: np.ndarray) -> tuple[int, int, int, int]:
-    """The box of those found that is the same face, or the box itself."""
-    if len(found):
-        overlaps = iou_plus_one(np.array(box), found)
+def nearest(box: Box, detected: np.ndarray) -> Box:
+    """The box of those detected, [N, 4], that is the same face, or the box itself."""
+    if len(detected):
+        overlaps = iou_plus_one(np.array(box), detected)
         best = int(overlaps.argmax())
         if overlaps[best] >= SAME_FACE_IOU:
-            x1, y1, x2, y2 = (int(value) for value in found[best])
+            x1, y1, x2, y2 = (int(value) for value in detected[best])
             return x1, y1, x2, y2
     return box
-
-
-def said_of(label: float, verdict: str, forms: Sequence[FormRow]) -> str:
-    """How far the score moves over the forms, and whether the verdict stands, in a sentence."""
-    values = [label, *(one.label for one in forms if one.label is not None)]
-    flips = [f"{one.name}: {one.verdict}" for one in forms if one.verdict != verdict]
-    stands = "the verdict stands in all" if not flips else "the verdict does not stand: " + ", ".join(flips)
-    return f"between {min(values):.2f} and {max(values):.2f} in {len(forms)} other forms; {stands}"

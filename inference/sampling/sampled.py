@@ -1,4 +1,7 @@
-"""What a worker process finds in a video (inference.sampling.look), as the networks, rows and evidence read it."""
+"""What a worker process hands over: the faces of a video with their crops, and what was seen (inference.sampling.look).
+
+This shape stays inside the process: it holds arrays. What is written comes from `inference.results.Result`.
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -9,18 +12,15 @@ from faces.crops import Square
 from faces.file_facts import Fact
 from faces.tracking import Track, fill_track
 from faces.video import VideoInfo
-from inference.members import Branch, CropKind
-from inference.sampling.conditions import Conditions
-from inference.scoring import GROUP, image_frames
-
-MAX_FACES = 2
+from inference.members import Branch, CropKind, frames_seen
+from inference.scoring import GROUP
 
 
 @dataclass
 class Face:
     """A tracked face: detections and squares by sampled frame, and by kind its crops, RGB uint8 [N, side, side, 3].
 
-    The image members' logits are averaged over `group` crops: five, or of a picture one. `decides` says whether the
+    The image members' logits are averaged over `group` crops: five, or one of a still image. `decides` says whether the
     video's label depends on the face.
     """
 
@@ -29,6 +29,16 @@ class Face:
     crops: dict[CropKind, np.ndarray]
     group: int = GROUP
     decides: bool = True
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a video shows the faces that decide: what a false-positive rate depends on, besides the networks."""
+
+    face_pixels: float  # side, in the video, of the square that the networks see; the median
+    sharpness: float  # mean size of the Laplacian of the crops' grey, in [0, 1] (inference.sampling.look)
+    light: float  # mean grey of the crops, in [0, 1]
+    bits_per_pixel: float | None = None  # that the file spends on a pixel of a frame; None for crops of an unknown file
 
 
 class Timing(NamedTuple):
@@ -52,8 +62,8 @@ class Shot(NamedTuple):
     last: int
 
 
-class Formed(NamedTuple):
-    """A form of a video: its faces with their crops for the image members, and its conditions."""
+class Perturbed(NamedTuple):
+    """A perturbed version of a video: its faces with their crops for the image members, and its conditions."""
 
     faces: list[Face]
     conditions: Conditions | None
@@ -61,7 +71,7 @@ class Formed(NamedTuple):
 
 @dataclass
 class Sampled:
-    """What a worker found in a video, or in one of its shots."""
+    """What was seen in a video, or in one of its shots."""
 
     info: VideoInfo
     total: int  # frames that the video shows
@@ -71,45 +81,24 @@ class Sampled:
     damaged: int  # packets that could not be decoded
     concealed: int  # frames of the video whose damage the decoder noticed and filled in
     voted_faces: int  # how many faces most sampled frames show
-    voted_frames: int  # how many sampled frames show so many faces
+    voted_frames: int  # how many sampled frames show that many faces
     faces: list[Face]
     detections: int  # boxes of faces
     other_detections: int  # those that are not among `faces`
     timing: Timing
-    seconds: dict[str, float]  # of a core, by stage
-    conditions: Conditions | None = None  # of the faces that decide; None if there are none
-    by_known: dict[str, str] = field(default_factory=dict)  # see `inference.rows.Row`
-    first: bool = False  # whether the first frames were sampled, instead of some spread over the video
-    file: list[Fact] = field(default_factory=list)  # with evidence: what the container says of its making
-    forms: dict[str, Formed] = field(default_factory=dict)  # with --stability, by name (inference.sampling.perturbed)
+    conditions: Conditions | None  # of the faces that decide; None if there are none
+    seconds: dict[str, float] = field(default_factory=dict)  # of a core, by stage
     shot: Shot | None = None
-    sha256: str | None = None  # of the file
-    poster: bytes | None = None  # JPEG of the frame that first shows the first face
+    chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces, if something chose them (quality.masks)
+    perturbed: dict[str, Perturbed] = field(default_factory=dict)  # with --stability, by name
+    file: list[Fact] = field(default_factory=list)  # with evidence: what the container says about how it was made
+    sha256: str | None = None  # of the file, with evidence
+    poster: bytes | None = None  # with evidence: JPEG of the frame that first shows the first face
 
-    @property
-    def group(self) -> int:
-        """How many frames an image member's scores are averaged over."""
-        return group_of(self.info)
-
-    def frames_of(self, branch: Branch) -> list[int]:
+    def frames_seen(self, branch: Branch) -> list[int]:
         """Which sampled frames a branch sees."""
-        return frames_of(branch, self.frames, self.info.still)
+        return frames_seen(branch, self.frames, self.info.still)
 
     def sources(self, face: int) -> list[int]:
         """From which sampled frame the crop of a face for each sampled frame comes: another one where it is absent."""
-        return [found.frame for found in fill_track(self.faces[face].track, self.frames)]
-
-
-def group_of(info: VideoInfo) -> int:
-    """How many frames an image member's scores of a video are averaged over; of a picture there is one."""
-    return 1 if info.still else GROUP
-
-
-def frames_of(branch: Branch, frames: int, still: bool = False) -> list[int]:
-    """Which sampled frames a branch sees (contract, section 3): all, or whole groups of five spread over the video.
-
-    Of a picture (`still`), the image members see the only frame, the video members nothing.
-    """
-    if still:
-        return [0] if branch == "image" else []
-    return image_frames(frames) if branch == "image" else list(range(frames))
+        return [detection.frame for detection in fill_track(self.faces[face].track, self.frames)]

@@ -1,7 +1,8 @@
-"""How far a worker process is, in a file that another process reads."""
+"""How far a worker process has come, in a file that another process reads."""
 
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ NUMBERS = struct.Struct("=qq")
 
 @dataclass(frozen=True)
 class Tally:
-    """How many frames are done, of how many. One process writes, others read."""
+    """How many frames are done, out of how many. One process writes, others read."""
 
     path: Path
 
@@ -21,6 +22,17 @@ class Tally:
             os.pwrite(file, NUMBERS.pack(done, of), 0)
         finally:
             os.close(file)
+
+    def counter(self, of: int) -> Callable[[int], None]:
+        """A function that adds frames to those done, out of `of`."""
+        done = 0
+
+        def count(frames: int) -> None:
+            nonlocal done
+            done += frames
+            self.write(done, of)
+
+        return count
 
     def read(self) -> tuple[int, int | None]:
         """Both numbers; 0 and None before the first writing."""

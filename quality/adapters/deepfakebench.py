@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from common.errors import BadInputError
 from common.images import resize
 from inference.members import KNOWN, MODELS
-from inference.networks.checkpoints import load_member
+from inference.networks.torch_networks import load_member
 from training.inputs import to_input
 
 ROOT = Path(__file__).parents[2]

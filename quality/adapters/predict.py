@@ -27,7 +27,7 @@ def weights() -> Path | None:
 @cache
 def scorer() -> Scorer:
     """This process's scorer."""
-    made = Scorer(models=ROOT / MODELS, weights=weights(), evidence=False)
+    made = Scorer(models=ROOT / MODELS, detector_weights=weights(), evidence=False)
     atexit.register(made.close)
     return made
 

@@ -14,7 +14,7 @@ from common.files import sha256
 from common.status import Status
 from common.workers import Workers, patience, progress
 from faces.video import VideoInfo, probe
-from inference.rows import Row
+from inference.results import Result
 from quality.sets.layouts import Item
 
 SHOWN = 10
@@ -136,7 +136,7 @@ def oddities(items: Iterable[Item], facts: Mapping[str, VideoInfo]) -> list[Find
     ]
 
 
-def faceless(items: Iterable[Item], rows: Mapping[str, Row]) -> list[Finding]:
+def faceless(items: Iterable[Item], rows: Mapping[str, Result]) -> list[Finding]:
     """Fakes in which no face was found when they were scored."""
     keys = [item.key for item in items if item.label and rows[item.key].status == Status.NO_FACE]
     mend = "five of FaceForensics++ are known for it; they count as .5, and `overall_scored` leaves them out"

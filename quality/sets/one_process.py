@@ -1,34 +1,35 @@
-"""Rows made one after another in this process, remembered in a ledger so that a killed run goes on."""
+"""Results made one after another in this process, remembered in a ledger so that a killed run goes on."""
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from common.files import FileState
 from common.status import Status
 from common.workers import progress
-from inference.ledger import FileState, Json, Ledger
-from inference.rows import Row, write_submission
+from inference.results import Result, write_submission
+from inference.run import Json, Ledger
 
 
-def make_rows(
-    states: Mapping[str, FileState | None], make: Callable[[str], Row], output: Path, depends_on: Json
-) -> dict[str, Row]:
-    """The row that `make` gives for each name, written to `output` as inference.predict does.
+def make_results(
+    states: Mapping[str, FileState | None], make: Callable[[str], Result], output: Path, depends_on: Json
+) -> dict[str, Result]:
+    """The result that `make` gives for each name, written to `output` as inference.predict does.
 
-    `states` tells of each name whether its files are still the same. A row that an earlier run made of the same files,
-    depending on the same things, is not made again. Raises BadInputError for the ledger of a run of other things.
+    `states` tells of each name whether its files are still the same. A result that an earlier run made of the same
+    files, depending on the same things, is not made again. Raises BadInputError for the ledger of another run.
     """
     ledger = Ledger(output, depends_on)
-    rows = {}
+    results = {}
     with progress(total=len(states), desc="benchmark", unit="video") as bar:
         for name, state in states.items():
             known = ledger.result(name, state)
-            rows[name] = make(name) if known is None else Row.from_json(known)
+            results[name] = make(name) if known is None else Result.from_row(known)
             if known is None:
-                ledger.add(name, state, rows[name].to_json())
-            if rows[name].status != Status.OK:
-                bar.write(f"benchmark: {name}: {rows[name].reason}", file=sys.stderr)
+                ledger.add(name, state, results[name].to_row())
+            if results[name].status != Status.OK:
+                bar.write(f"benchmark: {name}: {results[name].reason}", file=sys.stderr)
             bar.update()
-    write_submission(output, rows.values())
+    write_submission(output, results.values())
     ledger.close()
-    return rows
+    return results
