@@ -1,17 +1,17 @@
-"""Score a video again and say whether its evidence still holds: number by number, and what changed since.
+"""Score a video again and say whether its evidence still holds, number by number, and what has changed since.
 
-Reads  the evidence of a video as inference.predict --evidence wrote it (JSON, page, verify.json); the video;
-       the checkpoints; a signature of verify.json if one lies beside it
-Writes nothing but what it finds, on the terminal
+Reads  the evidence of a video as inference.predict --evidence wrote it (JSON, page, verify.json); the video; the
+       checkpoints; the signature of verify.json, if one lies beside it
+Writes nothing; it prints what it finds
 
-First the files: a JSON or page that was changed is named. Then the video is scored with the settings that the evidence
-holds. `identical` means that every number and every box is; on the machine kind and the lock of the evidence nothing
-else is to be expected. On another machine, scores within TOLERANCE of each other and boxes within a pixel count as the
-same. The exit status is 1 if a file was changed, a signature is wrong, the video is another file, or a number is
-further away.
+First the files are checked: a JSON or page that was changed is named. Then the video is scored again with the settings
+that the evidence holds. `identical` means that every number and every box is the same. That is to be expected on the
+same kind of machine with the same lock file. On another machine, scores within TOLERANCE of each other and boxes within
+a pixel count as the same. The exit status is 1 if a file was changed, a signature is wrong, the video is another file,
+or a number differs by more.
 
     python -m inference.verify evidence/ clip.mp4
-    ssh-keygen -Y sign -f ~/.ssh/id_ed25519 -n evidence evidence/clip.mp4.verify.json      # whoever made it signs it
+    ssh-keygen -Y sign -f ~/.ssh/id_ed25519 -n evidence evidence/clip.mp4.verify.json      # sign evidence that you made
     python -m inference.verify evidence/ clip.mp4 --signers allowed_signers --identity me@example.org
 """
 
@@ -26,7 +26,7 @@ from common.command import run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
-from inference.evidence.pages import DIGESTED, evidence_file, to_json, to_verify
+from inference.evidence.pages import DIGESTED, evidence_file, evidence_json, verify_json
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
 
@@ -36,10 +36,13 @@ SHOWN = 5  # numbers that differ
 
 
 def find_evidence(path: Path, video: Path) -> dict[str, Path]:
-    """The files of a video's evidence by their suffix, from a folder or one of them. Raises BadInputError."""
+    """The files of a video's evidence by suffix; `path` is their folder or one of them.
+
+    Raises BadInputError if the JSON or `verify.json` is missing.
+    """
     if path.is_dir():
-        parts = video.parts
-        names = ["/".join(parts[at:]) for at in range(len(parts)) if ".." not in parts[at:] and parts[at] != "/"]
+        ends = [video.parts[start:] for start in range(len(video.parts))]
+        names = ["/".join(parts) for parts in ends if ".." not in parts and parts[0] != "/"]
         name = next((name for name in names if evidence_file(path, name, ".json").is_file()), video.name)
         files = {suffix: evidence_file(path, name, suffix) for suffix in SUFFIXES}
     else:
@@ -51,7 +54,7 @@ def find_evidence(path: Path, video: Path) -> dict[str, Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of a file. Raises BadInputError."""
+    """The object in a JSON file. Raises BadInputError if the file holds none."""
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
@@ -62,25 +65,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tampered(files: Mapping[str, Path], content: Mapping[str, Any], promised: Mapping[str, Any]) -> list[str]:
-    """What of the evidence is not as it was written, a sentence each.
+    """What in the evidence is not as it was written, a sentence each.
 
-    `content` is that of the JSON, `promised` that of `verify.json`. Raises KeyError or TypeError if the JSON lacks what
-    evidence has.
+    `content` is that of the JSON, `promised` that of `verify.json`. Raises BadInputError if the JSON is not evidence.
     """
-    found = [
-        f"{files[suffix]} was changed or is missing since it was written"
-        for suffix in DIGESTED
-        if not files[suffix].is_file() or promised.get("files", {}).get(suffix) != sha256(files[suffix])
-    ]
-    if not found:
-        expected = to_verify(content, promised["files"])
-        if expected | {"schema": None} != {**promised, "schema": None}:
-            found.append(f"{files['.verify.json']} does not agree with the JSON")
-    return found
+    try:
+        changed = [
+            f"{files[suffix]} was changed after it was written, or is missing"
+            for suffix in DIGESTED
+            if not files[suffix].is_file() or promised.get("files", {}).get(suffix) != sha256(files[suffix])
+        ]
+        if not changed and verify_json(content, promised["files"]) | {"schema": None} != {**promised, "schema": None}:
+            changed.append(f"{files['.verify.json']} does not agree with the JSON")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{files['.json']} is not evidence: it lacks {error}") from error
+    return changed
 
 
 def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple[bool, str]:
-    """Whether the signature beside a file is right, or absent, and what is known of it.
+    """Whether the signature beside a file is right or absent, and what is known about it, in words.
 
     Raises BadInputError if a signer is asked for and there is no signature, or if there is no ssh-keygen.
     """
@@ -94,14 +97,17 @@ def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple
     try:
         done = subprocess.run(command, input=signed.read_bytes(), capture_output=True, check=False)
     except FileNotFoundError as error:
-        raise BadInputError(f"{file}: there is no ssh-keygen to check it with (Debian: openssh-client)") from error
+        raise BadInputError(f"{file}: no ssh-keygen to check it with (Debian: openssh-client)") from error
     if done.returncode:
-        return False, f"{file} does not sign it: {(done.stderr or done.stdout).decode(errors='replace').strip()}"
-    return True, f"signed by {identity}" if signers else "signed; the signer was not checked (--signers, --identity)"
+        message = (done.stderr or done.stdout).decode(errors="replace").strip()
+        return False, f"{file} is not a valid signature of it: {message}"
+    if signers is None:
+        return True, "signed; the signer was not checked (use --signers and --identity)"
+    return True, f"signed by {identity}"
 
 
 def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | None) -> Settings:
-    """The settings by which the evidence was made. Raises BadInputError if it does not hold them."""
+    """The settings that made the evidence. Raises BadInputError if it does not hold them."""
     try:
         made = evidence["provenance"]
         detector = Path(made["detector"]["weights"])
@@ -120,53 +126,57 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
         raise BadInputError(f"the evidence does not say how it was made: {error!r}") from error
 
 
-def score_again(evidence: Mapping[str, Any], video: Path, settings: Settings) -> dict[str, Any]:
-    """The evidence of a video, made anew under the name that it had."""
-    with Scorer(settings) as scorer:
-        return to_json(scorer.score(video, evidence["filename"]))
-
-
-def describe(numbers: list[Difference], parts: list[Difference]) -> list[str]:
-    """What differs, in sentences."""
-    sentences = [f"changed: {part}" for part in parts]
-    far = sorted(numbers, key=lambda one: -one.distance)
-    if far:
-        sentences.append(f"{len(far)} numbers differ; the furthest: " + "; ".join(map(str, far[:SHOWN])))
+def describe(names: list[Difference], numbers: list[Difference]) -> list[str]:
+    """What differs, in sentences: what the numbers come from and what they are called, and the numbers themselves."""
+    sentences = [f"changed: {difference}" for difference in names]
+    furthest = sorted(numbers, key=lambda difference: -difference.distance)[:SHOWN]
+    if furthest:
+        counted = f"{len(numbers)} numbers differ" if len(numbers) > 1 else "1 number differs"
+        sentences.append(f"{counted}; the furthest: {'; '.join(map(str, furthest))}")
     return sentences
 
 
-def main() -> int:
-    """Check the files, score again, compare; return 1 if the evidence does not hold."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, or the video's JSON in it")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     add_options(parser, ("models", "calibration"))
-    parser.add_argument("--signers", type=Path, metavar="FILE", help="keys by name, as ssh-keygen's ALLOWED SIGNERS")
-    parser.add_argument("--identity", metavar="NAME", help="of --signers: who should have signed")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--signers", type=Path, metavar="FILE", help="public keys by name (ssh-keygen: ALLOWED SIGNERS)"
+    )
+    parser.add_argument("--identity", metavar="NAME", help="who should have signed; with --signers")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Check the files, score again, compare; return 1 if the evidence does not hold."""
+    options = parse_arguments()
     if (options.signers is None) != (options.identity is None):
         raise BadInputError("--signers and --identity belong together")
     files = find_evidence(options.evidence, options.video)
     promised, before = read_json(files[".verify.json"]), read_json(files[".json"])
-    try:
-        changed = tampered(files, before, promised)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{files['.json']} is not evidence: it lacks {error}") from error
-    is_right, signed = signature(files[".verify.json"], options.signers, options.identity)
-    print(f"verify: {files['.verify.json']}: {signed}")
-    for sentence in changed or ["its JSON and its page are as they were written"]:
-        print(f"verify: {sentence}")
-    after = score_again(before, options.video, settings_of(before, options.models, options.calibration))
-    parts, numbers = split(differences(before, after))
-    for sentence in describe(numbers, parts):
-        print(f"verify: {sentence}")
+    changed = tampered(files, before, promised)
+    is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
+    say(f"{files['.verify.json']}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
+    with Scorer(settings_of(before, options.models, options.calibration)) as scorer:
+        after = evidence_json(scorer.score(options.video, before["filename"]))
+    names, numbers = split(differences(before, after))
+    say(*describe(names, numbers))
     is_same_file = before["input"]["sha256"] == after["input"]["sha256"]
-    holds = all(one.distance <= one.allowed for one in numbers) and is_right and not changed and is_same_file
     if not is_same_file:
-        print("verify: this is not the file that was scored")
+        say("this is not the file that was scored")
+    is_close = all(difference.distance <= difference.allowed for difference in numbers)
+    holds = is_close and is_signed_right and not changed and is_same_file
     same = "identical" if not numbers else f"the same within {TOLERANCE:g}"
-    print(f"verify: {options.video.name}: {same if holds else 'DOES NOT HOLD'}")
+    say(f"{options.video.name}: {same if holds else 'DOES NOT HOLD'}")
     return int(not holds)
+
+
+def say(*sentences: str) -> None:
+    """Print sentences, a line each."""
+    for sentence in sentences:
+        print(f"verify: {sentence}")
 
 
 if __name__ == "__main__":

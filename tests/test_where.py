@@ -24,7 +24,7 @@ from inference.evidence.maps import (
     suspicious,
     try_maps,
 )
-from inference.evidence.pages import to_json
+from inference.evidence.pages import evidence_json
 from inference.members import MODELS, SHIPPED
 from inference.networks.runtimes import MAPS, Networks, load_networks
 from tests.test_networks import example, lively
@@ -86,7 +86,7 @@ def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
     assert old.maps("lite2", np.zeros((1, member.size, member.size, 3), np.uint8)) is None
     with Scorer(members="lite2", models=tmp_path, runtime="onnx") as scorer:
         result = scorer.score(film)
-    (track,) = to_json(result)["tracks"]
+    (track,) = evidence_json(result)["tracks"]
     assert (track["where"], track["place"]) == ([], "")
     assert 'class="where"' not in result.page()
 
@@ -219,7 +219,7 @@ def test_a_pasted_patch_draws_the_map(networks, people):
 def test_the_evidence_holds_what_was_tested(scorer, film):
     """The six most suspicious crops, or all; the page has a switch if a map holds, and says so if none does."""
     result = scorer.score(film)
-    (track,) = to_json(result)["tracks"]
+    (track,) = evidence_json(result)["tracks"]
     assert 0 < len(track["where"]) <= 6
     for one in track["where"]:
         assert one["proven"] == (one["fall"] > max(0, *one["elsewhere"]))

@@ -1,1 +1,1 @@
-"""What a score rests on: the facts of a video, the activation maps, the pages, and whether evidence still holds."""
+"""What a score rests on: the facts about a video, the activation maps, the pages, and how two evidences differ."""

@@ -1,7 +1,7 @@
 """The facts of a video's evidence, as `<filename>.json` holds them.
 
-Times are in seconds of a player's clock, which begins with the first of the file's streams, be it sound. Sizes are in
-pixels, scores probabilities of FAKE in [0, 1].
+Times are in seconds of a player's clock, which starts with the first of the file's streams, even if that is sound.
+Sizes are in pixels. Scores are probabilities of FAKE in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from inference.members import Branch
 
 @dataclass(frozen=True)
 class Input:
-    """The file that was scored; its size and sha256 are None if it cannot be read."""
+    """The file that was scored. Its size and sha256 are None if it cannot be read."""
 
     path: str
     bytes: int | None
@@ -20,54 +20,50 @@ class Input:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """The facts that the file itself gives."""
+    """What the file itself says about its pictures."""
 
     duration: float  # until the picture ends
-    starts: float  # when the picture begins
+    starts: float  # when the picture starts
     fps: float
     frames: int  # that the video shows
     declared_frames: int | None  # by its container
     width: int
     height: int
-    rotation: int  # by how many degrees, counterclockwise, its frames were turned
-    mirrored: bool  # whether left and right then changed places
-    stream: int  # of the file, from 0
+    rotation: int  # degrees by which its frames were turned counterclockwise
+    mirrored: bool  # whether left and right were then swapped
+    stream: int  # index of the stream in the file, from 0
     streams: int  # how many of the file's streams show pictures
     transfer: str | None  # "PQ" or "HLG" for HDR
-    still: bool  # a picture, not a video
-    pixel_aspect: str  # a pixel's width and height, as 1:1
+    still: bool  # a still image, not a video
+    pixel_aspect: str  # width and height of a pixel, such as "1:1"
     damaged_packets: int
-    concealed_frames: int  # whose damage the decoder noticed and filled in
+    concealed_frames: int  # frames whose damage the decoder noticed and filled in
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames were sampled: one in `every`, at `times`; these come from "timestamps" or from the frame "rate"."""
+    """Which frames were sampled: one in `every`, shown at `times`."""
 
     every: int
-    times_from: str
+    times_from: str  # "timestamps" of the file, or its frame "rate"
     frames: int
     times: list[float]
 
 
 @dataclass(frozen=True)
 class FaceCount:
-    """The faces in the sampled frames.
+    """How many faces the sampled frames show."""
 
-    How many faces most frames show, and how many frames show so many; how many frames show any; how many detections
-    there are, and how many of them belong to no scored face.
-    """
-
-    voted: int
-    voted_in_frames: int
-    in_frames: int
+    voted: int  # faces that most frames show
+    voted_in_frames: int  # frames that show that many faces
+    in_frames: int  # frames that show any face
     detections: int
-    other_detections: int
+    other_detections: int  # detections that belong to no scored face
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A detection of a face: sampled frame, time, box (x1, y1, x2, y2), the detector's score."""
+class DetectionFacts:
+    """A detection of a face: sampled frame, time, box (x1, y1, x2, y2), and the detector's score."""
 
     frame: int
     time: float
@@ -76,34 +72,27 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class WhereFacts:
-    """A crop whose class activation map was tested (inference.evidence.maps).
-
-    Its time; its log odds of FAKE; by how much they fall when the marked fifth is covered, and when as much is covered
-    at other places; whether the first is more than all of these.
-    """
+class MapFacts:
+    """The test of a crop's class activation map (inference.evidence.maps)."""
 
     time: float
-    log_odds: float
-    fall: float
-    elsewhere: list[float]
-    proven: bool
+    log_odds: float  # of FAKE, for the crop as it is
+    fall: float  # of the log odds, when the marked fifth is covered
+    elsewhere: list[float]  # the same, when as much is covered at other places
+    proven: bool  # whether `fall` is positive and larger than all others
 
 
 @dataclass(frozen=True)
 class TrackFacts:
-    """A face's track through the video; its score is the ensemble's, as if it were the only face.
-
-    `where` holds its most suspicious crops, `place` says in words whether the score has a place in them.
-    """
+    """A face's track through the video. Its score is the ensemble's, as if it were the only face."""
 
     score: float | None
     rule: str
     decides: bool  # whether the video's label depends on it
     crop_side: int
-    where: list[WhereFacts]
-    place: str
-    detections: list[Seen]
+    where: list[MapFacts]  # of its most suspicious crops
+    place: str  # whether the score can be located in the face, in words
+    detections: list[DetectionFacts]
 
 
 @dataclass(frozen=True)
@@ -116,10 +105,10 @@ class BranchFacts:
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """An image member's score of a group of five frames of a face, or of a picture's one.
+    """An image member's score of a group of a face's crops: five of a video, one of a still image.
 
-    `times` are those at which the face was seen; `copies` counts the frames that show it at another time than theirs,
-    because it was not detected in them.
+    `times` are those at which the face was seen. `copies` counts the frames in which the face was not detected, so that
+    a crop from another time stands in.
     """
 
     score: float
@@ -129,7 +118,7 @@ class GroupFacts:
 
 @dataclass(frozen=True)
 class FaceScore:
-    """A member's score of a face, the rule that made it, and for an image member the groups."""
+    """A member's score of a face, the rule that made it, and the groups (image members only)."""
 
     score: float | None
     rule: str
@@ -145,7 +134,7 @@ class MemberFacts:
     branch: Branch
     arch: str
     weight: float  # within its branch
-    final_weight: float  # in the final score, if no policy leaves a member out
+    final_weight: float  # in the final score, if no rule leaves a member out
     faces: list[FaceScore]
 
 
@@ -163,7 +152,7 @@ class MemberFiles:
 
     checkpoint: str
     sha256: str
-    onnx_sha256: str | None  # of the ONNX file that was run, if one was
+    onnx_sha256: str | None  # of the ONNX file, if that was run
     config: str
     config_sha256: str
     pixels: int
@@ -182,16 +171,16 @@ class Provenance:
     detector: DetectorFile
     members: dict[str, MemberFiles]
     calibration: str | None  # sha256
-    locks: dict[str, str]  # sha256 of the files that say which packages belong to this version
+    locks: dict[str, str]  # sha256 of the files that pin the packages of this version
     settings: dict[str, int | bool]  # those that the numbers depend on, by the names of `Settings.recorded`
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What is known of a video that could be read."""
+    """What is known about a video that could be read."""
 
     video: VideoFacts
-    file: dict[str, str]  # what the container says about how it was made
+    file: dict[str, str]  # what the container says about how the file was made
     sampling: Sampling
     faces: FaceCount
     tracks: list[TrackFacts]
@@ -203,30 +192,27 @@ class Analysis:
 
 @dataclass(frozen=True)
 class StripCrop:
-    """A crop on the page: a data URL, its time in seconds, its score or None.
+    """A crop on the page."""
 
-    If its map was tested: what came of it and, if the map holds, the map to lay over the crop, as a data URL.
-    """
-
-    picture: str
+    picture: str  # data URL
     time: float
     score: float | None
-    map: str | None = None
-    tested: WhereFacts | None = None
+    tested: MapFacts | None = None  # the test of its map, if there was one
+    map: str | None = None  # data URL of the map to lay over the crop, if it passed
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a page shows, as data URLs: the middle crop of the first face, the poster, and crops of each face."""
+    """What a page shows, as data URLs."""
 
-    thumbnail: str | None = None
-    poster: str | None = None
-    strips: tuple[tuple[StripCrop, ...], ...] = ()
+    thumbnail: str | None = None  # the first face, from the middle of the video
+    poster: str | None = None  # the first frame with the first face
+    strips: tuple[tuple[StripCrop, ...], ...] = ()  # crops of each face
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a result rests on; `analysis` is None for a video that could not be read."""
+    """What a result rests on. `analysis` is None for a video that could not be read."""
 
     input: Input
     provenance: Provenance

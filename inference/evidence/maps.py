@@ -1,10 +1,12 @@
 """Where in the face a score comes from: class activation maps, each of them tested before it is shown.
 
-A map says what each place adds to the log odds of FAKE (image_based.models.class_activation). It is averaged over the
-image members by their weights. That does not yet say that the place matters. So the marked fifth, where the map is
-highest, is covered by the crop's mean colour, and the log odds must fall by more than when a fifth elsewhere is
-covered. What is not marked makes four such fifths, each in another direction. The three where the map is highest are
-tried.
+A map says what each place adds to the log odds of FAKE (image_based.models.class_activation; Zhou et al., CVPR 2016).
+It is averaged over the image members by their weights.
+
+A bright spot does not yet say that the place matters. So the marked fifth of the crop, where the map is highest, is
+covered with the crop's mean colour. The map passes if the log odds then fall by more than when a fifth elsewhere is
+covered. The unmarked rest is cut into four such fifths, each in another direction from the middle; the three where the
+map is highest are tried.
 """
 
 import time
@@ -15,25 +17,25 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from inference.evidence.facts import WhereFacts
+from inference.evidence.facts import MapFacts
 from inference.members import Member
 from inference.networks.runtimes import Networks
 from inference.sampling.sampled import Sampled
 
 SIDE = 96  # of a map, in pixels
-SHARE = 0.2  # of the crop that is marked, and covered
-ELSEWHERE = 3
-SOFT = SIDE / 40  # pixels: the standard deviation of a cover's edge
-MOST = 6  # crops of a face, the most suspicious
+SHARE = 0.2  # of the crop: marked, and covered
+ELSEWHERE = 3  # other places that are covered
+SOFT = SIDE / 40  # pixels: standard deviation of the edge of a cover
+MOST = 6  # crops tested per face: the most suspicious
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The map of a crop, and whether it holds.
+    """The map of a crop, and how its test ended.
 
-    `map` [SIDE, SIDE] holds log odds, `mark` [SIDE, SIDE] says where it is highest, both in the part of the face's
-    square that the last image member sees, as on the page. `odds` are the crop's log odds, `fall` is by how much they
-    fall when the mark is covered, `elsewhere` when other places are.
+    `map`, float [SIDE, SIDE], holds log odds; `mark`, bool [SIDE, SIDE], is where it is highest. Both show the part of
+    the face's square that the last image member sees, as the page does. `odds` are the crop's log odds of FAKE, `fall`
+    is by how much they fall when the mark is covered, `elsewhere` when each of the other places is.
     """
 
     map: np.ndarray
@@ -49,37 +51,41 @@ class Tested:
 
 
 class CropMap(NamedTuple):
-    """A tested map; `crop` is the crop's number among those that the image members see, `time` when it was seen."""
+    """A tested map. `crop` is the crop's index among those that the image members see, `time` when it was seen."""
 
     crop: int
     time: float
     tested: Tested
 
     @property
-    def facts(self) -> WhereFacts:
+    def facts(self) -> MapFacts:
         """What the evidence holds of it."""
-        one = self.tested
-        elsewhere = sorted((round(fall, 4) for fall in one.elsewhere), reverse=True)
-        return WhereFacts(round(self.time, 3), round(one.odds, 4), round(one.fall, 4), elsewhere, one.proven)
+        elsewhere = sorted((round(fall, 4) for fall in self.tested.elsewhere), reverse=True)
+        odds, fall = round(self.tested.odds, 4), round(self.tested.fall, 4)
+        return MapFacts(round(self.time, 3), odds, fall, elsewhere, self.tested.proven)
 
 
 def maps_of(networks: Networks, sampled: Sampled, groups: Sequence[Sequence[float]]) -> list[list[CropMap]]:
-    """Each face's maps of its MOST most suspicious crops; `groups` holds the scores of its groups.
+    """The tested maps of each face's MOST most suspicious crops; `groups` holds the scores of each face's groups.
 
-    None of a face whose members see no images, or whose members' files give no map.
+    A face's list is empty if no image member sees it, or if a member's file gives no maps.
     """
     members = image_members(networks)
     fractions = {name: member.crop_fraction for name, member in members.items()}
-    found, began = [], time.perf_counter()
-    for number, scores in enumerate(groups):
-        face, frames, sources = sampled.faces[number], sampled.frames_seen("image"), sampled.sources(number)
-        wanted = [at for at in suspicious(scores, face.group)[:MOST] if at < len(frames)]
+    maps, began = [], time.perf_counter()
+    for index, scores in enumerate(groups):
+        face, frames, sources = sampled.faces[index], sampled.frames_seen("image"), sampled.sources(index)
+        wanted = [number for number in suspicious(scores, face.group)[:MOST] if number < len(frames)]
         crops = {name: face.crops[member.crop_kind][wanted] for name, member in members.items()}
         tested = try_maps(networks, crops, fractions) if wanted and crops else []
-        times = [sampled.timing.times[sources[frames[at]]] for at in wanted]
-        found.append([CropMap(*one) for one in zip(wanted, times, tested, strict=False)])
+        maps.append(
+            [
+                CropMap(number, sampled.timing.times[sources[frames[number]]], of_crop)
+                for number, of_crop in zip(wanted, tested, strict=False)  # without maps, `tested` is empty
+            ]
+        )
     networks.seconds["where"] += time.perf_counter() - began
-    return found
+    return maps
 
 
 def image_members(networks: Networks) -> dict[str, Member]:
@@ -88,40 +94,40 @@ def image_members(networks: Networks) -> dict[str, Member]:
 
 
 def suspicious(scores: Sequence[float], size: int) -> list[int]:
-    """The numbers of the crops in the middle of each group of a face, the most suspicious first."""
-    order = sorted(range(len(scores)), key=lambda at: -scores[at])
-    return [at * size + size // 2 for at in order]
+    """The index of the middle crop of each of a face's groups of `size` crops, the most suspicious group first."""
+    order = sorted(range(len(scores)), key=lambda group: -scores[group])
+    return [group * size + size // 2 for group in order]
 
 
 def try_maps(networks: Networks, crops: Mapping[str, np.ndarray], fractions: Mapping[str, float]) -> list[Tested]:
-    """The maps of crops, given as each image member sees them, RGB uint8 [N, side, side, 3].
+    """The tested maps of crops, given as each image member sees them: RGB uint8 [N, side, side, 3].
 
-    `fractions` says which part of the face's square a member's crops show. None if a member gives no map, or one that
-    is not finite.
+    `fractions` says which part of the face's square a member's crops show, as `CropKind.crop_fraction`. Returns an
+    empty list if a member gives no map, or one that is not finite.
     """
     shown = list(fractions.values())[-1]
     averaged = average(networks, crops, {name: fraction / shown for name, fraction in fractions.items()})
     if averaged is None:
         return []
     odds, maps = averaged
-    places = [[marked(one), *elsewhere(marked(one), one)] for one in maps]
+    marks = [marked(values) for values in maps]
+    places = [[mark, *elsewhere(mark, values)] for mark, values in zip(marks, maps, strict=True)]
     covered = {
         name: np.stack(
             [
                 cover(crop, place, shown / fractions[name])
-                for crop, mine in zip(crops[name], places, strict=True)
-                for place in mine
+                for crop, of_crop in zip(crops[name], places, strict=True)
+                for place in of_crop
             ]
         )
         for name in crops
     }
-    after = log_odds(networks, covered).reshape(len(maps), 1 + ELSEWHERE)
-    falls = odds[:, None] - after
+    falls = odds[:, None] - log_odds(networks, covered).reshape(len(maps), 1 + ELSEWHERE)
     if not np.isfinite(falls).all():
         return []
     return [
-        Tested(one, mine[0], float(own), float(fall[0]), tuple(float(other) for other in fall[1:]))
-        for one, mine, own, fall in zip(maps, places, odds, falls, strict=True)
+        Tested(values, of_crop[0], float(odds_of_crop), float(fall[0]), tuple(float(other) for other in fall[1:]))
+        for values, of_crop, odds_of_crop, fall in zip(maps, places, odds, falls, strict=True)
     ]
 
 
@@ -135,11 +141,11 @@ def average(
     members = image_members(networks)
     odds, maps, weights = [], [], [member.weight for member in members.values()]
     for name in members:
-        found = networks.maps(name, crops[name])
-        if found is None or not np.isfinite(found).all():
+        of_member = networks.maps(name, crops[name])
+        if of_member is None or not np.isfinite(of_member).all():
             return None
-        odds.append(found.mean(axis=(1, 2)))
-        maps.append(np.stack([in_shown(one, zooms[name]) for one in found]))
+        odds.append(of_member.mean(axis=(1, 2)))
+        maps.append(np.stack([in_shown(values, zooms[name]) for values in of_member]))
     return np.average(odds, axis=0, weights=weights), np.average(maps, axis=0, weights=weights)
 
 
@@ -161,42 +167,42 @@ def in_shown(values: np.ndarray, zoom: float) -> np.ndarray:
     if side >= SIDE:
         start = (side - SIDE) // 2
         return large[start : start + SIDE, start : start + SIDE]
-    found = np.zeros((SIDE, SIDE), np.float32)
+    padded = np.zeros((SIDE, SIDE), np.float32)
     start = (SIDE - side) // 2
-    found[start : start + side, start : start + side] = large
-    return found
+    padded[start : start + side, start : start + side] = large
+    return padded
 
 
 def marked(values: np.ndarray) -> np.ndarray:
-    """The SHARE of the pixels of a map [SIDE, SIDE] where it is highest, as bool."""
-    found = np.zeros(values.size, bool)
-    found[np.argsort(-values.ravel(), kind="stable")[: round(SHARE * values.size)]] = True
-    return found.reshape(values.shape)
+    """Where a map [SIDE, SIDE] is highest: bool [SIDE, SIDE], True in SHARE of the pixels."""
+    return mask_of(np.argsort(-values.ravel(), kind="stable")[: round(SHARE * values.size)], values.shape)
 
 
 def elsewhere(mark: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
-    """ELSEWHERE other places of the mark's area, bool [SIDE, SIDE] each: those where the map is highest.
+    """ELSEWHERE other places as large as the mark, bool [SIDE, SIDE] each: those where the map is highest.
 
-    The rest of the picture is cut into sectors around its middle, the first of which begins in the mark's direction.
+    The unmarked rest is cut into sectors around the middle. The first of them starts in the direction of the mark.
     """
     y, x = np.indices(mark.shape) - (np.array(mark.shape)[:, None, None] - 1) / 2
     towards = np.arctan2(y[mark].mean(), x[mark].mean())
     angles = ((np.arctan2(y, x) - towards) % (2 * np.pi)).ravel()
     rest = np.flatnonzero(~mark.ravel())
-    parts = np.array_split(rest[np.argsort(angles[rest], kind="stable")], round(1 / SHARE) - 1)
-    best = sorted(parts, key=lambda part: -float(values.ravel()[part].mean()))[:ELSEWHERE]
-    found = []
-    for part in best:
-        place = np.zeros(mark.size, bool)
-        place[part] = True
-        found.append(place.reshape(mark.shape))
-    return found
+    sectors = np.array_split(rest[np.argsort(angles[rest], kind="stable")], round(1 / SHARE) - 1)
+    best = sorted(sectors, key=lambda sector: -float(values.ravel()[sector].mean()))[:ELSEWHERE]
+    return [mask_of(sector, mark.shape) for sector in best]
+
+
+def mask_of(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A bool array of this shape that is True at some places, which are indices [N] into its flat form."""
+    mask = np.zeros(shape, bool)
+    mask.ravel()[places] = True
+    return mask
 
 
 def cover(crop: np.ndarray, place: np.ndarray, zoom: float) -> np.ndarray:
-    """A crop, RGB uint8 [S, S, 3], in which a place [SIDE, SIDE] has the crop's mean colour, with a soft edge.
+    """A crop, RGB uint8 [S, S, 3], with a place, bool [SIDE, SIDE], in the crop's mean colour, with a soft edge.
 
-    `zoom` is the side of what the place is a part of, over the side of what the crop shows.
+    `zoom` is the side of the part that `place` shows over the side of the part that the crop shows.
     """
     soft = cv2.GaussianBlur(place.astype(np.float32), (0, 0), SOFT)
     share = cv2.resize(in_shown(soft, zoom), crop.shape[1::-1])[:, :, None]
@@ -205,22 +211,22 @@ def cover(crop: np.ndarray, place: np.ndarray, zoom: float) -> np.ndarray:
 
 
 def has_place(maps: Sequence[CropMap]) -> bool:
-    """Whether a face's score has a place: at least half of its maps hold, because by chance one often does."""
-    return 2 * sum(one.tested.proven for one in maps) >= max(len(maps), 1)
+    """Whether a face's score can be located: at least half of its maps pass, because by chance one often does."""
+    return 2 * sum(crop_map.tested.proven for crop_map in maps) >= max(len(maps), 1)
 
 
 def describe_place(maps: Sequence[CropMap]) -> str:
-    """What the maps of a face say, in sentences; "" if there are none."""
+    """What the tests of a face's maps say, in sentences; "" if there are no maps."""
     if not maps:
         return ""
-    proven = sum(one.tested.proven for one in maps)
-    counted = (
-        f"in {proven} of {len(maps)} tested crops, covering the marked fifth lowers it by more than covering as much "
-        "at any of three other places"
+    proven = sum(crop_map.tested.proven for crop_map in maps)
+    test = (
+        f"in {proven} of {len(maps)} tested crops, covering the marked fifth lowers the score by more than covering as "
+        "much at any of three other places"
     )
     if not has_place(maps):
-        return f"The score has no place in the face: {counted}. Half of them would be enough."
+        return f"The score cannot be located in the face: {test}. At least half of the crops would be needed."
     return (
-        f"The score has a place in the face: {counted}. Their maps can be shown. They show where the score comes from, "
-        "not what was changed."
+        f"The score can be located in the face: {test}. The maps of these crops can be shown. They show where the "
+        "score comes from, not what was changed."
     )

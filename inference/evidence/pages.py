@@ -1,7 +1,7 @@
 """Evidence as files: the JSON, a page for people, and the digests that `inference.verify` needs.
 
 A page is one file that loads nothing from elsewhere and can be printed. Its charts are SVG: the functions here compute
-the positions, the templates draw.
+positions, and the templates draw.
 """
 
 import hashlib
@@ -27,10 +27,13 @@ from inference.verdicts import verdict
 
 SCHEMA = 1  # of the JSON and of verify.json
 DIGESTED = (".json", ".html")  # files whose digests verify.json holds
+ROW_FACTS = (  # keys that the JSON takes over from the row
+    *("filename", "status", "reason", "label", "verdict", "false_positive_rate", "judgement", "conditions"),
+    *("forms", "stability"),
+)
 MADE_BY = ("locks", "settings", "versions", "machine", "runtime", "device", "precision")
 LONGEST = 200  # bytes of a file name
 COLOURS = ("#0b6e99", "#b5541c", "#5d7d1f", "#7a4fa3", "#a6336b", "#6b6b6b")  # of the faces, in turn
-CHART = {"width": 720, "height": 200, "left": 34, "bottom": 22}
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -38,22 +41,21 @@ PAGES = jinja2.Environment(
 
 
 def pages_with(folder: Path) -> jinja2.Environment:
-    """The environment of pages whose templates lie in another folder and may include those of the evidence."""
+    """The environment of pages whose templates lie in another folder and may use those of the evidence."""
     return PAGES.overlay(loader=jinja2.FileSystemLoader([folder, TEMPLATES]))
 
 
-def evidence_of(result: Result) -> Evidence:
-    """The result's evidence. Raises BadInputError if it was scored without."""
+def required_evidence(result: Result) -> Evidence:
+    """The result's evidence. Raises BadInputError if it was scored without evidence."""
     if result.evidence is None:
         raise BadInputError(f"{result.filename} was scored without evidence")
     return result.evidence
 
 
-def to_json(result: Result) -> dict[str, Any]:
+def evidence_json(result: Result) -> dict[str, Any]:
     """The content of `<filename>.json`. Raises BadInputError for a result without evidence."""
-    evidence, row = evidence_of(result), result.to_row()
-    facts = ("filename", "status", "reason", "label", "verdict", "false_positive_rate", "judgement", "conditions")
-    content = {"schema": SCHEMA, **{name: row[name] for name in (*facts, "forms", "stability")}}
+    evidence, row = required_evidence(result), result.to_row()
+    content = {"schema": SCHEMA, **{name: row[name] for name in ROW_FACTS}}
     content |= {"input": asdict(evidence.input), "provenance": asdict(evidence.provenance)}
     if evidence.analysis:
         content |= asdict(evidence.analysis) | {"notes": row["notes"], "shots": row["shots"]}
@@ -62,7 +64,7 @@ def to_json(result: Result) -> dict[str, Any]:
 
 def page(result: Result) -> str:
     """The page, as HTML. Raises BadInputError for a result without evidence."""
-    evidence = evidence_of(result)
+    evidence = required_evidence(result)
     scored = result.status == Status.OK
     return PAGES.get_template("video.html").render(
         result=result,
@@ -78,8 +80,8 @@ def page(result: Result) -> str:
     )
 
 
-def to_verify(content: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """What `inference.verify` needs and a signature is made of, from the JSON and the digests of the files."""
+def verify_json(content: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """The content of `<filename>.verify.json`, from that of the JSON and the sha256 of the files by suffix."""
     made = content["provenance"]
     weights = {name: member["sha256"] for name, member in made["members"].items()}
     return {
@@ -95,10 +97,10 @@ def to_verify(content: Mapping[str, Any], digests: Mapping[str, str]) -> dict[st
 
 def save(result: Result, folder: Path) -> None:
     """Write the page, the digests, then the JSON. Raises BadInputError for a result without evidence."""
-    content = to_json(result)
+    content = evidence_json(result)
     texts = {".html": page(result), ".json": json.dumps(content, indent=1, allow_nan=False) + "\n"}
     digests = {suffix: digest_of(texts[suffix]) for suffix in DIGESTED}
-    texts[".verify.json"] = json.dumps(to_verify(content, digests), indent=1) + "\n"
+    texts[".verify.json"] = json.dumps(verify_json(content, digests), indent=1) + "\n"
     for suffix in (".html", ".verify.json", ".json"):
         write_text(evidence_file(folder, result.filename, suffix), texts[suffix])
 
@@ -109,7 +111,7 @@ def digest_of(text: str) -> str:
 
 
 def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
-    """The path of a video's JSON or page; in a name that is too long, or is `index`, a digest replaces the end."""
+    """The path of a file of a video's evidence. A digest replaces the end of a name that is too long, or is `index`."""
     name = os.fsencode(Path(filename).name)
     if len(name) > LONGEST or filename == "index":
         digest = hashlib.sha256(name).hexdigest()[:12]
@@ -118,46 +120,62 @@ def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
 
 
 class Point(NamedTuple):
-    """A group's score in the chart, in the chart's pixels; hollow if most of its pictures are of another time."""
+    """A point of a chart, in the chart's pixels; hollow if most of what it stands for is from another time."""
 
     x: float
     y: float
-    hollow: bool
+    hollow: bool = False
 
 
 class FaceLine(NamedTuple):
-    """A face in the chart, in the chart's pixels: the points of its score over time, and where it was detected."""
+    """A face in the chart: its colour, the points of its score over time, and the x of each of its detections."""
 
     colour: str
     points: list[Point]
     detected: list[float]
 
 
+@dataclass(frozen=True)
+class Chart:
+    """A chart over time, in pixels: its size, and the margins for the labels."""
+
+    height: int
+    left: int
+    width: int = 720
+    top: int = 6
+    right: int = 10
+    bottom: int = 22
+
+    def x(self, share: float) -> float:
+        """Where a time is; `share` is 0 at the start of the chart and 1 at its end."""
+        return round(self.left + share * (self.width - self.left - self.right), 1)
+
+    def y(self, share: float) -> float:
+        """Where a value is; `share` is 0 at the bottom of the chart and 1 at its top."""
+        return round((self.height - self.bottom) * (1 - share) + self.top, 1)
+
+
+CHART = Chart(height=200, left=34)
+
+
 def timeline(result: Result, analysis: Analysis) -> list[FaceLine]:
-    """The line of each face in the chart."""
+    """The line of each face in the chart of the scores."""
     end = max(analysis.video.duration or 0, analysis.sampling.times[-1], 0.001)
-
-    def across(time: float) -> float:
-        return round(CHART["left"] + time / end * (CHART["width"] - CHART["left"] - 10), 1)
-
-    def up(score: float) -> float:
-        return round((CHART["height"] - CHART["bottom"]) * (1 - score) + 6, 1)
-
     return [
         FaceLine(
             colour=COLOURS[index % len(COLOURS)],
             points=[
-                Point(across(median_low(group.times)), up(score), 2 * group.copies > GROUP)
+                Point(CHART.x(median_low(group.times) / end), CHART.y(score), 2 * group.copies > GROUP)
                 for group, score in zip(groups_of(analysis, index), face.groups, strict=True)
             ],
-            detected=[across(detection.time) for detection in track.detections],
+            detected=[CHART.x(detection.time / end) for detection in track.detections],
         )
         for index, (face, track) in enumerate(zip(result.faces, analysis.tracks, strict=True))
     ]
 
 
 def groups_of(analysis: Analysis, face: int) -> list[GroupFacts]:
-    """The groups of a face, as one of the image members saw them; the others saw the same frames."""
+    """The groups of the face with this index, as an image member saw them; all image members see the same frames."""
     members = (member for member in analysis.members.values() if member.branch == "image" and member.faces)
     return next((member.faces[face].groups for member in members), [])
 
@@ -177,13 +195,16 @@ class IndexRow:
 
 
 def write_index(folder: Path, names: list[str]) -> None:
-    """Write `index.html` over the evidence of these videos. Raises BadInputError if one's evidence is missing."""
+    """Write `index.html` over the evidence of these videos. Raises BadInputError if the evidence of one is missing."""
     rows = [index_row(folder, name) for name in names]
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
 
 
 def index_row(folder: Path, name: str) -> IndexRow:
-    """What the index shows of a video. Raises BadInputError if its evidence is missing."""
+    """What the index shows of a video, read from its JSON, which an interrupted run or another shard may have written.
+
+    Raises BadInputError if its evidence is missing.
+    """
     path = evidence_file(folder, name, ".json")
     if not path.is_file():
         raise BadInputError(f"{path} is missing: score the video again")

@@ -1,8 +1,8 @@
-"""A video as others might pass it on: what `--stability` scores besides the video as it is.
+"""A video as others might pass it on: smaller, compressed, cropped, mirrored, slower. `--stability` scores these too.
 
 Only the squares around the faces are recoded, in memory, and only in the frames that the image members see: a square is
-compressed as its part of a whole frame is, at the same constant rate factor. Faces are looked for once, because a
-smaller, mirrored or slower video has them at the same places. Where a border is cut off they are looked for again.
+compressed as its part of a whole frame would be, at the same constant rate factor. Faces are detected once, because a
+smaller, mirrored or slower video has them in the same places. Only where the border is cut off are they detected again.
 """
 
 import io
@@ -27,13 +27,13 @@ from inference.scoring import image_frames
 
 Squares = list[np.ndarray]  # of one face, BGR uint8 [S, S, 3], all of one size
 Box = tuple[int, int, int, int]
-DEFAULT_CRF = 23  # x264's constant rate factor with which most programs write a video
+DEFAULT_CRF = 23  # x264's default constant rate factor, with which most programs write videos
 KEPT_BYTES = 256 << 20
-CUT_OFF = 0.05  # of each border: a tenth of the width and of the height
+CUT_OFF = 0.05  # of the width or height, on each side
 
 
 class Recoding(NamedTuple):
-    """A way to recode a video: scale, H.264's constant rate factor, whether left and right change places."""
+    """A way to recode a video: scale, H.264's constant rate factor, whether left and right are swapped."""
 
     scale: float = 1.0
     crf: int = DEFAULT_CRF
@@ -51,7 +51,7 @@ NAMES = (*RECODINGS, HALF_RATE, BORDER_CUT)
 
 
 def encode_h264(images: Sequence[np.ndarray], crf: int) -> Squares:
-    """Images of one size, BGR uint8 [H, W, 3], after H.264, without an odd last row or column."""
+    """Images of one size, BGR uint8 [H, W, 3], after H.264. An odd last row or column is cut off."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
@@ -59,8 +59,8 @@ def encode_h264(images: Sequence[np.ndarray], crf: int) -> Squares:
         stream.pix_fmt, stream.height, stream.width = "yuv420p", height, width
         stream.codec_context.thread_count = 1
         for image in images:
-            whole = np.ascontiguousarray(image[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="bgr24")))
+            even = np.ascontiguousarray(image[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
         container.mux(stream.encode())
     file.seek(0)
     with av.open(file, "r") as container:
@@ -73,7 +73,7 @@ def recode(images: Sequence[np.ndarray], recoding: Recoding) -> Squares:
 
 
 def change(image: np.ndarray, recoding: Recoding) -> np.ndarray:
-    """What a recoding does to a frame, BGR uint8 [H, W, 3], before it compresses; scaled sides are even."""
+    """A frame, BGR uint8 [H, W, 3], scaled and mirrored by a recoding, not yet compressed. Scaled sides are even."""
     if recoding.scale != 1:
         height, width = (max(round(length * recoding.scale) // 2 * 2, 2) for length in image.shape[:2])
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -81,42 +81,42 @@ def change(image: np.ndarray, recoding: Recoding) -> np.ndarray:
 
 
 def half_rate(frames: int) -> list[int]:
-    """Which of the sampled frames the image members see if every second frame is missing."""
+    """Which of the sampled frames the image members see when every second frame is missing."""
     return [2 * frame for frame in image_frames((frames + 1) // 2)]
 
 
 def frames_needed(faces: Faces) -> list[int]:
-    """The sampled frames whose squares the perturbed versions are made of."""
+    """The sampled frames whose squares the perturbed versions are made from."""
     still = faces.info.still
     return sorted({*frames_seen("image", faces.frames, still), *([] if still else half_rate(faces.frames))})
 
 
 def perturbed_faces(
-    faces: Faces, found: list[Face], kept: Kept, kinds: Set[CropKind], detector: FaceDetector
+    faces: Faces, plain: list[Face], kept: Kept, kinds: Set[CropKind], detector: FaceDetector
 ) -> dict[str, Perturbed]:
-    """The video in perturbed versions, by name: those for which all faces have crops.
+    """The perturbed versions of a video, by name: those for which all faces have crops.
 
-    `kept` holds the squares of the faces `found`, in the frames of `frames_needed`.
+    `plain` are the video's faces as they are; `kept` holds their squares in the frames of `frames_needed`.
     """
     seen = frames_seen("image", faces.frames, faces.info.still)
     by_face = [perturbed_squares(squares, seen, faces) for squares in kept.squares]
     if seen:
         images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
-        filled = [fill_track(face.track, faces.frames) for face in found]
+        filled = [fill_track(face.track, faces.frames) for face in plain]
         boxes = [[track[frame] for frame in seen] for track in filled]
         for versions, squares in zip(by_face, border_cut(images, boxes, detector.detect), strict=True):
             versions[BORDER_CUT] = squares
     return {
-        name: with_squares(found, [versions[name] for versions in by_face], kinds, faces.info.bits_per_pixel)
+        name: with_squares(plain, [versions[name] for versions in by_face], kinds, faces.info.bits_per_pixel)
         for name in NAMES
         if all(versions.get(name) for versions in by_face)
     }
 
 
 def with_squares(
-    found: list[Face], squares: Sequence[Squares], kinds: Set[CropKind], bits_per_pixel: float
+    plain: list[Face], squares: Sequence[Squares], kinds: Set[CropKind], bits_per_pixel: float
 ) -> Perturbed:
-    """Faces with crops from other squares, for the image members."""
+    """The faces `plain` with crops from other squares, for the image members."""
     image_kinds = [kind for kind in kinds if kind.branch == "image"]
     faces = [
         replace(
@@ -127,15 +127,15 @@ def with_squares(
             },
             squares=[square._replace(size=len(of_face[0])) for square in face.squares],
         )
-        for face, of_face in zip(found, squares, strict=True)
+        for face, of_face in zip(plain, squares, strict=True)
     ]
     return Perturbed(faces, conditions_of([face for face in faces if face.decides], bits_per_pixel))
 
 
 def perturbed_squares(squares: Mapping[int, np.ndarray], seen: list[int], faces: Faces) -> dict[str, Squares]:
-    """A face's squares in every version but the cut one, from its squares by sampled frame.
+    """A face's squares in all versions but BORDER_CUT, from its squares by sampled frame; `seen` are the frames used.
 
-    Few frames give fewer versions.
+    If there are too few frames, some versions are missing.
     """
     versions = {
         name: recode([squares[frame] for frame in seen], recoding) for name, recoding in RECODINGS.items() if seen
@@ -148,10 +148,10 @@ def perturbed_squares(squares: Mapping[int, np.ndarray], seen: list[int], faces:
 def border_cut(
     images: Iterable[np.ndarray], boxes: Sequence[Track], detect: Callable[[list[np.ndarray]], list[np.ndarray]]
 ) -> list[Squares]:
-    """Each face's squares in frames, BGR uint8, whose border is cut off and in which faces are looked for again.
+    """Each face's squares in frames, BGR uint8, whose border is cut off and in which faces are detected again.
 
-    `boxes` holds each face's detection in each of the frames; it stands in, moved, where no face is found there. A face
-    that grows so fast that its pixels were not kept has no squares.
+    `boxes` holds each face's detection in each of the frames, which is used where no face is detected again. A face that
+    grows so fast that its pixels were not kept has no squares.
     """
     tracks: list[Track] = [[] for _ in boxes]
     regions = [Regions(KEPT_BYTES) for _ in boxes]
@@ -169,19 +169,22 @@ def border_cut(
     for track, region in zip(tracks, regions, strict=True):
         places = align_track(track, width, height)
         cuts = [region.cut(frame, place) for frame, place in enumerate(places)]
-        whole = [cut for cut in cuts if cut is not None]
-        squares.append(encode_h264(whole, DEFAULT_CRF) if len(whole) == len(cuts) else [])
+        complete = [cut for cut in cuts if cut is not None]
+        squares.append(encode_h264(complete, DEFAULT_CRF) if len(complete) == len(cuts) else [])
     return squares
 
 
 def moved(box: Box, across: int, down: int, height: int, width: int) -> Box:
-    """A box in a frame whose border is cut off, at least a pixel of it inside."""
+    """A box of a frame after the border was cut off by `across` and `down` pixels; at least a pixel stays inside.
+
+    `height` and `width` are those of the smaller frame.
+    """
     x1, y1 = min(max(box[0] - across, 0), width - 2), min(max(box[1] - down, 0), height - 2)
     return x1, y1, max(min(box[2] - across, width - 1), x1 + 1), max(min(box[3] - down, height - 1), y1 + 1)
 
 
 def nearest(box: Box, detected: np.ndarray) -> Box:
-    """The box of those detected, [N, 4], that is the same face, or the box itself."""
+    """The detected box, of [N, 4], that shows the same face as `box`; `box` itself if none does."""
     if len(detected):
         overlaps = iou_plus_one(np.array(box), detected)
         best = int(overlaps.argmax())
