@@ -224,8 +224,9 @@ def describe_stability(label: float, verdict: str, versions: Sequence[PerturbedR
     """How far the score moves over the perturbed versions, and whether the verdict stands, in a sentence."""
     values = [label, *(version.label for version in versions if version.label is not None)]
     flips = [f"{version.name}: {version.verdict}" for version in versions if version.verdict != verdict]
-    stands = "the verdict stands in all" if not flips else "the verdict does not stand: " + ", ".join(flips)
-    return f"between {min(values):.2f} and {max(values):.2f} in {len(versions)} other forms; {stands}"
+    stands = "the verdict stays the same" if not flips else "the verdict changes: " + ", ".join(flips)
+    copies = f"{len(versions)} perturbed version{'s' * (len(versions) != 1)}"
+    return f"between {min(values):.2f} and {max(values):.2f} over the video and {copies}; {stands}"
 
 
 def complete(result: Result, setup: Setup) -> Result:

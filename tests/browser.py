@@ -29,10 +29,10 @@ KEYS = {"Tab": 9, "Enter": 13, "Space": 32}
 
 
 class Browser:
-    """A browser with an empty profile."""
+    """A headless browser with an empty profile."""
 
     def __init__(self, profile):
-        """Start it; the test skips where there is none."""
+        """Start it. The test is skipped if none is installed."""
         program = shutil.which("chromium") or shutil.which("google-chrome")
         if not program:
             pytest.skip("no Chromium here: make browser-install")
@@ -67,9 +67,9 @@ class Browser:
         """The parameters of the next event of a kind."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for at, event in enumerate(self.events):
+            for index, event in enumerate(self.events):
                 if event["method"] == method:
-                    return self.events.pop(at)["params"]
+                    return self.events.pop(index)["params"]
             self.events.append(self._read())
         raise AssertionError(f"no {method}")
 
@@ -84,7 +84,7 @@ class Browser:
 
 
 class Page:
-    """A page of its own session in a browser."""
+    """A page in a browser, with its own session."""
 
     def __init__(self, browser, width=900, height=900, scheme="light"):
         self.browser = browser
@@ -112,13 +112,13 @@ class Page:
         self.browser.event("Page.loadEventFired")
 
     def js(self, expression):
-        """The value of an expression in the page."""
+        """The value of a JavaScript expression in the page."""
         result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
     def wait(self, expression, seconds=60):
-        """The value of an expression as soon as it is true."""
+        """The value of a JavaScript expression as soon as it is true."""
         return wait_for(lambda: self.js(expression), seconds)
 
     def drop(self, *paths):
@@ -136,11 +136,11 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyUp", modifiers=modifiers, **how)
 
     def picture(self, **how):
-        """A picture of what is seen."""
+        """A screenshot of the visible part, as the bytes of an image file."""
         return base64.b64decode(self.call("Page.captureScreenshot", **how)["data"])
 
-    def said(self):
-        """What the page wrote to its console, errors of its policy too."""
+    def console(self):
+        """What the page wrote to its console, including violations of its Content-Security-Policy."""
         self.js("1")
         logged = [event for event in self.browser.events if event.get("sessionId") == self.session]
         entries = [event["params"]["entry"]["text"] for event in logged if event["method"] == "Log.entryAdded"]
@@ -149,7 +149,7 @@ class Page:
 
 
 def check_width_and_colours(page, scheme):
-    """That a page is 360 pixels wide, light or dark, and that its words can be read."""
+    """Check that a page fits into 360 pixels, is light or dark as asked, and that its words can be read."""
     assert page.js("innerWidth") == 360
     assert page.js("document.documentElement.scrollWidth") <= 360
     paper = page.js("getComputedStyle(document.body).backgroundColor")
@@ -175,7 +175,7 @@ def brightness(colour):
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
-def contrast(one, other):
+def contrast(ink, paper):
     """The contrast of two colours, by WCAG 2; 4.5 is enough for words."""
-    low, high = sorted((brightness(one), brightness(other)))
+    low, high = sorted((brightness(ink), brightness(paper)))
     return (high + 0.05) / (low + 0.05)

@@ -1,4 +1,4 @@
-"""A server for tests: in a thread with a scorer that need not be real, or the real command in a process of its own."""
+"""A server for tests: in a thread, with a real or a fake scorer, or the real command in its own process."""
 
 import http.client
 import json
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from common.status import Status
-from forensics.serve.__main__ import JobServer
+from forensics.serve.app import make_app
 from forensics.serve.guard import Address
 from forensics.serve.jobs import Jobs, Limits
-from forensics.serve.server import bound
+from forensics.serve.server import Server, bound_socket
 from inference.conclude import failed
 from inference.results import Result
 from inference.scorer import Progress
@@ -25,14 +25,14 @@ from tests.conftest import ROOT, wait_for
 
 
 class FakeResult(Result):
-    """A result with a page of its own, which needs no evidence."""
+    """A result whose page needs no evidence."""
 
     def page(self):
         return f"<!doctype html><p>{self.path}</p>"
 
 
 class FakeScorer:
-    """Obeys a file's content: `wait` waits for `go`, `defect` raises, `text` is no video, all else scores .25."""
+    """Obeys a file's content: `wait` waits for `go`, `defect` raises, `text` is not a video, all else scores 0.25."""
 
     def __init__(self):
         self.go = threading.Event()
@@ -51,8 +51,8 @@ class FakeScorer:
         result = FakeResult(**values | {"status": Status.UNSUPPORTED, "path": path})
         if content == b"text":
             return result
-        found = {"label": 0.25, "verdict": "suspicious", "reason": "the mean", "false_positive_rate": 0.125}
-        return replace(result, status=Status.OK, **found)
+        scored = {"label": 0.25, "verdict": "suspicious", "reason": "the mean", "false_positive_rate": 0.125}
+        return replace(result, status=Status.OK, **scored)
 
 
 class Answer:
@@ -68,7 +68,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Asks a server on this machine; `headers` go with every request."""
+    """Sends requests to a server on this machine; `headers` go with each of them."""
 
     port: int
     headers: dict
@@ -86,16 +86,16 @@ class Client:
         assert answer.status == 202, answer.body
         return answer.json["id"]
 
-    def job(self, number):
-        return self.ask("GET", f"/jobs/{number}").json
+    def job(self, job_id):
+        return self.ask("GET", f"/jobs/{job_id}").json
 
-    def wait(self, number, *states):
-        wait_for(lambda: self.job(number)["state"] in (states or ("done",)))
-        return self.job(number)
+    def wait(self, job_id, *states):
+        wait_for(lambda: self.job(job_id)["state"] in (states or ("done",)))
+        return self.job(job_id)
 
     @contextmanager
     def begin(self, path, size=1000, sent=b"wait"):
-        """The socket of a request that has sent only a part of its body."""
+        """The socket of a request that has sent only part of its body."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as half:
             head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Length: {size}\r\n\r\n"
             half.sendall(head.encode() + sent)
@@ -130,10 +130,10 @@ class Served(Client):
 def serving(folder, scorer=None, token=None, **limits):
     """A server in a thread of this process."""
     scorer = scorer or FakeScorer()
-    with bound("127.0.0.1", 0) as listening:
+    with bound_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         jobs = Jobs(scorer, folder, Limits(**limits))
-        server = JobServer(jobs, Address("127.0.0.1", port), token, "")
+        server = Server(make_app(jobs, Address("127.0.0.1", port), token), "", on_end=jobs.stop)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         wait_for(lambda: server.started)
@@ -147,16 +147,16 @@ def serving(folder, scorer=None, token=None, **limits):
 
 @contextmanager
 def command(folder, *words):
-    """The real command with `folder` for its temporary files: its process, and a client once it answers."""
+    """The real command, with `folder` for its temporary files: its process, and a client once it answers."""
     process = subprocess.Popen(
         [sys.executable, "-m", "forensics.serve", "--port", "0", *words],
         cwd=ROOT, env=os.environ | {"TMPDIR": str(folder)}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        said = process.stdout.readline()
-        assert said.startswith("serve: open http://127.0.0.1:"), said + process.stderr.read()
-        yield process, Client(int(said.split(":")[3].split("/")[0]), {})
+        message = process.stdout.readline()
+        assert message.startswith("serve: open http://127.0.0.1:"), message + process.stderr.read()
+        yield process, Client(int(message.split(":")[3].split("/")[0]), {})
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The queue of a reviewer: its order, the false-discovery rate, the marks, and the page in a real browser."""
+"""The reviewer's queue: its order, the false-discovery rate, the marks, and the page in a real browser."""
 
 import csv
 import http.client
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control
+from scipy.stats import binomtest, false_discovery_control
 
-from forensics.queue.marks import share
-from forensics.queue.order import discoveries
+from forensics.queue.marks import wilson_interval
+from forensics.queue.order import count_discoveries
 from tests.browser import Browser, Page
 from tests.conftest import ROOT
 
@@ -38,7 +38,7 @@ ROWS = [
 @pytest.fixture
 def submission(tmp_path):
     path = tmp_path / "submission.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in ROWS))
+    path.write_text("".join(json.dumps(video) + "\n" for video in ROWS))
     return path
 
 
@@ -50,42 +50,45 @@ def table(folder):
 def test_the_rarest_come_first(run, submission, tmp_path):
     done = run("-m", "forensics.queue", submission, "--output", tmp_path / "q")
     rows = table(tmp_path / "q")
-    assert [one["filename"] for one in rows] == [
+    assert [video["filename"] for video in rows] == [
         "rare.mp4", "odd/föhn <b>.mp4", "tie.mp4", "doubt.mp4", "plain.mp4", "dark.mp4", "cut.mp4",
     ]  # fmt: skip
-    # five rates; at .1: .001 <= .02, .02 <= .04, .02 <= .06, .3 > .08, .9 > .1
-    assert [one["discovery"] for one in rows] == ["yes"] * 3 + [""] * 4
-    assert [one["in_queue"] for one in rows] == ["yes"] * 3 + [""] * 4
+    # five rates; at 0.1: 0.001 <= 0.02, 0.02 <= 0.04, 0.02 <= 0.06, 0.3 > 0.08, 0.9 > 0.1
+    assert [video["discovery"] for video in rows] == ["yes"] * 3 + [""] * 4
+    assert [video["in_queue"] for video in rows] == ["yes"] * 3 + [""] * 4
     assert "queue: 3 of 7 videos; 3 of 5 with a rate are under a false-discovery rate of 0.1" in done.stdout
     page = (tmp_path / "q/queue.html").read_text()
     assert "föhn &lt;b&gt;" in page
     assert "doubt.mp4" not in page
     run("-m", "forensics.queue", submission, "--output", tmp_path / "q", "--hours", "1", "--minutes", "12")
-    assert [one["in_queue"] for one in table(tmp_path / "q")] == ["yes"] * 5 + [""] * 2, "five videos fit"
+    assert [video["in_queue"] for video in table(tmp_path / "q")] == ["yes"] * 5 + [""] * 2, "five videos fit"
     run("-m", "forensics.queue", submission, "--output", tmp_path / "q", "--fdr", "0.01")
-    assert [one["discovery"] for one in table(tmp_path / "q")] == ["yes"] + [""] * 6
+    assert [video["discovery"] for video in table(tmp_path / "q")] == ["yes"] + [""] * 6
 
 
-def test_discoveries_are_those_of_a_library():
+def test_discoveries_and_intervals_are_those_of_scipy():
     random = np.random.default_rng(0)
     for _ in range(50):
         rates = np.sort(np.concatenate([random.uniform(0, 1, 80), random.uniform(0, 0.01, random.integers(20))]))
         for fdr in (0.01, 0.1, 0.3):
-            assert discoveries(rates.tolist(), fdr) == int((false_discovery_control(rates) <= fdr).sum())
-    assert discoveries([], 0.1) == 0
+            assert count_discoveries(rates.tolist(), fdr) == int((false_discovery_control(rates) <= fdr).sum())
+    assert count_discoveries([], 0.1) == 0
+    for part, whole in ((0, 10), (3, 10), (10, 10), (1, 1000)):
+        expected = binomtest(part, whole).proportion_ci(method="wilson")
+        assert wilson_interval(part, whole) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
-def test_of_conformal_rates_the_share_of_reals_is_as_promised():
-    """Reals with rates as a calibration counts them, and fakes that score higher: on average at most Q are real."""
+def test_the_share_of_real_videos_among_discoveries_is_as_promised():
+    """Real videos get rates as a calibration counts them, fakes score higher: on average at most Q are real."""
     random = np.random.default_rng(1)
     shares = []
     for _ in range(200):
-        known, reals, fakes = random.normal(0, 1, 400), random.normal(0, 1, 90), random.normal(3, 1, 10)
-        scores = np.concatenate([reals, fakes])
-        rates = ((known[None] >= scores[:, None]).sum(1) + 1) / 401
+        calibration, real, fake = random.normal(0, 1, 400), random.normal(0, 1, 90), random.normal(3, 1, 10)
+        scores = np.concatenate([real, fake])
+        rates = ((calibration[None] >= scores[:, None]).sum(1) + 1) / 401
         order = np.argsort(rates)
-        found = order[: discoveries(rates[order].tolist(), 0.2)]
-        shares.append(np.mean(found < 90) if len(found) else 0.0)
+        discovered = order[: count_discoveries(rates[order].tolist(), 0.2)]
+        shares.append(np.mean(discovered < 90) if len(discovered) else 0.0)
     assert np.mean(shares) <= 0.2
 
 
@@ -97,12 +100,12 @@ def test_a_hundred_thousand_videos(run, tmp_path):
             file.write(json.dumps(row(f"v{number}.mp4", 1 - rate, rate)) + "\n")
     done = run("-m", "forensics.queue", path, "--hours", "8", "--output", tmp_path / "q")
     assert "queue: 96 of 100000 videos" in done.stdout
-    rates = [float(one["false_positive_rate_percent"]) for one in table(tmp_path / "q")]
+    rates = [float(video["false_positive_rate_percent"]) for video in table(tmp_path / "q")]
     assert (len(rates), rates) == (100_000, sorted(rates))
     assert (tmp_path / "q/queue.html").read_text().count("data-place") == 96
 
 
-def test_marks_say_what_the_rate_was(run, submission, tmp_path):
+def test_marks_tell_how_many_discoveries_are_real(run, submission, tmp_path):
     (tmp_path / "q").mkdir()
     (tmp_path / "q/marks.csv").write_text(
         'filename,mark,note\nrare.mp4,fake,\ntie.mp4,real,"a, b"\nodd/föhn <b>.mp4,unclear,\nplain.mp4,real,\n'
@@ -113,22 +116,22 @@ def test_marks_say_what_the_rate_was(run, submission, tmp_path):
     assert "uncertain: 1 real" in done.stdout
     assert table(tmp_path / "q")[0]["mark"] == "fake"
     assert "a, b" in (tmp_path / "q/queue.html").read_text()
-    assert share(0, 10)[1] == pytest.approx(0, abs=1e-9)
+    assert wilson_interval(0, 10)[0] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("content", "words", "complaint"),
     [
         ("", (), "holds no videos"),
-        ("[]\n", (), ":1 is no row of a submission"),
-        ('{"filename": "a"}\n', (), ":1 is no row of a submission"),
+        ("[]\n", (), ":1 is not a row of a submission"),
+        ('{"filename": "a"}\n', (), ":1 is not a row of a submission"),
         (json.dumps(row("a", float("nan"), 0.5)), (), "must lie in [0, 1]"),
-        ("\udcff\n", (), ":1 is no row of a submission"),
-        (json.dumps(row("a", 0.5, 0.5)), ("--fdr", "0"), "is not between 0 and 1"),
-        (json.dumps(row("a", 0.5, 0.5)), ("--hours", "nan"), "is no number above 0"),
+        ("\udcff\n", (), ":1 is not a row of a submission"),
+        (json.dumps(row("a", 0.5, 0.5)), ("--fdr", "0"), "is not above 0 and at most 1"),
+        (json.dumps(row("a", 0.5, 0.5)), ("--hours", "nan"), "is not a number above 0"),
     ],
 )
-def test_what_is_no_submission_or_no_number_is_one_line(run, tmp_path, content, words, complaint):
+def test_a_wrong_submission_or_number_gives_one_line(run, tmp_path, content, words, complaint):
     (tmp_path / "s.jsonl").write_text(content, errors="surrogateescape")
     done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", *words, check=False)
     assert (done.returncode, complaint in done.stderr) == (2, True)
@@ -136,10 +139,10 @@ def test_what_is_no_submission_or_no_number_is_one_line(run, tmp_path, content, 
     (tmp_path / "q/marks.csv").write_text("filename,mark\na,fake\n")
     (tmp_path / "s.jsonl").write_text(json.dumps(row("a", 0.5, 0.5)))
     done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
-    assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
+    assert (done.returncode, "marks.csv is not a file of marks" in done.stderr) == (2, True)
     (tmp_path / "q/marks.csv").write_bytes("filename,mark,note\na,fake,schön\n".encode("cp1252"))
     done = run("-m", "forensics.queue", tmp_path / "s.jsonl", "--output", tmp_path / "q", check=False)
-    assert (done.returncode, "marks.csv is no file of marks" in done.stderr) == (2, True)
+    assert (done.returncode, "marks.csv is not a file of marks" in done.stderr) == (2, True)
 
 
 @contextmanager
@@ -182,8 +185,8 @@ def test_marks_are_kept_as_they_are_made(submission, tmp_path):
         assert ask(port, "GET", "/evidence/1") == (200, "<!doctype html><p>evidence of rare.mp4</p>")
         assert ask(port, "GET", "/evidence/2")[0] == 404
         assert ask(port, "GET", "/evidence/99")[0] == 404
-        status, said = ask(port, "PUT", "/marks/1", json.dumps({"mark": "fake", "note": "lips, \n"}))
-        assert (status, "0 are real" in said) == (200, True)
+        status, answer = ask(port, "PUT", "/marks/1", json.dumps({"mark": "fake", "note": "lips, \n"}))
+        assert (status, "0 are real" in answer) == (200, True)
         assert ask(port, "PUT", "/marks/2", json.dumps({"mark": "real"}))[0] == 200
         for place, body in (("1", "{"), ("1", '{"mark": "ok"}'), ("1", "[]"), ("99", "{}"), ("1", "x" * 200_000)):
             assert 400 <= ask(port, "PUT", f"/marks/{place}", body)[0] < 500
@@ -217,11 +220,11 @@ def test_the_page_sorts_and_keeps_marks_in_a_browser(browser, submission, tmp_pa
         assert page.js("document.querySelectorAll('th')[4].ariaSort") == "ascending"
         page.js("document.querySelector('[data-place=\"3\"] input[value=real]').click()")
         page.wait("document.getElementById('saved').textContent === 'tie.mp4: real, saved'")
-        assert page.js("document.getElementById('said').textContent").startswith("of 1 marked videos")
+        assert page.js("document.getElementById('summary').textContent").startswith("of 1 marked videos")
         page.open(f"http://127.0.0.1:{port}/")
         page.wait("document.readyState === 'complete'")
         assert page.js("document.querySelector('[data-place=\"3\"] input[value=real]').checked")
         assert page.js("getComputedStyle(document.body).backgroundColor") == paper
-        assert page.said() == []
+        assert page.console() == []
         page.close()
     assert "tie.mp4,real," in (tmp_path / "q/marks.csv").read_text()

@@ -1,4 +1,4 @@
-"""`forensics.serve`: who may ask, what is answered, what is refused, and that nothing is left behind."""
+"""`forensics.serve`: who may use it, what it answers, what it refuses, and that it leaves nothing behind."""
 
 import os
 import re
@@ -37,34 +37,34 @@ def test_a_file_is_scored_and_then_gone(served):
     assert len(served.ask("GET", "/jobs").json) == 2
 
 
-def test_the_way_of_a_job(served):
-    number = served.add(b"wait")
-    job = served.wait(number, "running")
-    wait_for(lambda: served.job(number)["of"] == 10)
-    assert (job["name"], served.job(number)["stage"], served.job(number)["done"]) == ("clip.mp4", "faces", 3)
+def test_a_job_from_its_arrival_to_its_deletion(served):
+    job_id = served.add(b"wait")
+    job = served.wait(job_id, "running")
+    wait_for(lambda: served.job(job_id)["of"] == 10)
+    assert (job["name"], served.job(job_id)["stage"], served.job(job_id)["done"]) == ("clip.mp4", "faces", 3)
     for early in ("page", "result.json"):
-        answer = served.ask("GET", f"/jobs/{number}/{early}")
+        answer = served.ask("GET", f"/jobs/{job_id}/{early}")
         assert (answer.status, answer.json["error"]) == (409, "clip.mp4 is not scored yet: running.")
     served.scorer.go.set()
-    job = served.wait(number)
+    job = served.wait(job_id)
     assert (job["status"], job["label"], job["verdict"], job["false_positive_rate"]) == (
         "ok",
         0.25,
         "suspicious",
         0.125,
     )
-    assert served.files() == [f"{number}.html", f"{number}.json"]
-    assert served.ask("GET", f"/jobs/{number}/result.json").json["filename"] == "clip.mp4"
-    page = served.ask("GET", f"/jobs/{number}/page")
+    assert served.files() == [f"{job_id}.html", f"{job_id}.json"]
+    assert served.ask("GET", f"/jobs/{job_id}/result.json").json["filename"] == "clip.mp4"
+    page = served.ask("GET", f"/jobs/{job_id}/page")
     assert page.body == b"<!doctype html><p>clip.mp4</p>"
     assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
-    assert served.ask("DELETE", f"/jobs/{number}").status == 204
+    assert served.ask("DELETE", f"/jobs/{job_id}").status == 204
     assert served.files() == []
     for method, path in (("GET", ""), ("GET", "/page"), ("GET", "/result.json"), ("POST", "/cancel"), ("DELETE", "")):
-        assert served.ask(method, f"/jobs/{number}{path}").status == 404
+        assert served.ask(method, f"/jobs/{job_id}{path}").status == 404
 
 
-def test_events_tell_all_jobs_first_and_then_what_changes(served):
+def test_events_report_all_jobs_first_and_then_what_changes(served):
     first = served.add(b"wait")
     served.wait(first, "running")
     with served.events() as events:
@@ -85,14 +85,14 @@ def test_events_tell_all_jobs_first_and_then_what_changes(served):
     wait_for(lambda: not served.jobs._listeners)
 
 
-def test_a_file_that_is_no_video_has_a_status_and_no_path_of_the_server(served):
+def test_a_file_that_is_not_a_video_has_a_status_and_reveals_no_path_of_the_server(served):
     answer = served.ask("POST", "/score?name=notes.txt", b"text")
     assert answer.status == 200
     assert (answer.json["status"], answer.json["reason"]) == ("unsupported", "notes.txt: not a video")
     assert served.ask("GET", "/jobs").json[0]["reason"] == "notes.txt: not a video"
 
 
-def test_a_defect_ends_one_job_and_not_the_server(served, capfd):
+def test_a_bug_ends_one_job_but_not_the_server(served, capfd):
     answer = served.ask("POST", "/score?name=a.mp4", b"defect")
     assert (answer.status, answer.json["error"]) == (500, "a.mp4 has no score: RuntimeError: a defect.")
     assert "a defect" in capfd.readouterr().err
@@ -114,11 +114,11 @@ def test_cancelling(served):
     assert served.ask("POST", f"/jobs/{done}/cancel").json["state"] == "done"
 
 
-def test_deleting_what_is_not_finished(served):
+def test_deleting_unfinished_jobs(served):
     running, waiting = served.add(b"wait"), served.add(b"wait")
     served.wait(running, "running")
-    for number in (running, waiting):
-        assert served.ask("DELETE", f"/jobs/{number}").status == 204
+    for job_id in (running, waiting):
+        assert served.ask("DELETE", f"/jobs/{job_id}").status == 204
     assert served.ask("GET", "/jobs").json == []
     wait_for(lambda: served.files() == [])
     assert served.ask("POST", "/score", b"video").status == 200
@@ -137,13 +137,13 @@ def test_without_a_length_the_bytes_are_counted(served):
     answer = served.ask("POST", "/jobs", chunks)
     assert (answer.status, answer.json["error"]) == (
         413,
-        "The file has more than 100,000 bytes, which is the limit here.",
+        "The file has more than 100,000 bytes, the limit of this server.",
     )
     assert served.files() == []
     assert served.ask("POST", "/score", (b"x" * 10_000 for _ in range(10))).status == 200
 
 
-def test_a_full_queue_is_said(served):
+def test_a_full_queue_refuses_files(served):
     jobs = [served.add(b"wait"), served.add(b"wait")]
     with served.begin("/jobs"):  # arrives
         wait_for(lambda: len(served.files()) == 3)
@@ -158,17 +158,17 @@ def test_a_file_that_takes_too_long_is_stopped(tmp_path):
     with serving(tmp_path, seconds=1) as served:
         answer = served.ask("POST", "/score?name=long.mp4", b"wait")
         assert (answer.status, served.files()) == (504, [])
-        assert answer.json["error"] == "long.mp4 has no score: stopped after 1 seconds, which is the limit here."
+        assert answer.json["error"] == "long.mp4 has no score: stopped after 1 seconds, the limit of this server."
 
 
-def test_an_upload_that_stalls_is_given_up(served, monkeypatch):
+def test_an_upload_that_stalls_is_abandoned(served, monkeypatch):
     monkeypatch.setattr(jobs_module, "STALLED", 0.2)
     with served.begin("/jobs") as half:
         assert half.recv(1000).startswith(b"HTTP/1.1 408 ")
     assert served.files() == []
 
 
-def test_a_client_that_leaves_leaves_nothing(served):
+def test_a_client_that_disconnects_leaves_nothing(served):
     with served.begin("/score"):
         wait_for(lambda: len(served.files()) == 1)
     wait_for(lambda: served.files() == [])
@@ -180,7 +180,7 @@ def test_a_client_that_leaves_leaves_nothing(served):
 
 
 @pytest.mark.parametrize("disk_error", [OSError(28, "No space left on device")])
-def test_a_full_disk_is_said(served, monkeypatch, disk_error):
+def test_a_full_disk_is_reported(served, monkeypatch, disk_error):
     def full(*_):
         raise disk_error
 
@@ -197,7 +197,7 @@ def test_another_host_is_refused(served, host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_its_own_names_are_answered(served, host):
+def test_requests_to_its_own_names_are_answered(served, host):
     assert served.ask("GET", "/jobs", Host=f"{host}:{served.port}").status == 200
 
 
@@ -220,9 +220,9 @@ def test_names_of_a_server_on_all_addresses():
     ],
 )  # fmt: skip
 def test_pages_of_other_sites_are_refused(served, headers):
-    number = served.add(b"video")
+    job_id = served.add(b"video")
     headers = {name: value.format(port=served.port) for name, value in headers.items()}
-    for method, path in (("POST", "/jobs"), ("POST", "/score"), ("POST", f"/jobs/{number}/cancel"), ("DELETE", f"/jobs/{number}")):  # fmt: skip # noqa: E501
+    for method, path in (("POST", "/jobs"), ("POST", "/score"), ("POST", f"/jobs/{job_id}/cancel"), ("DELETE", f"/jobs/{job_id}")):  # fmt: skip # noqa: E501
         assert served.ask(method, path, b"", **headers).status == 403
     assert len(served.ask("GET", "/jobs").json) == 1
 
@@ -268,7 +268,7 @@ def test_a_token(tmp_path):
         ("\u202egpj.exe", "\ufffdgpj.exe"), ("x" * 300, "x" * 200), ("Füße 🦶.mp4", "Füße 🦶.mp4"),
     ],
 )  # fmt: skip
-def test_names_are_for_display_only(given, shown):
+def test_names_of_files_are_only_displayed(given, shown):
     assert clean_name(given) == shown
     assert re.fullmatch(r"(\.[a-z0-9]{1,8})?", clean_suffix(given))
 
@@ -286,10 +286,10 @@ def test_no_name_reaches_the_disk(served):
 
 
 def test_the_page_writes_names_as_text(served):
-    number = served.add(b"video", "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
-    served.wait(number)
-    assert b"<img" not in served.ask("GET", f"/jobs/{number}/page").body
-    assert served.ask("GET", f"/jobs/{number}/result.json").json["filename"] == "<img src=x onerror=alert(1)>"
+    job_id = served.add(b"video", "%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E")
+    served.wait(job_id)
+    assert b"<img" not in served.ask("GET", f"/jobs/{job_id}/page").body
+    assert served.ask("GET", f"/jobs/{job_id}/result.json").json["filename"] == "<img src=x onerror=alert(1)>"
 
 
 def test_pages_load_nothing_from_elsewhere(served):
@@ -325,7 +325,7 @@ def test_history_is_bounded(served, monkeypatch):
     assert len(served.files()) == 4
 
 
-def test_methods_and_paths_that_are_not_there(served):
+def test_unknown_methods_and_paths(served):
     assert served.ask("GET", "/score").status == 405
     assert served.ask("DELETE", "/jobs").status == 405
     assert served.ask("GET", "/jobs/../../etc/passwd").status == 404
@@ -352,7 +352,7 @@ def test_two_servers_cannot_have_one_port(tmp_path, weights, start):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_quietly_and_leaves_nothing(tmp_path, weights, clip, number):
-    """While a file arrives, one waits, one is being scored, and a page listens."""
+    """While one file arrives, another waits, a third is being scored, and a page listens."""
     with command(tmp_path) as (process, client), client.events() as events, client.begin("/jobs") as _:
         assert next(events)["is_all"]
         jobs = [client.add(clip("WolfgangLanger_Pexels.mp4").read_bytes()) for _ in range(2)]
@@ -384,9 +384,10 @@ def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
         assert (err, list(tmp_path.iterdir())) == ("", []), wait
 
 
-def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(weights, start):
+def test_a_signal_before_the_event_loop_exists_ends_it_quietly(weights, start):
     program = (
-        "import os, signal, sys, uvicorn\nfrom common.command import run_script\nimport forensics.serve.__main__ as serve\n"
+        "import os, signal, sys, uvicorn\nfrom common.command import run_script\n"
+        "import forensics.serve.__main__ as serve\n"
         "made = uvicorn.Config.get_loop_factory\n"
         "def interrupted(config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return made(config)\n"
         "uvicorn.Config.get_loop_factory = interrupted\n"
@@ -396,7 +397,7 @@ def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(
     assert (done.returncode, done.stderr) == (143, "")
 
 
-def test_a_signal_while_the_private_folder_is_made_leaves_none(tmp_path, start):
+def test_a_signal_while_the_private_folder_is_made_leaves_no_folder(tmp_path, start):
     program = (
         "import os, signal\nfrom common.command import run_script\n"
         "from forensics.serve.__main__ import private_folder\n"
@@ -430,7 +431,7 @@ def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(weights, s
 
 
 def hostile_files(clip, folder):
-    """Fifty files that are no ordinary videos, by name."""
+    """Fifty files that are not ordinary videos, by name."""
     good = clip("single_face.mp4").read_bytes()
     audio_only(folder / "sound.mp4")
     (folder / "broken.mp4").write_bytes(good)

@@ -1,4 +1,4 @@
-"""The page of `forensics.serve` in a real browser, with the shipped networks: dropping, watching, keyboard, width."""
+"""The page of `forensics.serve` in a real browser, with the shipped networks: drops, progress, keyboard, width."""
 
 import io
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def shown(browser, tmp_path):
-    """Opens the page of a server, with the real scorer or a fake one, and looks that nothing was refused in it."""
+    """Opens the page of a server, with a real or a fake scorer, and checks that the browser refused nothing in it."""
 
     @contextmanager
     def show(scorer=None, limits=None, **how):
@@ -35,7 +35,7 @@ def shown(browser, tmp_path):
             page.open(f"http://127.0.0.1:{served.port}/")
             page.wait("document.readyState === 'complete'")
             yield page, served
-            assert page.said() == []
+            assert page.console() == []
             page.close()
 
     return show
@@ -45,7 +45,7 @@ def texts(page):
     return page.js(ROWS)
 
 
-def test_a_clip_that_is_dropped_has_a_score_and_its_evidence(shown, scorer, clip):
+def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
     with shown(scorer) as (page, served):
         page.drop(clip("single_face.mp4").resolve())
         page.wait(f"{RESULTS} === 1")
@@ -57,7 +57,7 @@ def test_a_clip_that_is_dropped_has_a_score_and_its_evidence(shown, scorer, clip
         assert job["verdict"] in text
         assert "of 1,000 real faces like this one score as high" in job["meaning"]
         assert job["meaning"] in text
-        assert page.js("document.getElementById('said').textContent").startswith("single_face.mp4: uncertain")
+        assert page.js("document.getElementById('message').textContent").startswith("single_face.mp4: uncertain")
         page.js("document.querySelector('#results .show').click()")
         address = f"http://127.0.0.1:{served.port}/jobs/{job['id']}/page"
         assert page.js("document.querySelector('iframe').src") == address
@@ -72,7 +72,7 @@ def test_a_clip_that_is_dropped_has_a_score_and_its_evidence(shown, scorer, clip
 
 
 def inked(png):
-    """The share of a picture's lower half that is not of its most frequent brightness."""
+    """The share of the lower half of a picture that differs from its most frequent brightness."""
     image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
     lower = image[len(image) // 2 :]
     return (np.abs(lower.astype(int) - np.bincount(lower.ravel()).argmax()) > 20).mean()
@@ -92,7 +92,7 @@ def test_a_text_file_says_why_it_has_no_score(shown, scorer, tmp_path_factory):
         assert page.js("document.title") != "1"
 
 
-def test_two_at_once_and_a_reload_midway(shown, clip, tmp_path_factory):
+def test_two_files_at_once_and_a_reload_midway(shown, clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     for name in ("one.mp4", "two.mp4"):
         (folder / name).write_bytes(b"wait")
@@ -121,7 +121,7 @@ def test_more_files_than_the_queue_holds_wait_in_the_page(shown, tmp_path_factor
     with shown(limits={"queue": 2}) as (page, served):
         page.drop(*files)
         page.wait("document.body.innerText.includes('3 of 10')")
-        waiting = f"{ROWS}.filter(text => text.includes('waits to be sent')).length === 3"
+        waiting = f"{ROWS}.filter(text => text.includes('waiting to be sent')).length === 3"
         page.wait(f"document.querySelectorAll('#jobs .job').length === 5 && {waiting}")
         assert len(served.ask("GET", "/jobs").json) == 2
         assert [text.split("\n")[0] for text in texts(page)] == [path.name for path in files]
@@ -181,12 +181,12 @@ def focused(page):
 
 
 def tab_to(page, name):
-    """Press the tabulator until it is there."""
+    """Press the Tab key until the element of this name has the focus."""
     for _ in range(20):
         if focused(page) == name:
             return
         page.press("Tab")
-    raise AssertionError(f"the tabulator does not reach {name}")
+    raise AssertionError(f"the Tab key does not reach {name}")
 
 
 def test_a_screen_reader_finds_names_and_states(shown, tmp_path_factory):
@@ -197,14 +197,14 @@ def test_a_screen_reader_finds_names_and_states(shown, tmp_path_factory):
         page.wait("document.body.innerText.includes('3 of 10')")
         page.call("Accessibility.enable")
         nodes = page.call("Accessibility.getFullAXTree")["nodes"]
-        found = {(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes if not node["ignored"]}
+        named = {(node["role"]["value"], node.get("name", {}).get("value")) for node in nodes if not node["ignored"]}
         assert {
             ("button", "Choose files"),
             ("button", "Cancel: clip.mp4"),
             ("list", "Queue"),
             ("heading", "clip.mp4"),
-        } <= found
-        assert ("progressbar", "Progress of clip.mp4") in found
+        } <= named
+        assert ("progressbar", "Progress of clip.mp4") in named
         assert page.js("document.querySelector('[role=status]').ariaLive") == "polite"
         served.scorer.go.set()
         page.wait("document.querySelector('[role=status]').textContent === 'clip.mp4: suspicious, score 0.25'")
@@ -225,9 +225,9 @@ def test_a_phone_needs_no_sideways_scrolling_and_words_have_contrast(shown, tmp_
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_so_does_the_evidence(shown, scorer, clip, scheme):
+def test_the_evidence_fits_a_phone_and_has_contrast_too(shown, scorer, clip, scheme):
     with shown(scorer, width=360, height=740, scheme=scheme) as (page, served):
         served.ask("POST", "/score", clip("single_face.mp4").read_bytes())
-        number = served.jobs.to_json()[0]["id"]
-        page.open(f"http://127.0.0.1:{served.port}/jobs/{number}/page")
+        job_id = served.jobs.to_json()[0]["id"]
+        page.open(f"http://127.0.0.1:{served.port}/jobs/{job_id}/page")
         check_width_and_colours(page, scheme)

@@ -1,1 +1,1 @@
-"""Which videos of a submission to look at first, and what a reviewer found them to be."""
+"""Which videos of a submission to look at first, and what a reviewer says that they are."""

@@ -1,13 +1,13 @@
-"""Which videos to look at first: the rarest scores, as a page for a reviewer who marks what they are.
+"""Which videos to look at first: the rarest scores, as a page for a reviewer who marks what the videos are.
 
 Reads  a submission's .jsonl; the pages of its evidence (--evidence); earlier marks
-Writes <output>/queue.csv   all videos in their order, those in the queue first
-       <output>/queue.html  the queue as a page that sorts, links the evidence and shows the marks
+Writes <output>/queue.csv   all videos in order, those in the queue first
+       <output>/queue.html  the queue as a page that sorts, links to the evidence and shows the marks
        <output>/marks.csv   filename,mark,note: with --serve, as soon as a mark is made on the page
 
-Videos come by their false-positive rate, then those without one by their score. Those without a score come last. The
-queue holds the videos under a false-discovery rate: of those, at most this share is expected to be real (Benjamini and
-Hochberg, 1995, on the calibrated rates). With --hours it holds as many as there is time for.
+Videos are ordered by their false-positive rate, then those without a rate by their score. Those without a score come
+last. The queue holds the videos under a false-discovery rate: at most this share of them is expected to be real
+(Benjamini and Hochberg, 1995, on the calibrated rates). With --hours it holds as many videos as there is time for.
 
     python -m forensics.queue submission.jsonl --evidence evidence/
     python -m forensics.queue submission.jsonl --hours 8 --serve
@@ -20,8 +20,8 @@ from pathlib import Path
 
 from common.command import positive, run_script
 from common.files import write_table, write_text
-from forensics.queue.marks import Marks, said_of_marks
-from forensics.queue.order import Queue, queue_of, read_candidates
+from forensics.queue.marks import Marks, summarise
+from forensics.queue.order import Queue, make_queue, read_candidates
 from forensics.queue.page import page, serve_queue
 from forensics.serve.server import port
 from inference.evidence.pages import evidence_file
@@ -30,16 +30,20 @@ from inference.results import utf8_name
 COLUMNS = ("place", "filename", "verdict", "label", "false_positive_rate_percent", "in_queue", "discovery", "mark")
 
 
-def table(queue: Queue, marks: Marks) -> list[tuple[object, ...]]:
-    """The rows of queue.csv."""
+def queue_table(queue: Queue, marks: Marks) -> list[tuple[object, ...]]:
+    """The rows of queue.csv, below its heading."""
     return [
         (
-            *(place, utf8_name(one.filename), one.verdict, f"{one.label:.4f}"),
-            "" if one.rate is None else f"{100 * one.rate:.3f}",
-            *("yes" if place <= limit else "" for limit in (queue.length, queue.discoveries)),
-            marks.of(one.filename).mark,
+            place,
+            utf8_name(video.filename),
+            video.verdict,
+            f"{video.label:.4f}",
+            "" if video.rate is None else f"{100 * video.rate:.3f}",
+            "yes" if place <= queue.length else "",
+            "yes" if place <= queue.discoveries else "",
+            marks.get(video.filename).mark,
         )
-        for place, one in enumerate(queue.videos, start=1)
+        for place, video in enumerate(queue.videos, start=1)
     ]
 
 
@@ -47,7 +51,7 @@ def fraction(text: str) -> float:
     """An argparse type: a number above 0 and at most 1."""
     value = float(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
     return value
 
 
@@ -55,7 +59,7 @@ def above_zero(text: str) -> float:
     """An argparse type: a finite number above 0."""
     value = float(text)
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
@@ -63,37 +67,42 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("submission", type=Path, metavar="JSONL")
-    parser.add_argument("--fdr", type=fraction, default=0.1, metavar="Q", help="false-discovery rate (default: .1)")
-    parser.add_argument("--hours", type=above_zero, metavar="H", help="of a reviewer: take as many as fit")
-    parser.add_argument("--minutes", type=positive, default=5, metavar="MINUTES", help="of a video (default: 5)")
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="of the submission: pages to link")
+    parser.add_argument("--fdr", type=fraction, default=0.1, metavar="Q", help="false-discovery rate (default: 0.1)")
+    parser.add_argument("--hours", type=above_zero, metavar="H", help="of a reviewer: take as many videos as fit")
+    parser.add_argument("--minutes", type=positive, default=5, metavar="MINUTES", help="per video (default: 5)")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="of the submission: pages to link to")
     parser.add_argument("--output", type=Path, default=Path("queue"), metavar="DIR", help="default: queue")
     parser.add_argument("--serve", action="store_true", help="show the page on this machine and keep the marks")
     parser.add_argument(
-        "--port", type=port, default=8001, metavar="N", help="of --serve (default: 8001; 0: a free one)"
+        "--port", type=port, default=8001, metavar="N", help="with --serve (default: 8001; 0 takes a free one)"
     )
     return parser.parse_args()
 
 
+def evidence_links(queue: Queue, evidence: Path | None) -> dict[str, Path]:
+    """The pages of evidence of the videos in the queue, by file name, as far as they exist."""
+    if evidence is None:
+        return {}
+    names = [video.filename for video in queue.videos[: queue.length]]
+    paths = {name: evidence_file(evidence, name, ".html") for name in names}
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
 def main() -> int:
-    """Order, write, say; serve until Ctrl-C if that is wanted."""
+    """Order the videos, write the queue, print a summary; with --serve show it until Ctrl-C."""
     options = parse_arguments()
-    queue = queue_of(read_candidates(options.submission), options.fdr, options.hours, options.minutes)
+    queue = make_queue(read_candidates(options.submission), options.fdr, options.hours, options.minutes)
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     marks = Marks(folder / "marks.csv")
-    links = {
-        one.filename: path
-        for one in queue.videos[: queue.length]
-        if options.evidence and (path := evidence_file(options.evidence, one.filename, ".html")).is_file()
-    }
-    write_table(folder / "queue.csv", [COLUMNS, *table(queue, marks)])
+    links = evidence_links(queue, options.evidence)
+    write_table(folder / "queue.csv", [COLUMNS, *queue_table(queue, marks)])
     write_text(folder / "queue.html", page(queue, marks, links, folder))
-    for sentence in said_of_marks(queue, marks):
+    for sentence in summarise(queue, marks):
         print(f"queue: {sentence}")
-    known = sum(one.rate is not None for one in queue.videos)
+    rated = sum(video.rate is not None for video in queue.videos)
     print(
-        f"queue: {queue.length} of {len(queue.videos)} videos; {queue.discoveries} of {known} with a rate are under a "
+        f"queue: {queue.length} of {len(queue.videos)} videos; {queue.discoveries} of {rated} with a rate are under a "
         f"false-discovery rate of {queue.fdr:g}; {folder / 'queue.html'}"
     )
     if options.serve:

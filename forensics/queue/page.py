@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from common.status import Status
-from forensics.queue.marks import KINDS, Mark, Marks, said_of_marks
+from forensics.queue.marks import KINDS, Mark, Marks, summarise
 from forensics.queue.order import Queue
-from forensics.serve.guard import EVIDENCE_POLICY, LOOPBACK, Address, Guard, host_and_port, refused
-from forensics.serve.server import Server, bound
+from forensics.serve.guard import EVIDENCE_POLICY, LOOPBACK, Address, Guard, refusal
+from forensics.serve.server import Server, bound_socket
 from inference.evidence.pages import pages_with
 from inference.results import utf8_name
 
@@ -25,26 +25,30 @@ TEMPLATES = pages_with(Path(__file__).parent / "templates")
 
 
 def page(queue: Queue, marks: Marks, links: Mapping[str, Path], folder: Path | None) -> str:
-    """The queue as HTML: a file in `folder`, or with None the served page."""
+    """The queue as HTML: for a file in `folder`, or for the server if that is None. `links` are pages of evidence."""
     rows = [
         {
             "place": place,
-            "video": one,
-            "name": utf8_name(one.filename),
-            "mark": marks.of(one.filename),
-            "link": link_of(place, links.get(one.filename), folder),
+            "video": video,
+            "name": utf8_name(video.filename),
+            "mark": marks.get(video.filename),
+            "link": link_to(links.get(video.filename), place, folder),
             "discovery": place <= queue.discoveries,
         }
-        for place, one in enumerate(queue.videos[: queue.length], start=1)
+        for place, video in enumerate(queue.videos[: queue.length], start=1)
     ]
-    left = sum(one.status != Status.OK for one in queue.videos)
     return TEMPLATES.get_template("queue.html").render(
-        queue=queue, rows=rows, kinds=KINDS, served=folder is None, said=said_of_marks(queue, marks), not_scored=left
+        queue=queue,
+        rows=rows,
+        kinds=KINDS,
+        served=folder is None,
+        summary=summarise(queue, marks),
+        not_scored=sum(video.status != Status.OK for video in queue.videos),
     )
 
 
-def link_of(place: int, path: Path | None, folder: Path | None) -> str | None:
-    """Where a video's evidence is, as seen from the page."""
+def link_to(path: Path | None, place: int, folder: Path | None) -> str | None:
+    """The address of a page of evidence, relative to the queue's page, as `page` does; None without evidence."""
     if path is None:
         return None
     return f"evidence/{place}" if folder is None else quote(os.fsencode(os.path.relpath(path, folder)))
@@ -67,22 +71,22 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
         place = request.path_params["place"]
         path = links.get(shown[place - 1].filename) if 0 < place <= len(shown) else None
         if path is None or not path.is_file():
-            return refused(404, "There is no evidence of this video.")
+            return refusal(404, "There is no evidence for this video.")
         return HTMLResponse(path.read_bytes(), headers={"Content-Security-Policy": EVIDENCE_POLICY})
 
     async def mark(request: Request) -> Response:
         place = request.path_params["place"]
         if not 0 < place <= len(shown):
-            return refused(404, "There is no such video in the queue.")
+            return refusal(404, "There is no such video in the queue.")
         if int(request.headers.get("content-length") or LONGEST_BODY + 1) > LONGEST_BODY:
-            return refused(413, "A mark is smaller.")
+            return refusal(413, "This is too long for a mark.")
         try:
-            given = await request.json()
-            one = Mark(str(given.get("mark", "")), str(given.get("note", ""))[:LONGEST_NOTE])
-            marks.set(shown[place - 1].filename, one)
+            sent = await request.json()
+            new_mark = Mark(str(sent.get("mark", "")), str(sent.get("note", ""))[:LONGEST_NOTE])
+            marks.set(shown[place - 1].filename, new_mark)
         except (ValueError, AttributeError, RecursionError) as error:
-            return refused(400, f"That is no mark: {error}")
-        return JSONResponse({"said": said_of_marks(queue, marks)})
+            return refusal(400, f"This is not a mark: {error}")
+        return JSONResponse({"said": summarise(queue, marks)})
 
     return Starlette(
         routes=[
@@ -97,9 +101,8 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
 
 
 def serve_queue(queue: Queue, marks: Marks, links: Mapping[str, Path], port: int) -> None:
-    """Show the queue on this machine until a signal ends it. Raises BadInputError if the port is taken."""
-    with bound(LOOPBACK[0], port) as listening:
-        number = listening.getsockname()[1]
-        app = make_app(queue, marks, links, Address(LOOPBACK[0], number))
-        where = f"http://{host_and_port(LOOPBACK[0], f':{number}')}/"
-        Server(app, f"queue: open {where}, end with Ctrl-C").run([listening])
+    """Show the queue on this machine until a signal comes. Raises BadInputError if the port is taken."""
+    with bound_socket(LOOPBACK[0], port) as listening:
+        address = Address(LOOPBACK[0], listening.getsockname()[1])
+        app = make_app(queue, marks, links, address)
+        Server(app, f"queue: open {address.url}, end with Ctrl-C").run([listening])

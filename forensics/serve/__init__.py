@@ -1,1 +1,1 @@
-"""The web server of `python -m forensics.serve`: the queue and its jobs, who may ask, and what is answered."""
+"""The web server of `python -m forensics.serve`: its queue of jobs, who may use it, and what it answers."""

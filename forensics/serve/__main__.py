@@ -1,8 +1,9 @@
-"""A local web page on which one drops a video and gets its score and the evidence for it.
+"""A local web page: drop videos or images on it to get their scores and the evidence for them.
 
-Open the printed address in a browser. Programs use the same server: `/docs` on it says how. It listens on this machine
-only; another --host needs a --token. Uploads lie in a private temporary folder, each until it is scored or cancelled.
-Results stay until they are deleted, 200 newer ones are there, or the server ends (Ctrl-C), and then nothing is left.
+Open the printed address in a browser. Programs can use the same server: its page `/docs` says how. The server listens
+on this machine only; any other --host needs a --token. An uploaded file stays in a private temporary folder until it is
+scored or cancelled. A result stays until it is deleted, 200 newer ones exist, or the server ends (Ctrl-C), which leaves
+nothing behind.
 
     python -m forensics.serve
     python -m forensics.serve --port 8080 --members lite0
@@ -13,7 +14,6 @@ Results stay until they are deleted, 200 newer ones are there, or the server end
 import argparse
 import re
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,9 +22,9 @@ from pathlib import Path
 from common.command import STOPS, positive, run_script, stopped_afterwards
 from common.errors import BadInputError
 from forensics.serve.app import make_app
-from forensics.serve.guard import LOOPBACK, Address, host_and_port
+from forensics.serve.guard import LOOPBACK, Address
 from forensics.serve.jobs import Jobs, Limits
-from forensics.serve.server import Server, bound, port
+from forensics.serve.server import Server, bound_socket, port
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
 
@@ -34,22 +34,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=port, default=8000, metavar="N", help="default: 8000; 0 takes a free one")
     parser.add_argument("--host", default=LOOPBACK[0], metavar="ADDRESS", help=f"default: {LOOPBACK[0]}")
-    parser.add_argument("--token", type=token, metavar="TOKEN", help="what clients must know; others are refused")
-    parser.add_argument("--max-bytes", type=positive, default=Limits.bytes, metavar="N", help="a file; default: 2 GB")
-    parser.add_argument(
-        "--max-seconds",
-        type=positive,
-        default=Limits.seconds,
-        metavar="N",
-        help=f"of work a file; default: {Limits.seconds}",
-    )
-    parser.add_argument(
-        "--max-queue",
-        type=positive,
-        default=Limits.queue,
-        metavar="N",
-        help=f"files that arrive, wait or are scored; default: {Limits.queue}",
-    )
+    parser.add_argument("--token", type=token, metavar="TOKEN", help="clients must send it; others are refused")
+    for name, default, what in (
+        ("--max-bytes", Limits.bytes, "bytes per file"),
+        ("--max-seconds", Limits.seconds, "seconds of work per file"),
+        ("--max-queue", Limits.queue, "files that arrive, wait or are scored at a time"),
+    ):
+        text = f"{what} (default: {default:,})"
+        parser.add_argument(name, type=positive, default=default, metavar="N", help=text)
     add_options(parser, ("models", "members", "runtime"))
     return parser.parse_args()
 
@@ -57,27 +49,14 @@ def parse_arguments() -> argparse.Namespace:
 def token(text: str) -> str:
     """An argparse type: a token that fits into a header, a cookie and an address."""
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", text):
-        raise argparse.ArgumentTypeError("letters, digits and ._~- only, at least one")
+        raise argparse.ArgumentTypeError("a token needs at least one character, of letters, digits and ._~- only")
     return text
-
-
-class JobServer(Server):
-    """A server that, when it is asked to end, ends streams, uploads and jobs first."""
-
-    def __init__(self, jobs: Jobs, address: Address, token: str | None, said: str) -> None:
-        super().__init__(make_app(jobs, address, token), said)
-        self.jobs = jobs
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End."""
-        self.jobs.stop()
-        await super().shutdown(sockets)
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A temporary folder for this process and its workers; no signal interrupts its removal."""
-    with stopped_afterwards():  # before it is whole, nothing would remove it
+    with stopped_afterwards():  # a signal in between would leave a folder that nothing removes
         folder = tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True)
     before = tempfile.tempdir
     tempfile.tempdir = folder.name
@@ -91,16 +70,15 @@ def private_folder() -> Iterator[Path]:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Answer requests until a signal ends it."""
-    with bound(options.host, options.port) as listening, private_folder() as folder:
-        number = listening.getsockname()[1]
+    """Answer requests until a signal comes."""
+    limits = Limits(options.max_bytes, options.max_seconds, options.max_queue)
+    with bound_socket(options.host, options.port) as listening, private_folder() as folder:
+        address = Address(options.host, listening.getsockname()[1])
         with Scorer(Settings.of(options, evidence=True)) as scorer:
-            jobs = Jobs(scorer, folder, Limits(options.max_bytes, options.max_seconds, options.max_queue))
-            where = f"http://{host_and_port(options.host, f':{number}')}/{'?token=TOKEN' if options.token else ''}"
-            server = JobServer(
-                jobs, Address(options.host, number), options.token, f"serve: open {where}, end with Ctrl-C"
-            )
-            server.run([listening])
+            jobs = Jobs(scorer, folder, limits)
+            url = f"{address.url}{'?token=TOKEN' if options.token else ''}"
+            app = make_app(jobs, address, options.token)
+            Server(app, f"serve: open {url}, end with Ctrl-C", on_end=jobs.stop).run([listening])
 
 
 def main() -> int:
@@ -108,7 +86,7 @@ def main() -> int:
     options = parse_arguments()
     if options.host not in LOOPBACK and not options.token:
         raise BadInputError(f"--host {options.host} lets other machines in: give a --token that they must know")
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # the terminal is closed; nohup ignores that
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # it comes when the terminal closes; nohup ignores it
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     with suppress(KeyboardInterrupt):
         serve(options)

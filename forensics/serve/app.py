@@ -1,4 +1,4 @@
-"""What a server answers: the page, its documentation, and the API that both describe."""
+"""What the server answers: the page, its documentation, and the API that both use."""
 
 import asyncio
 import json
@@ -13,20 +13,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from forensics.serve.guard import EVIDENCE_POLICY, Address, Guard, refused
+from forensics.serve.guard import EVIDENCE_POLICY, Address, Guard, refusal
 from forensics.serve.job import Job, State
 from forensics.serve.jobs import Jobs, Refused
 from inference.evidence.pages import pages_with
 
 PAGES = pages_with(Path(__file__).parent / "templates")
-STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # what /score answers
+STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # HTTP status for a job without a result
 
 
 def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlette:
-    """The application of a server; its jobs are worked on while it runs."""
+    """The application of a server. It works on the jobs while it runs."""
 
     @asynccontextmanager
-    async def working(app: Starlette) -> AsyncIterator[None]:
+    async def at_work(app: Starlette) -> AsyncIterator[None]:
         worker = asyncio.create_task(jobs.work())
         yield
         await jobs.end(worker)
@@ -49,43 +49,43 @@ def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlett
             Route("/jobs/{id}/result.json", routes.result),
         ],
         middleware=[Middleware(Guard, address=address, token=token)],
-        exception_handlers={Refused: say_refused, HTTPException: say_http, ClientDisconnect: say_nothing},
-        lifespan=working,
+        exception_handlers={Refused: on_refused, HTTPException: on_http_error, ClientDisconnect: on_disconnect},
+        lifespan=at_work,
     )
 
 
 class Routes:
-    """The answers, one method each."""
+    """The answers, a method each."""
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
 
     async def home(self, request: Request) -> Response:
-        """The page on which files are dropped."""
+        """The page to drop files on."""
         return self._rendered("serve.html", request)
 
     async def docs(self, request: Request) -> Response:
-        """What the API answers, with examples."""
+        """The documentation of the API, with examples."""
         return self._rendered("serve_docs.html", request)
 
     async def style(self, request: Request) -> Response:
-        """The style of both: that of the evidence and what is added to it."""
+        """The style of both pages."""
         return Response(PAGES.get_template("serve.css").render(), media_type="text/css")
 
     async def script(self, request: Request) -> Response:
-        """The script of the page."""
+        """The script of the home page."""
         return Response(PAGES.get_template("serve.js").render(), media_type="text/javascript")
 
     async def score(self, request: Request) -> Response:
         """Score the file in the body, and answer with its result."""
-        job = await self._received(request)
+        job = await self._receive(request)
         if not await finishes(job, request):
             self.jobs.delete(job)
         return self._result_of(job)
 
     async def add_job(self, request: Request) -> Response:
         """Put the file in the body into the queue."""
-        job = await self._received(request)
+        job = await self._receive(request)
         return JSONResponse(job.to_json(), 202, {"Location": f"/jobs/{job.id}"})
 
     async def list_jobs(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class Routes:
         return JSONResponse(self.jobs.to_json())
 
     async def show_job(self, request: Request) -> Response:
-        """One job."""
+        """A job."""
         return JSONResponse(self._job(request).to_json())
 
     async def cancel_job(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class Routes:
         return JSONResponse(job.to_json())
 
     async def delete_job(self, request: Request) -> Response:
-        """Forget a job; its file, its page and its result go."""
+        """Delete a job with its file, its page and its result."""
         self.jobs.delete(self._job(request))
         return Response(status_code=204)
 
@@ -112,7 +112,7 @@ class Routes:
         return StreamingResponse(self._events(), media_type="text/event-stream")
 
     async def page(self, request: Request) -> Response:
-        """The evidence of a job, as HTML."""
+        """The page of a job's evidence, as HTML."""
         job = self._job(request)
         check_done(job)
         return HTMLResponse(job.page.read_bytes(), headers={"Content-Security-Policy": EVIDENCE_POLICY})
@@ -125,11 +125,11 @@ class Routes:
         text = PAGES.get_template(template).render(limits=self.jobs.limits, origin=f"http://{request.headers['host']}")
         return HTMLResponse(text)
 
-    async def _received(self, request: Request) -> Job:
-        """Put the file in the body into the queue. A body that says that it is too large is not read."""
+    async def _receive(self, request: Request) -> Job:
+        """Put the file in the body into the queue. If its declared length is too large, the body is not read."""
         length = request.headers.get("content-length")
         self.jobs.check_size(int(length) if length else 0)
-        return await self.jobs.take(request.query_params.get("name", ""), request.stream())
+        return await self.jobs.receive(request.query_params.get("name", ""), request.stream())
 
     def _job(self, request: Request) -> Job:
         return self.jobs.find(request.path_params["id"])
@@ -145,7 +145,7 @@ class Routes:
 
 
 def check_done(job: Job) -> None:
-    """Raise Refused if a job has no result."""
+    """Raise Refused, saying why, if a job has no result."""
     if job.outcome is None:
         raise Refused(409, f"{job.name} is not scored yet: {job.state}.")
     if job.state != State.DONE:
@@ -153,32 +153,32 @@ def check_done(job: Job) -> None:
 
 
 async def finishes(job: Job, request: Request) -> bool:
-    """Wait until a job is finished; False if the client leaves before."""
-    leaving, ending = asyncio.create_task(left(request)), asyncio.create_task(job.finished.wait())
+    """Wait until a job is finished. Returns False if the client disconnects first."""
+    leaving, ending = asyncio.create_task(disconnected(request)), asyncio.create_task(job.finished.wait())
     await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
     leaving.cancel()
     ending.cancel()
     return job.finished.is_set()
 
 
-async def left(request: Request) -> None:
-    """Wait until the client leaves."""
+async def disconnected(request: Request) -> None:
+    """Wait until the client disconnects."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def say_refused(request: Request, error: Exception) -> Response:
-    """Answer with why a request was refused."""
+async def on_refused(request: Request, error: Exception) -> Response:
+    """The answer to a request that was refused, which says why."""
     assert isinstance(error, Refused)
-    return refused(error.status, str(error))
+    return refusal(error.status, str(error))
 
 
-async def say_http(request: Request, error: Exception) -> Response:
-    """Answer with what Starlette says of an unknown path or method."""
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """The answer to a request for an unknown path or method."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": f"{error.detail}."}, error.status_code, error.headers)
 
 
-async def say_nothing(request: Request, error: Exception) -> Response:
-    """Nobody is there any more to read an answer."""
+async def on_disconnect(request: Request, error: Exception) -> Response:
+    """The answer to a client that has disconnected, so nobody reads it."""
     return Response(status_code=400)

@@ -1,7 +1,7 @@
-"""Who may ask a server: by the Host that a request names, the page that it comes from, and the token.
+"""Who may use a server: by the host that a request names, the page that it comes from, and the token.
 
-A page of another site can send requests to this machine from the analyst's browser. It cannot name our host as its own
-origin, and with DNS rebinding it cannot name our host in `Host`.
+A page of another site can send requests to this machine from the analyst's browser. But it cannot pretend that our host
+is its origin, and after DNS rebinding its requests still name the other site's host.
 """
 
 import hmac
@@ -21,7 +21,7 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# A page of evidence holds its styles and pictures. It runs no script, and its origin is nobody's.
+# A page of evidence holds its styles and pictures. It runs no script and has no origin.
 EVIDENCE_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -37,18 +37,19 @@ HEADERS = {
 
 
 class Address:
-    """The names under which a server is asked: those of this machine if it is bound to one of them or to all."""
+    """The hosts that a request may name: the one that the server is bound to, and the names of this machine."""
 
     def __init__(self, host: str, port: int) -> None:
         self.is_everywhere = host in EVERYWHERE
-        self.suffix = "" if port == 80 else f":{port}"  # a browser leaves out the port of http
+        self.suffix = "" if port == 80 else f":{port}"  # browsers leave out the default port of http
+        self.url = f"http://{host_and_port(host, self.suffix)}/"
         names = {host, *LOOPBACK, *([socket.gethostname()] if self.is_everywhere else [])}
         self.hosts = {host_and_port(name.lower(), self.suffix) for name in names}
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this server.
 
-        DNS rebinding needs a name, so a server that is bound to all addresses takes any number.
+        DNS rebinding needs a name, so a server that is bound to all addresses accepts any numeric address.
         """
         if host.lower() in self.hosts:
             return True
@@ -60,12 +61,12 @@ class Address:
 
 
 def host_and_port(host: str, suffix: str) -> str:
-    """A host as URLs and the Host header have it."""
+    """A host with its port, as in URLs and the Host header; `suffix` is the port with its colon, or empty."""
     return f"[{host}]{suffix}" if ":" in host else f"{host}{suffix}"
 
 
 class Guard:
-    """Refuses what does not come from the server's own pages or a program of its owner; adds HEADERS to all answers."""
+    """Refuses requests that come neither from the server's pages nor from a program; adds HEADERS to all answers."""
 
     def __init__(self, app: ASGIApp, address: Address, token: str | None) -> None:
         self.app, self.address, self.token = app, address, token
@@ -85,12 +86,13 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         """What to answer instead of the application, or None."""
         if not self.address.is_ours(request.headers.get("host", "")):
-            return refused(421, "This server does not go by the name in the header Host.")
-        if is_foreign(request):
-            return refused(403, "Pages of other sites may not use this server.")
+            return refusal(421, "The header Host names another server.")
+        if is_cross_site(request):
+            return refusal(403, "Pages of other sites may not use this server.")
         return self._without_token(request) if self.token else None
 
     def _without_token(self, request: Request) -> Response | None:
+        """What to answer a request that does not carry the token, or None; `/?token=TOKEN` sets the cookie."""
         if request.url.path == "/" and self._is_token(request.query_params.get("token")):
             answer = RedirectResponse("/", 303)
             answer.set_cookie(self.cookie, self.token or "", httponly=True, samesite="lax")
@@ -99,14 +101,14 @@ class Guard:
         bearer = given if scheme.lower() == "bearer" else None
         if self._is_token(bearer) or self._is_token(request.cookies.get(self.cookie)):
             return None
-        return refused(401, "Send `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser.")
+        return refusal(401, "Send `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser.")
 
     def _is_token(self, given: str | None) -> bool:
         return given is not None and hmac.compare_digest(given.encode(), (self.token or "").encode())
 
 
-def is_foreign(request: Request) -> bool:
-    """Whether a page of another site makes a request; following its link to a page of ours is no such request."""
+def is_cross_site(request: Request) -> bool:
+    """Whether a page of another site makes the request. Following a link from there to our page does not count."""
     headers = request.headers
     origin = headers.get("origin")
     if origin is not None and origin.lower() != f"http://{headers['host'].lower()}":
@@ -115,7 +117,7 @@ def is_foreign(request: Request) -> bool:
     return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not follows_link
 
 
-def refused(status: int, why: str) -> Response:
-    """An answer that says why a request is refused."""
+def refusal(status: int, why: str) -> Response:
+    """The answer that says in a sentence why a request is refused."""
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse({"error": why}, status, headers)

@@ -1,4 +1,4 @@
-"""One file that a server scores: its names, where it is, and how it ended."""
+"""A file that the server scores: its names, where it is, and how its scoring ended."""
 
 import asyncio
 import json
@@ -18,21 +18,21 @@ LONGEST_NAME = 200  # characters
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """How far a job is."""
 
     WAITING = "waiting"
     RUNNING = "running"
-    DONE = "done"  # scored, or found to be no video: its status says which
+    DONE = "done"  # scored, or found not to be a video: its status says which
     CANCELLED = "cancelled"
     TOO_LONG = "too long"  # it took more seconds than the server allows
-    FAILED = "failed"  # by a defect of ours
+    FAILED = "failed"  # because of a bug, or a full disk
 
 
 UNFINISHED = (State.WAITING, State.RUNNING)
 
 
 class Outcome(NamedTuple):
-    """How a job ended; the rest is None unless it is done."""
+    """How a job ended. Everything after the reason is None unless the job is done."""
 
     state: State
     reason: str
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
 
 @dataclass(eq=False)
 class Job:
-    """A file to score. `name` is what the client calls it, for display only; `path` is random."""
+    """A file to score. `name` is what the client calls it and is only displayed; the name in `path` is random."""
 
     id: str
     name: str
@@ -58,7 +58,7 @@ class Job:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     def to_json(self) -> dict[str, Any]:
-        """The job as the API tells it."""
+        """The job as the API gives it."""
         progress = self.progress or Progress("", 0, None)
         outcome = self.outcome or Outcome(self.state, "")
         return {"id": self.id, "name": self.name, **progress._asdict(), **outcome._asdict(), "state": self.state}
@@ -75,25 +75,25 @@ class Job:
 
 
 def clean_name(name: str) -> str:
-    """What a client calls a file, for display: the last component, printable, not too long."""
+    """The name that a client gave a file, for display: the last part of a path, printable, not too long."""
     last = re.split(r"[/\\]", name)[-1].strip()
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in last)[:LONGEST_NAME] or "unnamed"
 
 
 def clean_suffix(name: str) -> str:
-    """The suffix of a file's name if it is a plain one, else nothing."""
-    found = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
-    return found[0].lower() if found else ""
+    """The suffix of a file's name if it is letters and digits, else ""."""
+    suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", name)
+    return suffix[0].lower() if suffix else ""
 
 
 def new_job(name: str, folder: Path) -> Job:
-    """A job for a file that is to be written to `folder`; of the client's name only a plain suffix comes there."""
-    number = secrets.token_hex(16)
-    return Job(number, clean_name(name), folder / f"{number}{clean_suffix(name)}")
+    """A job for a file that will be written to `folder`, under a random name with the client's clean suffix."""
+    job_id = secrets.token_hex(16)
+    return Job(job_id, clean_name(name), folder / f"{job_id}{clean_suffix(name)}")
 
 
 def write_result(job: Job, result: Result) -> Outcome:
-    """Write a job's page and JSON, in which the file has its name, not its path here."""
+    """Write a job's page and JSON. In both, the file has its name instead of its path on the server."""
     path, name = str(job.path), job.name
     text = json.dumps(result.to_json(), allow_nan=False)
     job.result.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")

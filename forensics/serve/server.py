@@ -1,7 +1,8 @@
-"""What every local server needs: a port, a socket bound to an address, and a line that says where it answers."""
+"""What every local server needs: a port, a socket bound to it, and a line that says where the server answers."""
 
 import argparse
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,7 +20,7 @@ def port(text: str) -> int:
     return number
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bound_socket(host: str, port: int) -> socket.socket:
     """A socket that is bound to an address. Raises BadInputError if that is not possible."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -32,18 +33,23 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says where it is as soon as it answers."""
+    """Prints a message as soon as it answers. When it is to end, it calls `on_end` before it waits for answers."""
 
-    def __init__(self, app: ASGIApp, said: str) -> None:
+    def __init__(self, app: ASGIApp, message: str, on_end: Callable[[], None] = lambda: None) -> None:
         super().__init__(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=GRACE))
-        self.said = said
+        self.message, self.on_end = message, on_end
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve. Signals are taken before the loop is made too: one then would leave a coroutine never awaited."""
+        """Serve until a signal comes. Signals are caught before the event loop exists: one would break its making."""
         with self.capture_signals():
             super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin."""
+        """Start to answer, and print the message."""
         await super().startup(sockets)
-        print(self.said, flush=True)
+        print(self.message, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self.on_end()
+        await super().shutdown(sockets)

@@ -150,7 +150,7 @@ def border_cut(
 ) -> list[Squares]:
     """Each face's squares in frames, BGR uint8, whose border is cut off and in which faces are detected again.
 
-    `boxes` holds each face's detection in each of the frames, which is used where no face is detected again. A face that
+    `boxes` holds each face's detection in each of the frames; it is used where no face is detected again. A face that
     grows so fast that its pixels were not kept has no squares.
     """
     tracks: list[Track] = [[] for _ in boxes]

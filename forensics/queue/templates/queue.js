@@ -16,9 +16,9 @@ async function save(row) {
   row.querySelector(".mark").dataset.key = mark;
   try {
     const answer = await fetch(`marks/${row.dataset.place}`, { method: "PUT", body: JSON.stringify({ mark, note }) });
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.error);
-    document.getElementById("said").replaceChildren(...told.said.map(sentence => {
+    const content = await answer.json();
+    if (!answer.ok) throw new Error(content.error);
+    document.getElementById("summary").replaceChildren(...content.said.map(sentence => {
       const item = document.createElement("li");
       item.textContent = sentence;
       return item;

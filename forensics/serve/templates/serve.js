@@ -1,31 +1,32 @@
-// The page of forensics.serve: sends files one after another, and shows the server's jobs as its events tell them.
+// The page of forensics.serve: sends files one after another, and shows the server's jobs as events report them.
 "use strict";
 
-const limits = { bytes: Number(document.body.dataset.bytes), queue: Number(document.body.dataset.queue) };
+const { bytes, queue } = document.querySelector("main").dataset;
+const limits = { bytes: Number(bytes), queue: Number(queue) };
 const find = id => document.getElementById(id);
-const jobs = new Map(); // id -> { job, row }; a file has a number as id until an event tells of its job
+const jobs = new Map(); // id -> { job, row }; a file's id is a number until an event reports its job
 const toSend = [];
 let nextId = 1, isSending = false, onRoom = () => {};
 
 const UNFINISHED = ["unsent", "sending", "sent", "waiting", "running"];
 const isFinished = job => !UNFINISHED.includes(job.state);
-const say = text => { find("said").textContent = text; };
+const say = text => { find("message").textContent = text; };
 
-function described(job) {
+function describe(job) {
   switch (job.state) {
-    case "unsent": return "waits to be sent";
-    case "sending": return `is being sent, ${Math.floor(100 * job.done / Math.max(job.of, 1))} %`;
+    case "unsent": return "waiting to be sent";
+    case "sending": return `being sent, ${Math.floor(100 * job.done / Math.max(job.of, 1))}%`;
     case "sent":
-    case "waiting": return "waits";
+    case "waiting": return "waiting";
     case "running":
       if (job.stage === "faces") return job.of ? `finding faces: ${job.done} of ${job.of} frames` : "opening the file";
-      if (job.stage === "networks") return `networks: ${job.done} of ${job.of}`;
-      return "is being scored";
+      if (job.stage === "networks") return `running the networks: ${job.done} of ${job.of}`;
+      return "being scored";
     default: return job.reason;
   }
 }
 
-function outcomeOf(job) {
+function describeOutcome(job) {
   if (job.state !== "done") return job.state;
   return job.status === "ok" ? `${job.verdict}, score ${job.label.toFixed(2)}` : `${job.verdict}: ${job.reason}`;
 }
@@ -58,10 +59,10 @@ function show(job) {
   if (row.parentElement !== list) {
     if (isFinished(job)) list.prepend(row); else list.append(row);
     if (hadFocus) focusOn(row); // moving a row takes the focus from it
-    sayEmpty();
+    showIfEmpty();
   }
   if (file) replace(file.job.id, row);
-  if (known && known.job.state !== job.state) say(`${job.name}: ${isFinished(job) ? outcomeOf(job) : described(job)}`);
+  if (known && known.job.state !== job.state) say(`${job.name}: ${isFinished(job) ? describeOutcome(job) : describe(job)}`);
 }
 
 function fill(row, job) {
@@ -69,10 +70,10 @@ function fill(row, job) {
   const scored = job.state === "done" && job.status === "ok";
   part("outcome").hidden = !isFinished(job);
   part("score").textContent = scored ? job.label.toFixed(2) : "\u2013";
-  part("called").textContent = job.state === "done" ? job.verdict : job.state;
+  part("verdict-name").textContent = job.state === "done" ? job.verdict : job.state;
   part("gauge").hidden = !scored;
   if (scored) part("gauge").firstElementChild.style.left = `${100 * job.label}%`;
-  part("reason").textContent = described(job) + (scored && job.meaning ? `. ${job.meaning}` : "");
+  part("reason").textContent = describe(job) + (scored && job.meaning ? `. ${job.meaning}` : "");
   const progress = row.querySelector("progress");
   progress.hidden = !["sending", "running"].includes(job.state);
   if (job.of) progress.value = job.done / job.of;
@@ -87,7 +88,7 @@ const fileOf = id => [...jobs.values()].find(({ job }) => job.sentAs === id);
 function replace(id, row) {
   const old = jobs.get(id).row;
   const hadFocus = old.contains(document.activeElement);
-  if (old.parentElement === row.parentElement) old.before(row); // else the file's row would jump to the end
+  if (old.parentElement === row.parentElement) old.before(row); // otherwise the file's row would jump to the end
   drop(id);
   if (hadFocus) focusOn(row);
 }
@@ -103,10 +104,10 @@ function drop(id) {
   jobs.delete(id);
   row.remove();
   if (hadFocus) focusOn(next);
-  sayEmpty();
+  showIfEmpty();
 }
 
-function sayEmpty() {
+function showIfEmpty() {
   find("no-jobs").hidden = find("jobs").children.length > 0;
   find("no-results").hidden = find("results").children.length > 0;
 }
@@ -174,43 +175,43 @@ async function sendAll() {
 }
 
 function hasRoom() {
-  const isThere = job => ["sent", "waiting", "running"].includes(job.state);
-  return [...jobs.values()].filter(({ job }) => isThere(job)).length < limits.queue;
+  const isOnServer = job => ["sent", "waiting", "running"].includes(job.state);
+  return [...jobs.values()].filter(({ job }) => isOnServer(job)).length < limits.queue;
 }
 
 function send(job) {
   return new Promise(resolve => {
     const request = new XMLHttpRequest();
-    const shown = changes => { if (jobs.get(job.id) && !isFinished(jobs.get(job.id).job)) show({ ...job, request, ...changes }); };
+    const update = changes => { if (jobs.get(job.id) && !isFinished(jobs.get(job.id).job)) show({ ...job, request, ...changes }); };
     request.open("POST", `/jobs?name=${encodeURIComponent(job.name)}`);
     request.responseType = "json";
-    request.upload.addEventListener("progress", event => shown({ state: "sending", done: event.loaded, of: event.total }));
+    request.upload.addEventListener("progress", event => update({ state: "sending", done: event.loaded, of: event.total }));
     request.addEventListener("load", () => {
       if (request.status === 202) {
         const known = jobs.get(request.response.id);
         if (known && jobs.has(job.id)) replace(job.id, known.row);
-        else shown({ state: "sent", sentAs: request.response.id });
-      } else shown({ state: "refused", reason: request.response?.error ?? `The server answered ${request.status}.` });
+        else update({ state: "sent", sentAs: request.response.id });
+      } else update({ state: "refused", reason: request.response?.error ?? `The server answered with status ${request.status}.` });
     });
-    request.addEventListener("error", () => shown({ state: "refused", reason: "It could not be sent: the server does not answer, or this is a folder." }));
+    request.addEventListener("error", () => update({ state: "refused", reason: "The file could not be sent: the server does not answer, or this is a folder." }));
     request.addEventListener("loadend", resolve);
-    shown({ state: "sending", done: 0, of: job.file.size });
+    update({ state: "sending", done: 0, of: job.file.size });
     request.send(job.file);
   });
 }
 
-// What the server tells
+// What the server reports
 
 function listen() {
   const events = new EventSource("/events");
   let isLost = false;
   events.addEventListener("open", () => { if (isLost) say("The server answers again."); isLost = false; });
-  events.addEventListener("error", () => { isLost = true; say("The server does not answer. This page tries again."); });
+  events.addEventListener("error", () => { isLost = true; say("The server does not answer. This page keeps trying."); });
   events.addEventListener("message", event => {
     const change = JSON.parse(event.data);
     if (change.is_all) {
-      const there = new Set(change.jobs.map(job => job.id));
-      for (const id of [...jobs.keys()]) if (typeof id === "string" && !there.has(id)) drop(id);
+      const kept = new Set(change.jobs.map(job => job.id));
+      for (const id of [...jobs.keys()]) if (typeof id === "string" && !kept.has(id)) drop(id);
     }
     change.jobs.forEach(show);
     for (const id of change.gone) {
