@@ -16,7 +16,7 @@ from inference import Scorer
 from tests.browser import Browser, Page, check_width_and_colours
 from tests.strange import encode
 
-MAPS = "[...document.querySelectorAll('img.map')].filter(one => one.offsetParent).length"
+MAPS = "[...document.querySelectorAll('img.map')].filter(image => image.offsetParent).length"
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(browser, clip, detector, tmp_path_factory):
-    """A comparison of a swap with its original; the suspect's evidence with stability, its maps taken as proven."""
+    """A comparison of a swap with its original; its evidence has perturbed versions, and all maps count as passed."""
     folder = tmp_path_factory.mktemp("pages")
     real = list(islice(read_frames(clip("single_face.mp4")), 20))
     original = encode(folder / "original.mp4", real)
     suspect = encode(folder / "suspect.mp4", swap_clip(detector, real, [photo_face(detector, PHOTO, 0)]))
     with pytest.MonkeyPatch.context() as patch, Scorer(stability=True) as scorer:
         patch.setattr(inference.evidence.maps.Tested, "proven", True)
-        write_comparison(compare_files(suspect, original, scorer), scorer.plan, folder / "found")
+        write_comparison(compare_files(suspect, original, scorer), scorer.provenance, folder / "found")
     return folder / "found"
 
 
@@ -45,14 +45,14 @@ def test_a_page_fits_a_phone_and_can_be_read(browser, pages, scheme, name):
     page = Page(browser, width=360, height=740, scheme=scheme)
     page.open((pages / name).as_uri())
     check_width_and_colours(page, scheme)
-    assert page.js("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
-    assert page.said() == []
+    assert page.js("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.console() == []
     page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_switch_lays_the_maps_over_the_crops(browser, pages, scheme):
-    """It is off at first; the space bar turns it on; what is seen changes."""
+    """The switch is off at first. The space bar turns it on, and the page looks different."""
     page = Page(browser, scheme=scheme)
     page.open((pages / "suspect/suspect.mp4.html").as_uri())
     assert page.js(MAPS) == 0
@@ -71,7 +71,7 @@ def test_the_comparison_leads_to_both_evidences(browser, pages):
     page.open((pages / "comparison.html").as_uri())
     assert page.js("document.querySelectorAll('#found li').length") == 3
     assert page.js("document.querySelectorAll('.triples img').length") >= 4
-    links = page.js("[...document.querySelectorAll('#scores a')].map(one => one.href)")
+    links = page.js("[...document.querySelectorAll('#scores a')].map(link => link.href)")
     for link, name in zip(links, ("suspect.mp4", "original.mp4"), strict=True):
         page.open(link)
         assert page.js("document.querySelector('h1').textContent") == name
@@ -80,5 +80,5 @@ def test_the_comparison_leads_to_both_evidences(browser, pages):
 
 
 def pixels(page):
-    """What is seen, as an array."""
+    """The visible part of the page as an array, [H, W, 3]."""
     return cv2.imdecode(np.frombuffer(page.picture(format="png"), np.uint8), cv2.IMREAD_COLOR).astype(int)

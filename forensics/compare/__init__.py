@@ -1,1 +1,1 @@
-"""Two clips beside each other: when they show the same, where it lies in the picture, and what differs."""
+"""A suspect clip and its original: when both show the same, where it lies in the picture, and what differs."""

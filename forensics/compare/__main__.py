@@ -1,14 +1,14 @@
 """Compare a suspect clip with its original: when both show the same, and what was changed in it.
 
-Reads  two videos or pictures; checkpoints; the detector
+Reads  two videos or still images; checkpoints; the detector
 Writes DIR/comparison.html   the page: what was found, both clips' scores, each face beside the original's, where and
-                             when they differ, and how much the rest of the picture does
-       DIR/comparison.json   every number of it
+                             when they differ, and how much the rest of the picture differs
+       DIR/comparison.json   all its numbers
        DIR/suspect/, DIR/original/   each clip's evidence, as inference.predict writes it
 
-The suspect may be cut from the original in time, scaled, cropped, mirrored, compressed, brighter, or of another frame
-rate or speed. A face counts as changed if it differs by 2.5 times what the rest of the picture, as detailed as it,
-differs by. docs/compare_clips.md says how that is measured.
+The suspect may be a part of the original in time or in the picture, scaled, mirrored, compressed, brighter, or at
+another frame rate or speed. A face counts as changed if it differs by 2.5 times what equally detailed places in the
+rest of the picture differ by. docs/use/comparing_clips.md explains how that is measured.
 
 The exit status is 2 if a file cannot be read, or if the two have no stretch in common; a line says what was missing.
 
@@ -20,13 +20,13 @@ from pathlib import Path
 
 from common.command import run_script
 from common.workers import progress
-from forensics.compare.page import sentences, write_comparison
+from forensics.compare.page import describe, write_comparison
 from forensics.compare.steps import STAGES, compare_files
 from inference.results import utf8_name
 from inference.scorer import Scorer
 from inference.settings import MEMBER_OPTIONS, Settings, add_options
 
-FACES = 6  # compared of a clip; the label depends on two of them, as always
+FACES = 6  # compared per clip, at most; the label depends on two of them, as always
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,22 +40,22 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Compare, write, and say what was found."""
+    """Compare, write the files, and print what was found."""
     options = parse_arguments()
     settings = Settings.of(options, evidence=True).changed(max_faces=FACES)
-    with Scorer(settings) as scorer, progress(total=len(STAGES), desc="compare_clips", unit="step") as bar:
+    with Scorer(settings) as scorer, progress(total=len(STAGES), desc="compare", unit="step") as bar:
 
         def on_stage(stage: str) -> None:
-            bar.set_description(f"compare_clips: {stage}")
+            bar.set_description(f"compare: {stage}")
             bar.update()
 
-        found = compare_files(options.suspect, options.original, scorer, on_stage)
-    facts = write_comparison(found, scorer.provenance, options.output)
-    for name in ("suspect", "original"):
-        print(f"{name}: {utf8_name(facts[name]['filename'])}: {facts[name]['label']:.3f}, {facts[name]['verdict']}")
-    for sentence in sentences(facts):
+        comparison = compare_files(options.suspect, options.original, scorer, on_stage)
+    facts = write_comparison(comparison, scorer.provenance, options.output)
+    for name, clip in (("suspect", facts.suspect), ("original", facts.original)):
+        print(f"{name}: {utf8_name(clip.filename)}: {clip.label:.3f}, {clip.verdict}")
+    for sentence in describe(facts):
         print(f"  {sentence}")
-    print(f"compare_clips: {options.output / 'comparison.html'}")
+    print(f"compare: {options.output / 'comparison.html'}")
     return 0
 
 

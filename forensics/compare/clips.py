@@ -13,14 +13,14 @@ from faces.stills import Still
 from faces.video import Reading, VideoInfo, probe, read_some
 from faces.video_files import is_picture
 
-SMALL = 64  # the longer side of a small copy, in pixels
-KEPT = 10_000  # small copies of a clip, at most
+SMALL = 64  # longer side of a small copy, in pixels
+KEPT = 10_000  # small copies per clip, at most
 
 
 class Clip(NamedTuple):
-    """A clip, with the times of its frames in seconds of a player's clock.
+    """A clip. `times` [F] are those of all its frames, in seconds of a player's clock.
 
-    `small` holds grey copies, uint8 [N, h, w], of the frames with the numbers `kept`.
+    `small`, uint8 [N, h, w], holds grey copies of the frames whose numbers are `kept`, int [N], in ascending order.
     """
 
     path: Path
@@ -30,38 +30,40 @@ class Clip(NamedTuple):
     small: np.ndarray
 
     @property
-    def frame(self) -> float:
-        """How long a frame is shown, in seconds; 0 of a picture."""
+    def frame_seconds(self) -> float:
+        """How long a frame is shown, in seconds; 0 for a still image."""
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
-
-    def near(self, numbers: np.ndarray) -> "Clip":
-        """The clip with a copy of every frame between the numbers [N], in ascending order, up to KEPT in the middle."""
-        first, last = int(numbers[0]), int(numbers[-1])
-        spare = max(last - first + 1 - KEPT, 0)
-        return read_clip(self.path, range(first + spare // 2, last + 1 - (spare - spare // 2)))
 
     @property
     def has_gaps(self) -> bool:
         """Whether there are frames without a copy between those that have one."""
         return bool((np.diff(self.kept) > 1).any())
 
+    def between(self, numbers: np.ndarray) -> "Clip":
+        """The clip with a copy of every frame from the first to the last of ascending numbers [N].
+
+        If these are more than KEPT, those in the middle have copies.
+        """
+        first, last = int(numbers[0]), int(numbers[-1])
+        spare = max(last - first + 1 - KEPT, 0)
+        return read_clip(self.path, range(first + spare // 2, last + 1 - (spare - spare // 2)))
+
     def frames(self, numbers: Iterable[int]) -> Iterator[np.ndarray]:
-        """The frames with these numbers, BGR uint8, decoded once more. The numbers ascend; one may come twice."""
+        """The frames with these numbers, BGR uint8 [H, W, 3], decoded again. The numbers ascend and may repeat."""
         numbers = list(numbers)
-        once = (
-            Still(self.path).again(set(numbers)) if self.info.still else read_some(self.path, self.info, set(numbers))
-        )
-        at, image = -1, np.empty(0)
+        wanted = set(numbers)
+        decoded = Still(self.path).again(wanted) if self.info.still else read_some(self.path, self.info, wanted)
+        current, image = -1, np.empty(0)
         for number in numbers:
-            while at != number:
-                at, image = next(once)
+            while current != number:
+                current, image = next(decoded)
             yield image
 
 
 def read_clip(path: Path, numbers: range | None = None) -> Clip:
-    """Read a video or a picture, with small copies of the frames with some numbers, or of up to KEPT over all of it.
+    """Read a video or still image, with small copies of the frames with these numbers, by default of up to KEPT frames.
 
-    Raises UnsupportedError, DecodeError or FileNotFoundError.
+    Raises UnsupportedError, DecodeError or FileNotFoundError, and BadInputError if the times run backwards.
     """
     still = Still(path) if is_picture(path) else None
     info = still.info if still else probe(path)

@@ -1,6 +1,6 @@
 """What differs between two clips: face by face, and in the rest of the picture.
 
-The rest, outside the faces, tells what a face would differ by if nothing but compression had touched it (`overlay`).
+The rest, outside the faces, tells how much a face would differ if nothing but compression had touched it (`overlay`).
 """
 
 import math
@@ -11,52 +11,53 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from forensics.compare.in_picture import Placed
+from forensics.compare.in_picture import Placement
 from forensics.compare.overlay import CLEAR, Box, Levels, Moment
 
-MARGIN = 0.25  # of a face's box on each side: what changed there is not told from the face
+CHANGED = 2.5  # times what compression explains; unchanged faces of the sample clips reach 1.9 at most
+MARGIN = 0.25  # of a face's box, on each side: what changed there is not told apart from the face
 SQUARE = 1.6  # side of the square that is shown of a face, over the longer side of its box
 SHOWN = 96  # its side in pixels
 LEAST_EXPLAINED = 0.5  # levels: two files hardly agree better
-PLACES = (("left", "middle", "right"), ("top", "middle", "bottom"))
+ACROSS, DOWN = ("left", "middle", "right"), ("top", "middle", "bottom")
 
 
-class Sum:
-    """A sum over pixels: their mean difference in levels, and the share that differs clearly."""
+class PixelTotals:
+    """The differences of many pixels: their mean in levels, and the share that differs clearly."""
 
     def __init__(self) -> None:
         self.total = 0.0
         self.pixels = self.clear = 0
 
-    def add(self, apart: np.ndarray) -> float:
-        """Add pixels [N] by their difference; return their mean, NaN if there are none."""
-        self.total += float(apart.sum())
-        self.pixels += len(apart)
-        self.clear += int((apart > CLEAR).sum())
-        return float(apart.mean()) if len(apart) else math.nan
+    def add(self, differences: np.ndarray) -> float:
+        """Add pixels by their differences [N]; return the mean of these, NaN if there are none."""
+        self.total += float(differences.sum())
+        self.pixels += len(differences)
+        self.clear += int((differences > CLEAR).sum())
+        return float(differences.mean()) if len(differences) else math.nan
 
     @property
     def mean(self) -> float:
-        """The mean difference."""
+        """The mean difference in levels."""
         return self.total / max(self.pixels, 1)
 
     @property
-    def share(self) -> float:
-        """The share of the pixels that differ clearly."""
+    def clear_share(self) -> float:
+        """The share of the pixels that differ clearly, in [0, 1]."""
         return self.clear / max(self.pixels, 1)
 
 
-class Seen(NamedTuple):
+class FaceMoment(NamedTuple):
     """A face at a moment, in the square around it, SHOWN pixels wide.
 
-    The pictures of both, BGR uint8; their difference in levels, and the one that compression explains, NaN if that is
-    not known. `mean` is the difference in its box.
+    `suspect` and `original` are BGR uint8 [SHOWN, SHOWN, 3]. `difference` [SHOWN, SHOWN] is in levels; `expected` is
+    how much compression explains, NaN if that is not known. `mean` is the mean difference in the face's box.
     """
 
     time: float
     suspect: np.ndarray
     original: np.ndarray
-    apart: np.ndarray
+    difference: np.ndarray
     expected: np.ndarray
     mean: float
 
@@ -65,61 +66,70 @@ class Seen(NamedTuple):
 class FaceDifference:
     """How a face differs over the moments that were compared."""
 
-    whole: Sum = field(default_factory=Sum)
-    explained: Sum = field(default_factory=Sum)  # by compression
-    seen: list[Seen] = field(default_factory=list)
+    whole: PixelTotals = field(default_factory=PixelTotals)
+    explained: PixelTotals = field(default_factory=PixelTotals)  # by compression
+    moments: list[FaceMoment] = field(default_factory=list)
 
     @property
     def map(self) -> np.ndarray:
         """The mean difference over time, [SHOWN, SHOWN] in levels, in the square around the face."""
-        return np.mean([one.apart for one in self.seen], axis=0)
+        return np.mean([moment.difference for moment in self.moments], axis=0)
 
     @property
     def times_explained(self) -> np.ndarray:
-        """How many times as large as compression explains the difference is in the middle of the square, smoothed.
+        """How many times as large as compression explains the difference is, smoothed, in the middle of the square.
 
-        NaN if nothing tells what compression explains.
+        [[NaN]] if nothing tells what compression explains.
         """
-        known = [one for one in self.seen if np.isfinite(one.expected).all()]
+        known = [moment for moment in self.moments if np.isfinite(moment.expected).all()]
         if not known:
             return np.full((1, 1), np.nan)
-        maps = [np.mean([getattr(one, name) for one in known], axis=0) for name in ("apart", "expected")]
-        edge = round(SHOWN * (1 - 1 / SQUARE) / 2)  # beyond that is no face
-        inner = (one[edge:-edge, edge:-edge] for one in maps)
-        here, there = (cv2.GaussianBlur(one, (0, 0), SHOWN / 16) for one in inner)
-        return here / np.maximum(there, LEAST_EXPLAINED)
+        edge = round(SHOWN * (1 - 1 / SQUARE) / 2)  # there is no face beyond it
+
+        def smooth_mean(maps: list[np.ndarray]) -> np.ndarray:
+            return cv2.GaussianBlur(np.mean(maps, axis=0)[edge:-edge, edge:-edge], (0, 0), SHOWN / 16)
+
+        differences = smooth_mean([moment.difference for moment in known])
+        return differences / np.maximum(smooth_mean([moment.expected for moment in known]), LEAST_EXPLAINED)
 
     @property
-    def largest(self) -> Seen:
+    def largest(self) -> FaceMoment:
         """The moment at which it differs most."""
-        return max(self.seen, key=lambda one: one.mean)
+        return max(self.moments, key=lambda moment: moment.mean)
 
     @property
     def peak(self) -> float:
-        """How many times as large as compression explains the difference is where it is largest."""
+        """How many times as large as compression explains the difference is where it is largest; NaN if not known."""
         return float(self.times_explained.max())
 
     @property
     def place(self) -> str:
         """Where in the face that is, in words."""
-        known = self.times_explained
-        y, x = np.unravel_index(int(known.argmax()), known.shape)
-        across, down = (names[3 * int(at) // len(known)] for names, at in zip(PLACES, (x, y), strict=True))
+        ratios = self.times_explained
+        y, x = np.unravel_index(int(ratios.argmax()), ratios.shape)
+        across, down = ACROSS[3 * int(x) // len(ratios)], DOWN[3 * int(y) // len(ratios)]
         return "middle" if across == down == "middle" else f"{down} {across}"
+
+    @property
+    def is_changed(self) -> bool | None:
+        """Whether it differs by more than compression explains; None if that is not known."""
+        if not self.moments or not np.isfinite(self.peak):
+            return None
+        return self.peak >= CHANGED
 
 
 @dataclass
 class Differences:
-    """What differs between two clips: by face, in the rest of the picture, and where in it.
+    """What differs between two clips.
 
-    `map` [h, w] is the mean difference over time in levels, NaN where the original shows nothing. `over_time` holds
-    times, `rest_over_time` the rest's mean difference at them.
+    `map`, float32 [h, w], is the mean difference over time in levels, NaN where the original shows nothing.
+    `rest_over_time` holds the mean difference of the rest at each of `times`.
     """
 
     faces: list[FaceDifference]
-    rest: Sum
+    rest: PixelTotals  # outside the faces
     map: np.ndarray
-    over_time: list[float]
+    times: list[float]
     rest_over_time: list[float]
 
 
@@ -129,50 +139,57 @@ def compare(
     times: Sequence[float],
     boxes: Sequence[Sequence[Box | None]],
     hidden: Sequence[Sequence[Box]],
-    placed: Placed,
+    placement: Placement,
     levels: Levels,
 ) -> Differences:
-    """Compare pictures, BGR uint8, that show the same moments.
+    """Compare pictures, BGR uint8, that show the same moments, at `times`.
 
-    `times` are those of the moments, `boxes` each face's boxes at them in the suspect's pixels, None where it is not
-    seen; `hidden` those that stand in there. The rest of the picture is what these leave.
+    `boxes` holds each face's boxes at the moments, in the suspect's pixels, None where the face is not seen. `hidden`
+    holds the same with the nearest box in time where it is not seen; the rest of the picture is what lies outside them.
     """
     faces = [FaceDifference() for _ in boxes]
-    rest, rest_over_time = Sum(), []
+    rest, rest_over_time = PixelTotals(), []
     total = np.zeros((), np.float32)
-    for at, (suspect, original) in enumerate(zip(suspects, originals, strict=True)):
-        one = Moment(suspect, original, placed.matrix, levels)
-        outside = one.both.copy()
-        for mine in hidden:
-            outside[one.around(mine[at], MARGIN)] = False
-        expected = one.explained_by(outside)
-        for face, own in zip(faces, boxes, strict=True):
-            if (box := own[at]) is not None:
-                add_face(face, one, box, times[at], expected)
-        rest_over_time.append(rest.add(one.apart[outside]))
-        total = total + np.where(one.both, one.apart, np.nan)
+    for index, (suspect, original) in enumerate(zip(suspects, originals, strict=True)):
+        moment = Moment(suspect, original, placement.matrix, levels)
+        outside = moment.both.copy()
+        for of_face in hidden:
+            outside[moment.around(of_face[index], MARGIN)] = False
+        expected = moment.explained_by(outside)
+        for face, of_face in zip(faces, boxes, strict=True):
+            if (box := of_face[index]) is not None:
+                add_moment(face, moment, box, times[index], expected)
+        rest_over_time.append(rest.add(moment.difference[outside]))
+        total = total + np.where(moment.both, moment.difference, np.nan)
     return Differences(faces, rest, total / len(times), list(times), rest_over_time)
 
 
-def add_face(face: FaceDifference, moment: Moment, box: Box, time: float, expected: np.ndarray) -> None:
-    """Add a face's difference at a moment, unless it lies where the original shows nothing."""
+def add_moment(face: FaceDifference, moment: Moment, box: Box, time: float, expected: np.ndarray) -> None:
+    """Add how a face differs at a moment, unless its box lies where the original shows nothing.
+
+    `expected` [h, w] is how much compression explains, as `Moment.explained_by` gives it.
+    """
     place = moment.around(box, 0)
     inside = moment.both[place]
     if not inside.any():
         return
-    mean = face.whole.add(moment.apart[place][inside])
+    mean = face.whole.add(moment.difference[place][inside])
     if np.isfinite(expected).all():
         face.explained.add(expected[place][inside])
     x1, y1, x2, y2 = (value * moment.scale for value in box)
     middle, side = ((x1 + x2) / 2, (y1 + y2) / 2), SQUARE * max(x2 - x1, y2 - y1)
-    ours, theirs = (square(image, middle, side, moment.scale) for image in (moment.suspect, moment.original))
-    known = np.where(moment.both | np.isnan(expected), moment.apart, expected)  # where the original shows nothing
-    apart, explained = (square(one, middle, side, 1.0) for one in (known, expected))
-    face.seen.append(Seen(time, ours, theirs, apart, explained, mean))
+    suspect, original = (square(image, middle, side, moment.scale) for image in (moment.suspect, moment.original))
+    # Where the original shows nothing, what is expected stands in, so that it does not count as changed.
+    known = np.where(moment.both | np.isnan(expected), moment.difference, expected)
+    difference, explained = (square(values, middle, side, 1.0) for values in (known, expected))
+    face.moments.append(FaceMoment(time, suspect, original, difference, explained, mean))
 
 
 def square(image: np.ndarray, middle: tuple[float, float], side: float, scale: float) -> np.ndarray:
-    """A square of a picture, SHOWN pixels wide; beyond the border it is black. `scale` is that of middle and side."""
+    """A square of an image [H, W] or [H, W, 3], scaled to SHOWN pixels; black beyond the border.
+
+    `middle` (x, y) and `side` are in pixels of the image scaled by `scale`.
+    """
     zoom = SHOWN * scale / side
     shift = [SHOWN / 2 - zoom * place / scale for place in middle]
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])

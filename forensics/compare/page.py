@@ -1,32 +1,34 @@
-"""What a comparison found, as JSON and as a page for people."""
+"""A comparison for people: in sentences, as a page, and the files of both and of the facts."""
 
 import json
 import math
 import os
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import cv2
 import numpy as np
 
 from common.files import write_text
-from forensics.compare.differences import FaceDifference, Seen
+from forensics.compare.differences import CHANGED, FaceDifference, FaceMoment
+from forensics.compare.facts import ComparisonFacts, FaceFacts, PictureFacts, TimeFacts, facts_of
 from forensics.compare.overlay import CLEAR
 from forensics.compare.steps import Comparison
 from inference.evidence.facts import Provenance
-from inference.evidence.pages import COLOURS, evidence_file, pages_with
+from inference.evidence.pages import COLOURS, Chart, Point, evidence_file, pages_with
 from inference.evidence.pictures import data_url
 from inference.results import Result
 
 PAGES = pages_with(Path(__file__).parent / "templates")
-CHANGED = 2.5  # times what compression explains; unchanged faces of the sample clips have 1.9 at most
 FULL = 32.0  # levels at the end of the colour scale
-MOST = 6  # moments that are shown of a face
-APART = 0.1  # of the stretch between moments that are shown, at least
-CHART = {"width": 720, "height": 180, "left": 40, "bottom": 22}
-MAP_WIDTH = 480
+MOST = 6  # moments that are shown per face
+APART = 0.1  # of the stretch: the least distance between moments that are shown
+CHART = Chart(height=180, left=40)
+REST_COLOUR = "#8a949d"
+MAP_WIDTH = 480  # pixels
+CLIPS = ("suspect", "original")
 
 
 class Triple(NamedTuple):
@@ -38,221 +40,146 @@ class Triple(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of the chart: its name, its colour, and its points."""
+    """A line of the chart."""
 
     name: str
     colour: str
-    points: list[tuple[float, float]]
+    points: list[Point]
 
 
-def facts_of(found: Comparison, provenance: Provenance) -> dict[str, Any]:
-    """The content of comparison.json."""
-    here, there = found.stretch
-    differences, placed = found.differences, found.placed
-    rest = differences.rest
-    return {
-        "suspect": side(found.results[0]),
-        "original": side(found.results[1]),
-        "time": {
-            "offset": round(found.offset.seconds, 4),
-            "speed": round(found.offset.speed, 4),
-            "frames": len(found.offset.pairs),
-            "of": [len(found.suspect.times), len(found.original.times)],
-            "suspect": [round(value, 3) for value in here],
-            "original": [round(value, 3) for value in there],
-            "together": None if found.offset.together is None else round(found.offset.together, 4),
-        },
-        "picture": {
-            "matrix": placed.matrix.round(5).tolist(),
-            "scale": [round(value, 4) for value in placed.scale],
-            "rotation": round(turned(found), 3),
-            "mirrored": placed.mirrored,
-            "shown": list(found.shown),
-            "points": [placed.agree, placed.matches],
-            "gain": found.levels.gain.round(4).tolist(),
-            "shift": found.levels.shift.round(3).tolist(),
-        },
-        "rest": {"mean": round(rest.mean, 4), "clear": round(rest.share, 5)} if rest.pixels else None,
-        "faces": [face_facts(found, number) for number in range(len(differences.faces))],
-        "moments": {
-            "times": differences.over_time,
-            "rest": [rounded(value) for value in differences.rest_over_time],
-        },
-        "provenance": asdict(provenance),
-    }
+class FacePictures(NamedTuple):
+    """The pictures of a face on the page: data URL of its mean difference over time, and moments."""
+
+    map: str
+    moments: list[Triple]
 
 
-def rounded(value: float) -> float | None:
-    """A difference for JSON, None for NaN."""
-    return None if math.isnan(value) else round(value, 4)
-
-
-def side(result: Result) -> dict[str, Any]:
-    """One of the clips: its file and its scores."""
-    of_result = ("filename", "status", "reason", "label", "verdict", "members", "false_positive_rate")
-    return {
-        "path": str(result.path),
-        "sha256": result.evidence.input.sha256 if result.evidence else None,
-        **{name: getattr(result, name) for name in of_result},
-    }
-
-
-def turned(found: Comparison) -> float:
-    """The rotation in degrees, 0 if there is none worth saying."""
-    return found.placed.rotation if abs(found.placed.rotation) > 0.05 else 0.0
-
-
-def is_changed(face: FaceDifference) -> bool | None:
-    """Whether a face differs by more than compression explains; None if that is not known."""
-    if not face.seen or not np.isfinite(face.peak):
-        return None
-    return face.peak >= CHANGED
-
-
-def face_facts(found: Comparison, number: int) -> dict[str, Any]:
-    """A face of the suspect beside the one in its place."""
-    face, match = found.differences.faces[number], found.same_face[number]
-    ours = found.results[0].faces[number]
-    theirs = None if match is None else found.results[1].faces[match]
-    changed = is_changed(face)
-    return {
-        "number": ours.number,
-        "original_number": theirs.number if theirs else None,
-        "score": ours.score,
-        "original_score": theirs.score if theirs else None,
-        "members": {
-            name: [value, theirs.members.get(name) if theirs else None] for name, value in ours.members.items()
-        },
-        "changed": changed,
-        "moments": len(face.seen),
-        "mean": round(face.whole.mean, 4),
-        "explained": None if changed is None else round(face.explained.mean, 4),
-        "times_explained": None if changed is None else round(face.peak, 3),
-        "clear": round(face.whole.share, 5),
-        "where": face.place if changed is not None else None,
-        "when": face.largest.time if face.seen else None,
-        "over_time": [[one.time, round(one.mean, 4)] for one in face.seen],
-    }
-
-
-def sentences(facts: dict[str, Any]) -> list[str]:
-    """What was found, for people."""
-    time, picture, rest = facts["time"], facts["picture"], facts["rest"]
-    here, there = time["suspect"], time["original"]
-    how = [f"scaled to {100 * picture['scale'][0]:.0f} x {100 * picture['scale'][1]:.0f} %"]
-    how += ["mirrored"] if picture["mirrored"] else []
-    how += [f"turned by {picture['rotation']:.1f} degrees"] if picture["rotation"] else []
-    how += [f"{time['speed']:.3g} times as fast"] if time["speed"] != 1 else []
-    said = [
-        f"{time['frames']} of {time['of'][0]} frames have their like in the original: {here[0]:.2f} to {here[1]:.2f} s "
-        f"show what it shows at {there[0]:.2f} to {there[1]:.2f} s, {', '.join(how)}."
-    ]
-    if time["together"] is None:
-        said.append("Hardly anything moves in them, so the offset is not sure.")
-    said.append(
-        f"Outside the faces the pictures differ by {rest['mean']:.2f} of 255 levels; {100 * rest['clear']:.1f} % of "
-        f"the pixels there differ by more than {CLEAR:.0f}."
-        if rest
-        else "Nothing of the picture is left outside the faces."
-    )
-    return said + [of_face(face) for face in facts["faces"]]
-
-
-def of_face(face: dict[str, Any]) -> str:
-    """What was found of a face, for people."""
-    name = f"Face {face['number']}"
-    if not face["moments"]:
-        return f"{name} is not seen where both clips show the same."
-    if face["changed"] is None:
-        return (
-            f"{name} differs by {face['mean']:.1f} levels; too little of the picture is left to say what explains it."
+def describe(facts: ComparisonFacts) -> list[str]:
+    """What the comparison found, in sentences."""
+    sentences = [describe_overlap(facts.time, facts.picture)]
+    if facts.time.together is None:
+        sentences.append("Hardly anything moves in these frames, so the offset is not certain.")
+    if facts.rest:
+        sentences.append(
+            f"Outside the faces the pictures differ by {facts.rest.mean:.2f} of 255 levels; "
+            f"{100 * facts.rest.clear:.1f}% of the pixels there differ by more than {CLEAR:.0f}."
         )
-    numbers = f"it differs by {face['mean']:.1f} levels, of which compression explains {face['explained']:.1f}"
-    if not face["changed"]:
+    else:
+        sentences.append("Nothing of the picture is left outside the faces.")
+    return sentences + [describe_face(face) for face in facts.faces]
+
+
+def describe_overlap(time: TimeFacts, picture: PictureFacts) -> str:
+    """When both clips show the same, and what was done to the original's picture, in a sentence."""
+    how = [f"scaled to {100 * picture.scale.width:.0f}% x {100 * picture.scale.height:.0f}%"]
+    how += ["mirrored"] if picture.mirrored else []
+    how += [f"turned by {picture.rotation:.1f} degrees"] if picture.rotation else []
+    how += [f"{time.speed:.3g} times as fast"] if time.speed != 1 else []
+    return (
+        f"{time.frames} of {time.of.suspect} frames look like frames of the original: "
+        f"{time.suspect[0]:.2f} to {time.suspect[1]:.2f} s show what the original shows at "
+        f"{time.original[0]:.2f} to {time.original[1]:.2f} s, {', '.join(how)}."
+    )
+
+
+def describe_face(face: FaceFacts) -> str:
+    """What was found about a face, in a sentence."""
+    name = f"Face {face.number}"
+    if not face.moments:
+        return f"{name} is not seen where both clips show the same."
+    if face.changed is None:
+        return (
+            f"{name} differs by {face.mean:.1f} levels; too little of the picture is left to tell what explains that."
+        )
+    numbers = f"it differs by {face.mean:.1f} levels, of which compression explains {face.explained:.1f}"
+    if not face.changed:
         return f"{name} was not changed, as far as can be told: {numbers}."
-    where = f"{face['times_explained']:.0f} times as much in its {face['where']}, most at {face['when']:.2f} s"
-    return f"{name} was changed: {numbers}; {where}."
+    return (
+        f"{name} was changed: {numbers}. The difference is largest in the {face.where} of the face "
+        f"({face.times_explained:.0f} times what compression explains) and at {face.when:.2f} s."
+    )
 
 
 def heat(levels: np.ndarray) -> np.ndarray:
-    """Levels [h, w] as colours, BGR uint8; grey where they are not known."""
-    known = np.nan_to_num(np.clip(levels / FULL, 0, 1))
-    coloured = cv2.applyColorMap((255 * known).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    """Levels [h, w] as colours, BGR uint8 [h, w, 3]; grey where they are NaN."""
+    shares = np.nan_to_num(np.clip(levels / FULL, 0, 1))
+    coloured = cv2.applyColorMap((255 * shares).astype(np.uint8), cv2.COLORMAP_INFERNO)
     coloured[np.isnan(levels)] = 128
     return coloured
 
 
-def moments_of(face: FaceDifference, stretch: float) -> list[Triple]:
-    """The moments at which a face differs most, some way from each other, in their order in time."""
-    taken: list[Seen] = []
-    for one in sorted(face.seen, key=lambda one: -one.mean):
-        if len(taken) < MOST and all(abs(one.time - other.time) >= APART * stretch for other in taken):
-            taken.append(one)
+def moments_shown(face: FaceDifference, stretch: float) -> list[Triple]:
+    """The moments at which a face differs most, some distance from each other, in order; `stretch` is in seconds."""
+    taken: list[FaceMoment] = []
+    for moment in sorted(face.moments, key=lambda moment: -moment.mean):
+        if len(taken) < MOST and all(abs(moment.time - other.time) >= APART * stretch for other in taken):
+            taken.append(moment)
     return [
-        Triple(one.time, one.mean, (data_url(one.suspect), data_url(one.original), data_url(heat(one.apart))))
-        for one in sorted(taken, key=lambda one: one.time)
+        Triple(
+            moment.time,
+            moment.mean,
+            (data_url(moment.suspect), data_url(moment.original), data_url(heat(moment.difference))),
+        )
+        for moment in sorted(taken, key=lambda moment: moment.time)
     ]
 
 
-def chart_of(found: Comparison) -> tuple[list[Line], float]:
+def chart_lines(comparison: Comparison) -> tuple[list[Line], float]:
     """The lines of the chart, and the levels at its top."""
-    (start, end), _ = found.stretch
-    differences = found.differences
-    faces = [[(one.time, one.mean) for one in face.seen] for face in differences.faces]
-    over_time = zip(differences.over_time, differences.rest_over_time, strict=True)
+    (start, end), _ = comparison.alignment.stretch
+    differences = comparison.differences
+    faces = [[(moment.time, moment.mean) for moment in face.moments] for face in differences.faces]
+    over_time = zip(differences.times, differences.rest_over_time, strict=True)
     rest = [(time, value) for time, value in over_time if not math.isnan(value)]
-    top = max([value for line in (*faces, rest) for _, value in line] + [1.0]) * 1.05
+    top = max([value for values in (*faces, rest) for _, value in values] + [1.0]) * 1.05
 
-    def points(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        across, up = CHART["width"] - CHART["left"] - 10, CHART["height"] - CHART["bottom"]
-        return [
-            (
-                round(CHART["left"] + across * (time - start) / max(end - start, 1e-3), 1),
-                round(6 + up * (1 - value / top), 1),
-            )
-            for time, value in line
-        ]
+    def points(values: list[tuple[float, float]]) -> list[Point]:
+        return [Point(CHART.x((time - start) / max(end - start, 1e-3)), CHART.y(value / top)) for time, value in values]
 
     lines = [
-        Line(f"face {number}", COLOURS[number % len(COLOURS)], points(line))
-        for number, line in enumerate(faces, start=1)
+        Line(f"face {number}", COLOURS[number % len(COLOURS)], points(values))
+        for number, values in enumerate(faces, start=1)
     ]
-    return [*lines, Line("the rest of the picture", "#8a949d", points(rest))], top
+    return [*lines, Line("the rest of the picture", REST_COLOUR, points(rest))], top
 
 
-def page_of(found: Comparison, facts: dict[str, Any]) -> str:
-    """The comparison as one self-contained HTML page."""
-    (start, end), _ = found.stretch
-    lines, top = chart_of(found)
-    whole = found.differences.map
+def page_of(comparison: Comparison, facts: ComparisonFacts) -> str:
+    """The comparison as a self-contained HTML page."""
+    (start, end), _ = comparison.alignment.stretch
+    lines, top = chart_lines(comparison)
+    whole = comparison.differences.map
     small = cv2.resize(whole, (MAP_WIDTH, round(MAP_WIDTH * whole.shape[0] / whole.shape[1])))
-    faces = found.differences.faces
+    pages = [evidence_file(Path(name), result.filename, ".html") for name, result in by_clip(comparison)]
     return PAGES.get_template("comparison.html").render(
         facts=facts,
-        sentences=sentences(facts),
+        sentences=describe(facts),
+        changed=CHANGED,
         chart=CHART,
         lines=lines,
-        top=top,
-        begins=start,
-        ends=end,
+        labels=[f"{share * top:.1f}" for share in (0, 0.5, 1)],
+        start=start,
+        end=end,
         full=FULL,
-        changed=CHANGED,
         scale=data_url(heat(np.linspace(0, FULL, 256)[None].repeat(8, axis=0))),
         whole=data_url(heat(small)),
-        maps=[data_url(heat(face.map)) if face.seen else None for face in faces],
-        moments=[moments_of(face, end - start) for face in faces],
-        links=[
-            quote(os.fsencode(evidence_file(Path(name), result.filename, ".html")))
-            for name, result in zip(("suspect", "original"), found.results, strict=True)
+        pictures=[
+            FacePictures(data_url(heat(face.map)), moments_shown(face, end - start)) if face.moments else None
+            for face in comparison.differences.faces
         ],
+        links=[quote(os.fsencode(path)) for path in pages],
     )
 
 
-def write_comparison(found: Comparison, provenance: Provenance, folder: Path) -> dict[str, Any]:
-    """Write both clips' evidence, comparison.html and comparison.json; return what the last holds."""
-    for name, result in zip(("suspect", "original"), found.results, strict=True):
+def by_clip(comparison: Comparison) -> Iterator[tuple[str, Result]]:
+    """Both clips' results with their names, `suspect` and `original`."""
+    return zip(CLIPS, comparison.results, strict=True)
+
+
+def write_comparison(comparison: Comparison, provenance: Provenance, folder: Path) -> ComparisonFacts:
+    """Write both clips' evidence, comparison.html and comparison.json; return the facts."""
+    for name, result in by_clip(comparison):
         result.save_evidence(folder / name)
-    facts = facts_of(found, provenance)
-    write_text(folder / "comparison.html", page_of(found, facts))
-    write_text(folder / "comparison.json", json.dumps(facts, indent=1, allow_nan=False) + "\n")
+    facts = facts_of(comparison, provenance)
+    write_text(folder / "comparison.html", page_of(comparison, facts))
+    write_text(folder / "comparison.json", json.dumps(facts.to_json(), indent=1, allow_nan=False) + "\n")
     return facts
