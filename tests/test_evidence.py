@@ -1,4 +1,4 @@
-"""`inference.predict --evidence`: the numbers of a score as JSON, and pages that a browser shows."""
+"""`inference.predict --evidence`: what a score rests on as JSON, and pages that a browser shows."""
 
 import json
 import os
@@ -29,12 +29,12 @@ from tests.strange import encode
 from tests.tiny import write_checkpoints
 
 IMAGE_MEMBERS = ["b3", "b0"]
-LONG = f"{'x' * 228}{os.fsdecode(bytes([255]))}.mp4"  # no UTF-8, and no room for ".json" and a temporary name
+LONG = f"{'x' * 228}{os.fsdecode(bytes([255]))}.mp4"  # not UTF-8, and no room for ".json" and a temporary name
 
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory, weights, clip):
-    """Evidence of videos with two faces, with a strange name, without any face, cut off, absent, and of a pipe."""
+    """Evidence of videos with two faces, with a strange name, without a face, cut off, and absent, and of a pipe."""
     folder = tmp_path_factory.mktemp("evidence")
     write_checkpoints(folder / "models", [*IMAGE_MEMBERS, "sf3"])
     frames = list(islice(read_frames(clip("single_face.mp4")), 10))
@@ -106,7 +106,7 @@ def test_provenance_names_every_file_by_its_content(evidence):
         assert file["sha256"] == sha256(evidence / "models" / MEMBERS[name].file)
         assert file["config_sha256"] == sha256(ROOT / MEMBERS[name].trained_by)
     assert facts["provenance"]["versions"].keys() >= {"python", "torch", "timm", "av"}
-    boxes = [found["box"] for found in facts["tracks"][0]["detections"]]
+    boxes = [detection["box"] for detection in facts["tracks"][0]["detections"]]
     assert len(boxes) == 10
     assert all(0 <= x1 < x2 <= 1280 and 0 <= y1 < y2 <= 360 for x1, y1, x2, y2 in boxes)
 
@@ -167,19 +167,18 @@ def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
     chromium(evidence / "out/two & <faces>.mp4.html", "--window-size=900,1800", f"--screenshot={picture}")
     image = cv2.imread(str(picture))
     assert image.shape == (1800, 900, 3)
-    blue = np.all(
-        np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2
-    )  # the first face's line, and the bar at its strip
+    # The line of the first face and the bar at its strip are blue, those of the second face orange.
+    blue = np.all(np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2)
     orange = np.all(np.abs(image.astype(int) - (0x1C, 0x54, 0xB5)) < 12, axis=2)
     assert blue.sum() > 200
     assert orange.sum() > 200
-    assert (image < 250).any(axis=2).mean() > 0.1, "the page is all but empty"
+    assert (image < 250).any(axis=2).mean() > 0.1, "the page is nearly empty"
     pdf = tmp_path / "page.pdf"
     chromium(evidence / "out/two & <faces>.mp4.html", f"--print-to-pdf={pdf}")
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
-def test_the_index_sorts_by_a_click(evidence, chromium):
+def test_a_click_sorts_the_index(evidence, chromium):
     index = (evidence / "out/index.html").read_bytes().decode(errors="replace")
     order = re.compile(r'data-key="([^"]+\.mp4)"')
     assert [name[:3] for name in order.findall(index)] == ["two", "xxx", "sky", "cut", "abs", "pip"]
@@ -193,15 +192,15 @@ def test_the_index_sorts_by_a_click(evidence, chromium):
 
 
 def test_times_are_the_files_timestamps(frames, weights, tmp_path):
-    """At a variable rate; and at the mean rate where the file has none."""
+    """Also at a variable frame rate. If the file has no timestamps, times come from the mean frame rate."""
     path = encode(tmp_path / "variable.mp4", frames, times=[number * number for number in range(12)])
     (video,) = sample(path, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
     assert video.timing.source == "timestamps"
     assert video.timing.times == pytest.approx([number * number / 30 for number in range(12)], abs=1e-6)
     raw = encode(tmp_path / "raw.h264", frames)
-    (none,) = sample(raw, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
-    assert none.timing.source == "rate"
-    assert none.timing.times == pytest.approx([number / 30 for number in range(12)])
+    (untimed,) = sample(raw, Wanted(Settings(evidence=True), {CropKind("image", 256)}, weights))
+    assert untimed.timing.source == "rate"
+    assert untimed.timing.times == pytest.approx([number / 30 for number in range(12)])
 
 
 @pytest.mark.parametrize("change", ["append", "replace"])
@@ -224,13 +223,12 @@ def test_a_file_that_changes_while_it_is_read_has_no_score(frames, weights, tmp_
     assert failure(error.value, other=Status.DECODE_ERROR).status == Status.CHANGED
 
 
-def test_faces_that_were_not_looked_at_are_said(run, evidence, clip, tmp_path):
-    """A second face in a third of the frames is outvoted, and not scored."""
+def test_faces_that_were_not_scored_are_counted(run, evidence, clip, tmp_path):
+    """A second face in a third of the frames is outvoted and not scored."""
     frames = list(islice(read_frames(clip("single_face.mp4")), 9))
-    beside = [
-        np.hstack([frame, cv2.flip(frame, 1) if at < 3 else np.zeros_like(frame)]) for at, frame in enumerate(frames)
-    ]
-    write_video(tmp_path / "guest.mp4", beside, 25.0)
+    guests = [cv2.flip(frame, 1) if index < 3 else np.zeros_like(frame) for index, frame in enumerate(frames)]
+    with_guest = [np.hstack([frame, guest]) for frame, guest in zip(frames, guests, strict=True)]
+    write_video(tmp_path / "guest.mp4", with_guest, 25.0)
     words = ["-m", "inference.predict", tmp_path / "guest.mp4", "--models", evidence / "models", "--members", "b0"]
     run(*words, "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out")
     facts = read(tmp_path, "guest.mp4")

@@ -1,4 +1,4 @@
-"""Still pictures, and more faces than two."""
+"""Still images, and more faces than two."""
 
 import json
 
@@ -27,7 +27,7 @@ def several(weights):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".png", ".webp"])
-def test_a_picture_is_scored_as_one_group(scorer, frames, tmp_path, suffix):
+def test_a_still_image_is_scored_as_one_group(scorer, frames, tmp_path, suffix):
     path = tmp_path / f"face{suffix}"
     Image.fromarray(frames[0][..., ::-1]).save(path, format={".JPEG": "jpeg"}.get(suffix))
     result = scorer.score(path)
@@ -38,12 +38,12 @@ def test_a_picture_is_scored_as_one_group(scorer, frames, tmp_path, suffix):
     groups = facts["members"]["lite0"]["faces"][0]["groups"]
     assert [(group["times"], group["copies"]) for group in groups] == [([0.0], 0)]
     assert facts["members"]["lite0"]["score"] == groups[0]["score"]
-    assert "This is a picture: one frame is one group" in facts["not_analysed"][0]
-    assert "a picture" in result.page()
+    assert "This is a still image: its only frame is scored alone" in facts["not_analysed"][0]
+    assert "a still image" in result.page()
 
 
-def test_a_picture_scores_as_a_video_of_it(scorer, frames, tmp_path):
-    """The mean of the logits of five equal frames is that of one."""
+def test_a_still_image_scores_like_a_video_of_it(scorer, frames, tmp_path):
+    """The mean of the logits of five equal frames is that of one frame."""
     picture, video = tmp_path / "one.png", tmp_path / "five.avi"
     cv2.imwrite(str(picture), frames[0])
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"FFV1"), 25, (640, 360))
@@ -73,7 +73,7 @@ def test_every_kind_of_pixels_is_read(tmp_path, mode):
     assert Still(path).image.shape == (20, 30, 3)
 
 
-def test_what_is_no_picture_says_so(scorer, tmp_path):
+def test_what_is_not_an_image_says_so(scorer, tmp_path):
     cut = tmp_path / "cut.png"
     Image.fromarray(np.random.RandomState(0).randint(0, 256, (90, 90, 3), np.uint8)).save(cut)
     cut.write_bytes(cut.read_bytes()[:900])
@@ -85,18 +85,18 @@ def test_what_is_no_picture_says_so(scorer, tmp_path):
         Still(head)
     assert scorer.score(cut).status == Status.DECODE_ERROR
     text = tmp_path / "text.jpg"
-    text.write_text("no picture")
+    text.write_text("not a picture")
     assert not is_picture(text)
     assert scorer.score(text).status == Status.UNSUPPORTED
 
 
-def test_video_members_have_no_score_of_a_picture():
+def test_video_members_do_not_score_still_images():
     face = Face([], [], {}, group=1)
     score = member_score(MEMBERS["sf1"], [np.empty((0, 2))], [face])
     assert (score.value, score.rule) == (None, A_PICTURE)
 
 
-def test_a_folder_stands_for_its_videos_and_a_pattern_for_pictures_too(run, frames, film, tmp_path):
+def test_a_folder_stands_for_its_videos_and_a_pattern_for_images_too(run, frames, film, tmp_path):
     folder = tmp_path / "mixed"
     folder.mkdir()
     (folder / "film.mp4").write_bytes(film.read_bytes())
@@ -108,8 +108,8 @@ def test_a_folder_stands_for_its_videos_and_a_pattern_for_pictures_too(run, fram
     assert "2 ok" in done.stdout
 
 
-def test_every_face_of_a_picture_has_its_own_row(scorer, several, clip, tmp_path):
-    """Five persons: the contract scores two of them."""
+def test_every_face_of_an_image_has_its_own_row(scorer, several, clip, tmp_path):
+    """Of five persons the reference scores two."""
     path = clip("multi_face.jpg")
     two, all_of_them = scorer.score(path), several.score(path)
     assert (len(two.faces), len(all_of_them.faces)) == (2, 5)
@@ -122,7 +122,7 @@ def test_every_face_of_a_picture_has_its_own_row(scorer, several, clip, tmp_path
     assert "The label depends on 2 of 5 scored faces" in page
 
 
-def test_all_faces_decide_if_that_is_asked(weights, clip):
+def test_all_faces_decide_if_asked(weights, clip):
     with Scorer(max_faces=10, decision_faces=10) as every:
         result = every.score(clip("multi_face.jpg"))
     scores = [face.score for face in result.faces]
@@ -134,8 +134,8 @@ def test_all_faces_decide_if_that_is_asked(weights, clip):
     assert len(scores) == 5
 
 
-def test_faces_beyond_the_vote_come_after_the_contracts():
-    """Of tracks of 12, 12, 8 and 2 frames, where most frames show two faces."""
+def test_faces_beyond_the_vote_come_after_those_of_the_reference():
+    """Most frames show two faces; two more are seen in five frames and in one."""
 
     def box(place):
         return [100.0 * place, 0.0, 100.0 * place + 50, 50.0, 0.99]

@@ -1,4 +1,4 @@
-"""`inference.verify`: the same again, what changed, what was tampered with, and whose signature it is."""
+"""`inference.verify`: whether a score can be repeated, what changed, what was tampered with, and who signed."""
 
 import json
 import shutil
@@ -10,13 +10,13 @@ import pytest
 from common.files import sha256
 from faces.video import read_frames
 from inference.evidence.differences import Difference, differences, split
-from inference.evidence.pages import to_verify
+from inference.evidence.pages import verify_json
 from tests.strange import encode
 
 
 @pytest.fixture(scope="module")
 def made(film, weights, tmp_path_factory):
-    """A clip and its evidence, of another folder and name than it is verified from."""
+    """A clip and its evidence, made in another folder than the one it is verified in."""
     from inference import Scorer
 
     folder = tmp_path_factory.mktemp("made")
@@ -36,11 +36,11 @@ def verify(run, folder, *more, video="clip.mp4"):
     return run("-m", "inference.verify", folder / "evidence", folder / video, *more, check=False)
 
 
-def digest_anew(folder):
-    """Make verify.json fit a JSON that was edited, as somebody would who knows how."""
+def update_digests(folder):
+    """Make verify.json fit a JSON that was edited, as someone who knows how would."""
     page, facts = (folder / f"evidence/clip.mp4{suffix}" for suffix in (".html", ".json"))
     digests = {".json": sha256(facts), ".html": sha256(page)}
-    promised = to_verify(json.loads(facts.read_text()), digests)
+    promised = verify_json(json.loads(facts.read_text()), digests)
     (folder / "evidence/clip.mp4.verify.json").write_text(json.dumps(promised))
 
 
@@ -75,21 +75,21 @@ def test_a_changed_file_is_noticed(run, copy, file):
     path = copy / "evidence" / file
     path.write_text(path.read_text() + " ")
     done = verify(run, copy)
-    assert f"{path} was changed or is missing since it was written" in done.stdout
+    assert f"{path} was changed after it was written, or is missing" in done.stdout
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "verify: clip.mp4: DOES NOT HOLD")
 
 
 def test_a_changed_number_is_found_even_where_the_digests_fit(run, copy):
     edit(copy, lambda content: content.update(label=content["label"] + 0.2))
-    digest_anew(copy)
+    update_digests(copy)
     done = verify(run, copy)
     assert done.returncode == 1
     assert "as they were written" in done.stdout
-    assert "1 numbers differ; the furthest: label" in done.stdout
+    assert "1 number differs; the furthest: label" in done.stdout
     assert "(2.0e-01)" in done.stdout
 
 
-def test_what_only_the_digests_file_says_is_checked_too(run, copy):
+def test_numbers_in_the_file_of_digests_are_checked_too(run, copy):
     path = copy / "evidence/clip.mp4.verify.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"label": 0.99, "verdict": "likely fake"}))
@@ -105,7 +105,7 @@ def test_another_file_with_the_same_frames_is_not_the_one_that_was_scored(run, c
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "verify: clip.mp4: DOES NOT HOLD")
 
 
-def test_names_with_folders_find_their_own_evidence(run, copy, clip):
+def test_the_evidence_of_a_video_in_a_folder_is_found_by_its_path(run, copy, clip):
     (copy / "videos/sub").mkdir(parents=True)
     shutil.copy(copy / "clip.mp4", copy / "videos/clip.mp4")
     shutil.copy(clip("no_face.mp4"), copy / "videos/sub/clip.mp4")
@@ -117,7 +117,7 @@ def test_names_with_folders_find_their_own_evidence(run, copy, clip):
         assert done.stdout.splitlines()[-1] == "verify: clip.mp4: identical"
 
 
-def test_another_video_is_named_as_what_changed(run, copy):
+def test_another_video_is_reported_as_changed(run, copy):
     frames = [255 - frame for frame in read_frames(copy / "clip.mp4")]
     encode(copy / "clip.mp4", [np.ascontiguousarray(frame) for frame in frames])
     done = verify(run, copy)
@@ -127,11 +127,11 @@ def test_another_video_is_named_as_what_changed(run, copy):
 
 
 def test_another_runtime_is_the_same_within_the_tolerance(run, copy):
-    """Evidence that PyTorch made, said to be ONNX Runtime's: so the numbers are those of two runtimes."""
+    """Evidence made by PyTorch claims to be ONNX Runtime's, so the numbers of two runtimes are compared."""
     run("-m", "inference.predict", copy / "clip.mp4", "--runtime", "torch", "--device", "cpu",
         "--evidence", copy / "evidence", "--output", copy / "s.csv")  # fmt: skip
     edit(copy, lambda content: content["provenance"].update(runtime="onnx"))
-    digest_anew(copy)
+    update_digests(copy)
     done = verify(run, copy)
     assert done.returncode == 0
     assert "numbers differ; the furthest: " in done.stdout
@@ -160,12 +160,12 @@ def test_a_signature_says_who_made_it(run, copy):
     assert verify(run, copy, *by, "you@example.org").returncode == 1
     assert verify(run, copy, "--signers", copy / "signers").returncode == 2
     edit(copy, lambda content: content.update(label=0.9))
-    digest_anew(copy)
+    update_digests(copy)
     done = verify(run, copy, *by, "me@example.org")
-    assert (done.returncode, "does not sign it" in done.stdout) == (1, True)
+    assert (done.returncode, "is not a valid signature" in done.stdout) == (1, True)
 
 
-def test_what_is_no_evidence_is_one_line(run, copy, film):
+def test_what_is_not_evidence_gives_one_line(run, copy, film):
     done = run("-m", "inference.verify", copy / "evidence", film, check=False)
     assert (done.returncode, "film.mp4.json is missing" in done.stderr) == (2, True)
     (copy / "evidence/clip.mp4.json").write_text("[]")
@@ -174,20 +174,20 @@ def test_what_is_no_evidence_is_one_line(run, copy, film):
     assert "does not say how it was made" in verify(run, copy).stderr
 
 
-def test_leaves_are_told_apart():
+def test_differences_are_sorted_into_names_and_numbers():
     before = {"label": 0.5, "status": "ok", "rule": "a", "faces": [{"box": [1, 2]}], "input": {"path": "x", "bytes": 3}}
     after = {"label": 0.5004, "status": "no_face", "rule": "b", "faces": [{"box": [2, 2]}, {"box": [1, 1]}]}
-    parts, numbers = split(differences(before, after))
-    assert [one.place for one in parts] == ["rule", "input.bytes"]
-    allowed = {one.place: one.distance <= one.allowed for one in numbers}
+    names, numbers = split(differences(before, after))
+    assert [difference.place for difference in names] == ["rule", "input.bytes"]
+    allowed = {difference.place: difference.distance <= difference.allowed for difference in numbers}
     assert allowed == {
         "label": True, "status": False, "faces[0].box[0]": True, "faces[1].box[0]": False, "faces[1].box[1]": False,
     }  # fmt: skip
     by_step = {"label": 0.5, "false_positive_rate": 0.1, "verdict": "suspicious", "conditions": {"face_pixels": 84.0}}
     moved = {"label": 0.5001, "false_positive_rate": 0.2, "verdict": "uncertain", "conditions": {"face_pixels": 84.1}}
-    parts, numbers = split(differences(by_step, moved))
-    assert [one.place for one in parts] == ["false_positive_rate", "verdict"], "they follow from the label"
-    assert all(one.distance <= one.allowed for one in numbers)
+    names, numbers = split(differences(by_step, moved))
+    assert [difference.place for difference in names] == ["false_positive_rate", "verdict"], "they follow the label"
+    assert all(difference.distance <= difference.allowed for difference in numbers)
     _, numbers = split(differences(by_step, by_step | {"verdict": "likely fake"}))
-    assert [one.place for one in numbers] == ["verdict"], "nothing makes it another one"
+    assert [difference.place for difference in numbers] == ["verdict"], "no other number explains the change"
     assert str(Difference("label", 0.5, 0.75)) == "label 0.5 -> 0.75 (2.5e-01)"

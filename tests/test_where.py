@@ -1,4 +1,4 @@
-"""Class activation maps: exact in every runtime, tested before they are shown, and where a pasted patch is."""
+"""Class activation maps: exact in every runtime, tested before they are shown, and high where a patch is pasted."""
 
 from itertools import permutations
 
@@ -12,7 +12,7 @@ from common.images import read_image, resize, write_image
 from faces.video import read_frames
 from image_based.models.class_activation import activation_map, features_of, logits_of
 from inference import Scorer
-from inference.evidence.facts import WhereFacts
+from inference.evidence.facts import MapFacts
 from inference.evidence.maps import (
     SIDE,
     average,
@@ -59,23 +59,23 @@ def test_maps_are_the_same_in_every_runtime(networks, frames):
     by_torch = load_networks(SHIPPED, MODELS, runtime="torch")
     seen, _ = as_seen([frames[0][:300, 100:400], frames[5][60:, 200:500], frames[9]])
     for name, crops in seen.items():
-        one, other = networks.maps(name, crops), by_torch.maps(name, crops)
-        np.testing.assert_allclose(one, other, atol=1e-3)
+        by_onnx = networks.maps(name, crops)
+        np.testing.assert_allclose(by_onnx, by_torch.maps(name, crops), atol=1e-3)
         odds = np.diff(networks.logits(name, [crops])[0], axis=1)[:, 0]
-        np.testing.assert_allclose(one.mean(axis=(1, 2)), odds, atol=1e-4)
+        np.testing.assert_allclose(by_onnx.mean(axis=(1, 2)), odds, atol=1e-4)
 
 
 def test_a_map_belongs_to_the_picture_not_to_its_mirror_image(networks, frames):
-    """Members see both; the map of the mirrored crop is the mirrored map."""
+    """Members see both, but the map of the mirrored crop is the mirrored map."""
     seen, _ = as_seen([frames[0][:300, 100:400]])
     for name, crops in seen.items():
-        one, other = networks.maps(name, crops), networks.maps(name, np.ascontiguousarray(crops[:, :, ::-1]))
-        np.testing.assert_allclose(one, other[:, :, ::-1], atol=1e-3)
-        assert np.abs(one - other).max() > 0.1
+        plain, mirrored = networks.maps(name, crops), networks.maps(name, np.ascontiguousarray(crops[:, :, ::-1]))
+        np.testing.assert_allclose(plain, mirrored[:, :, ::-1], atol=1e-3)
+        assert np.abs(plain - mirrored).max() > 0.1
 
 
 def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
-    """It has one output. The evidence says nothing of a place."""
+    """It has no output for maps. The evidence says nothing about a place."""
     member = SHIPPED["lite2"]
     (tmp_path / member.file).write_bytes((MODELS / member.file).read_bytes())
     model = onnx.load(MODELS / member.onnx, load_external_data=False)
@@ -92,7 +92,7 @@ def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
 
 
 class Bright:
-    """A network whose log odds are the brightness of its crops: its map says where, or somewhere else."""
+    """A network whose log odds are the brightness of its crops. Its map shows where that is, or elsewhere if it lies."""
 
     is_exact = has_maps = True
 
@@ -100,7 +100,8 @@ class Bright:
         self.lies = lies
 
     def maps(self, pixels):
-        levels = np.stack([cv2.resize(one.mean(axis=2), (5, 5), interpolation=cv2.INTER_AREA) for one in pixels]) / 25
+        small = [cv2.resize(crop.mean(axis=2), (5, 5), interpolation=cv2.INTER_AREA) for crop in pixels]
+        levels = np.stack(small) / 25
         return np.rot90(levels, 2, axes=(1, 2)) if self.lies else levels
 
     def __call__(self, pixels, exact=False):
@@ -117,31 +118,31 @@ def corner():
 
 
 @pytest.mark.parametrize("lies", [False, True])
-def test_a_map_that_points_elsewhere_does_not_hold(corner, lies):
+def test_a_map_that_points_elsewhere_fails(corner, lies):
     crops, fractions = corner
-    (one,) = try_maps(Networks({name: (SHIPPED[name], Bright(lies)) for name in crops}), crops, fractions)
-    assert one.proven is not lies
-    top_left = one.mark[: SIDE // 2, : SIDE // 2].sum() / one.mark.sum()
+    (tested,) = try_maps(Networks({name: (SHIPPED[name], Bright(lies)) for name in crops}), crops, fractions)
+    assert tested.proven is not lies
+    top_left = tested.mark[: SIDE // 2, : SIDE // 2].sum() / tested.mark.sum()
     assert top_left < 0.3 if lies else top_left > 0.7
-    assert one.odds == pytest.approx(one.map.mean(), abs=0.3)
-    assert len(one.elsewhere) == 3
-    assert (one.fall > max(one.elsewhere)) is not lies
+    assert tested.odds == pytest.approx(tested.map.mean(), abs=0.3)
+    assert len(tested.elsewhere) == 3
+    assert (tested.fall > max(tested.elsewhere)) is not lies
 
 
-def test_a_map_of_which_no_place_counts_does_not_hold():
+def test_the_map_of_an_even_crop_fails():
     crops, fractions = as_seen([np.full((200, 200, 3), 90, np.uint8)])
-    (one,) = try_maps(Networks({name: (SHIPPED[name], Bright()) for name in crops}), crops, fractions)
-    assert not one.proven  # covering a grey picture by grey changes nothing
+    (tested,) = try_maps(Networks({name: (SHIPPED[name], Bright()) for name in crops}), crops, fractions)
+    assert not tested.proven  # covering a grey picture with grey changes nothing
 
 
-def test_marks_and_other_places_are_as_large_and_apart():
+def test_marks_and_other_places_are_equally_large_and_apart():
     values = np.random.RandomState(0).normal(size=(6, 6))
     large = in_shown(values, 1.0)
     mark = marked(large)
     places = elsewhere(mark, large)
     assert mark.mean() == pytest.approx(0.2, abs=1e-3)
     assert large[mark].min() >= large[~mark].max()
-    assert [one.mean() for one in places] == pytest.approx([0.2] * 3, abs=1e-3)
+    assert [place.mean() for place in places] == pytest.approx([0.2] * 3, abs=1e-3)
     assert sum([mark, *places]).max() == 1
     assert suspicious([0.2, 0.9, 0.5], 5) == [7, 12, 2]
 
@@ -162,21 +163,22 @@ def test_a_cover_changes_its_place_and_has_no_edge(frames):
     covered = cover(crop, place, 1.0)
     np.testing.assert_array_equal(covered[110:, 110:], crop[110:, 110:])
     assert np.abs(covered[20:80, 20:80] - crop.reshape(-1, 3).mean(axis=0)).max() <= 1
-    strength = [np.abs(covered[40, at].astype(int) - crop.reshape(-1, 3).mean(axis=0)).max() for at in (80, 99, 118)]
+    mean = crop.reshape(-1, 3).mean(axis=0)
+    strength = [np.abs(covered[40, column].astype(int) - mean).max() for column in (80, 99, 118)]
     assert strength[0] < strength[2]
 
 
-def test_what_is_said():
+def test_a_sentence_says_whether_the_score_can_be_located():
     class Map:
         def __init__(self, proven):
-            self.tested = WhereFacts(0, 0, 0, [0, 0, 0], proven)
+            self.tested = MapFacts(0, 0, 0, [0, 0, 0], proven)
 
     assert describe_place([]) == ""
     assert describe_place([Map(True), Map(False), Map(False)]).startswith(
-        "The score has no place in the face: in 1 of 3"
+        "The score cannot be located in the face: in 1 of 3 tested crops"
     )
     assert describe_place([Map(True), Map(False)]).startswith(
-        "The score has a place in the face: in 1 of 2 tested crops"
+        "The score can be located in the face: in 1 of 2 tested crops"
     )
     assert "not what was changed" in describe_place([Map(True)])
 
@@ -199,7 +201,7 @@ def people(detector, clip):
 
 
 def test_a_pasted_patch_draws_the_map(networks, people):
-    """The eyes of another person, over each pair of persons: the map rises inside the patch, against its outside."""
+    """For each pair of persons, one gets the eyes of the other: the map rises more inside the patch than outside."""
     rises = []
     for (face, points), (other, other_points) in permutations(people, 2):
         warp, _ = cv2.estimateAffinePartial2D(other_points, points, method=cv2.LMEDS)
@@ -217,23 +219,23 @@ def test_a_pasted_patch_draws_the_map(networks, people):
 
 
 def test_the_evidence_holds_what_was_tested(scorer, film):
-    """The six most suspicious crops, or all; the page has a switch if a map holds, and says so if none does."""
+    """Up to six crops are tested. The page has a switch if enough maps pass, and says so if not."""
     result = scorer.score(film)
     (track,) = evidence_json(result)["tracks"]
     assert 0 < len(track["where"]) <= 6
-    for one in track["where"]:
-        assert one["proven"] == (one["fall"] > max(0, *one["elsewhere"]))
-        assert track["detections"][0]["time"] <= one["time"] <= track["detections"][-1]["time"]
-    proven = sum(one["proven"] for one in track["where"])
+    for tested in track["where"]:
+        assert tested["proven"] == (tested["fall"] > max(0, *tested["elsewhere"]))
+        assert track["detections"][0]["time"] <= tested["time"] <= track["detections"][-1]["time"]
+    proven = sum(tested["proven"] for tested in track["where"])
     shown = 2 * proven >= len(track["where"])
     assert result.page().count('class="map"') == shown * proven
     assert result.page().count('class="where"') == shown
-    assert track["place"].startswith(f"The score has {'a' if shown else 'no'} place in the face: in {proven} of")
+    assert track["place"].startswith(f"The score {'can' if shown else 'cannot'} be located in the face: in {proven} of")
     assert track["place"] in result.page()
 
 
-def test_quality_counts_the_maps_that_hold(run, people, tmp_path):
-    """Over a list: a row for each class, as many crops as are asked for."""
+def test_shipped_maps_counts_the_maps_that_hold(run, people, tmp_path):
+    """For a list: a row for each class, with as many crops as are asked for."""
     lines = []
     for number, (crop, _) in enumerate(people):
         folder = tmp_path / f"faces/set/v{number}"
