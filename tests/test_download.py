@@ -11,7 +11,7 @@ import pretrain.download
 from pretrain.download import FILES, Weights
 from tests.test_checkpoints import ARCHS, LAST, pretrained_content
 from tests.test_networks import build
-from training.pretrained import load_pretrained
+from training.checkpoint import load_pretrained
 
 
 @pytest.fixture

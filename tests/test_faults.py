@@ -11,36 +11,23 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from tests.conftest import ROOT, wait_for
 from tests.tiny import CONFIG, checkout, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
-from training.runs import checkpoints
+from training.run_folders import checkpoints
 
 pytestmark = pytest.mark.slurm
 STEPS = 60
 
 
 class Lab:
-    """A copy of the repository whose ten other trainings are finished, and a real Slurm for the
-    eleventh, of two tasks.
-    """
+    """A copy of what trains, and a real Slurm for a short b0 training of two tasks."""
 
     def __init__(self, slurm, crops, root):
         self.root, self.dist = checkout(root), root / "dist"
         self.dist.mkdir()
-        for config in root.glob("*_based/configs/**/*.yaml"):
-            runs = (
-                root
-                / config.relative_to(root).parts[0]
-                / "experiments"
-                / yaml.safe_load(config.read_text())["save_path"]
-            )
-            self.runs = runs if str(config).endswith(CONFIG) else getattr(self, "runs", None)
-            if not str(config).endswith(CONFIG):
-                (runs / "before").mkdir(parents=True)
-                (runs / "before/finished").touch()
+        self.runs = root / "image_based/experiments/b0_aug_rgb_299"
         values = {"lr_scheduler.max_iter": STEPS, "val_freq": 10}
         self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall-timeout", 8)
 

@@ -21,8 +21,9 @@ from tests.conftest import ROOT
 from training.checkpoint import read_checkpoint
 from training.config import load_config
 from training.distributed import World
-from training.engine import NonFiniteLossError, as_reference_process, make_optimizer, train
+from training.engine import as_reference_process, make_optimizer, train
 from training.inputs import normalise, to_input
+from training.meter import NonFiniteLossError
 from training.metrics import VideoScore, summarise
 from training.mixup import mix_pairs
 from training.plot import draw, read_curves
@@ -192,7 +193,7 @@ def test_a_training_mixes_pairs_where_its_config_says_so(crops):
         return engine(crops, [(images, labels, [])], **settings | more)[2][0][1]["loss"]
 
     assert loss(labels, mixup=0) == pytest.approx((math.log(1 + math.exp(-4)) + math.log(2)) / 2, abs=1e-6)
-    with as_reference_process(OneNumber(), seed=0, step=0, share=0, last=True):
+    with as_reference_process(OneNumber(), seed=0, step=0, rank=0, last=True):
         mixed, classes = mix_pairs(images, labels, 1)
     assert len(mixed.unique()) == 2
     assert mixed.max() < 200

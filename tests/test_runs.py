@@ -21,8 +21,8 @@ from training.checkpoint import read_checkpoint, save_checkpoint
 from training.config import dump_config, load_config
 from training.loading import loader_processes
 from training.lock import locked
-from training.run import Run
-from training.runs import Request, differences, is_finished, state_of
+from training.run import TrainingRun
+from training.run_folders import RunSearch, differences, is_finished, last_step, progress_of
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_run_is_extended_and_keeps_the_config_before(run, crops, tmp_path, mon
     longer = {"lr_scheduler.max_iter": 7, "print_freq": 2, "workers": 1}
     assert again(run, crops, tmp_path, check=False, **longer).returncode == 2
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "after_step", lambda self: not (folder(tmp_path) / "finished").exists())
+        patch.setattr(TrainingRun, "after_step", lambda self: not (folder(tmp_path) / "finished").exists())
         stopped = again(run, crops, tmp_path, "--extend", check=False, **longer)
     assert stopped.returncode == 75
     assert "extended after step 2: lr_scheduler.max_iter: 3 then, 7 now" in stopped.stdout
@@ -126,16 +126,16 @@ def test_what_may_be_extended_leaves_the_trained_steps_alone(tmp_path, values, a
     (now / "config.yaml").write_text(dump_config(kept))
     (now / "ckpt_iter_3.pth.tar").touch()
     words = [f"{key}={value}" for key, value in values.items()]
-    request = Request(ROOT / CONFIG, words, tmp_path, None, ImageConfig)
+    search = RunSearch(ROOT / CONFIG, words, tmp_path, None, ImageConfig)
     if allowed:
-        plan = request.recovered(extend=True)
-        assert differences(plan.before, plan.config)
-        assert (plan.folder, plan.last) == (now, 3)
+        chosen = search.recovered(extend=True)
+        assert differences(chosen.before, chosen.config)
+        assert (chosen.folder, last_step(chosen.folder)) == (now, 3)
     else:
         with pytest.raises(BadInputError, match="is another training; start a new run for it"):
-            request.recovered(extend=True)
+            search.recovered(extend=True)
     with pytest.raises(BadInputError, match="is another training"):
-        request.recovered(extend=False)
+        search.recovered(extend=False)
 
 
 def test_settings_come_from_the_config_not_from_the_checkpoint(run, crops, tmp_path):
@@ -166,12 +166,12 @@ def test_the_state_of_a_training(tmp_path):
         return run
 
     def state(*overrides, recover=False, extend=False):
-        return state_of(Request(ROOT / CONFIG, overrides, tmp_path, None, ImageConfig), recover, extend)
+        return progress_of(RunSearch(ROOT / CONFIG, overrides, tmp_path, None, ImageConfig), recover, extend)
 
     assert str(state()) == "start"
     smoke = leave("smoke", 1, 5e8, "lr_scheduler.max_iter=2", "seed=1")
     assert str(state()) == "start"
-    assert "lr_scheduler.max_iter: 2 then, 60002 now" in state().others[0]
+    assert "lr_scheduler.max_iter: 2 then, 60002 now" in state().notes[0]
     assert str(state("lr_scheduler.max_iter=2", "seed=1")) == f"finished {smoke}"
     assert str(state(recover=True)) == f"finished {smoke}"
     old = leave("20261125_999999", 400, 1e8)
@@ -190,7 +190,7 @@ def test_the_state_of_a_training(tmp_path):
     assert str(state("val_lists={}")) == "start"  # other data
     assert str(state("val_lists={}", extend=True)) == f"recover {newer}"
     (old / "config.yaml").write_text("arch: [")
-    assert any("20261125_999999 is another training" in line for line in state().others)
+    assert any("20261125_999999 is another training" in line for line in state().notes)
     assert str(state("lr_scheduler.max_iter=70000", extend=True)) == f"recover {newer}"
 
 

@@ -15,7 +15,7 @@ from image_based.config import ImageConfig
 from tests.conftest import ROOT
 from training.config import ConfigError, LRScheduler, load_config
 from training.engine import make_criterion
-from training.frame_lists import FaceTrack, parse_line, read_list
+from training.face_tracks import FaceTrack, parse_line, read_list
 from training.metrics import VideoScore, log_loss, summarise, video_scores
 from training.sampler import TrainingSampler, training_order, validation_slice
 from training.schedule import lr_at
@@ -74,7 +74,7 @@ def test_samples_that_stay_together_share_a_batch_and_a_position():
     assert max(counts.values()) - min(counts.values()) <= 1
     with pytest.raises(BadInputError, match="9 samples do not make groups of 2"):
         TrainingSampler([(9, 1.0)], 7, 4, range(2), 2, together=2)
-    with pytest.raises(ConfigError, match="batch_size: 9 is no multiple of together, 2"):
+    with pytest.raises(ConfigError, match="batch_size: 9 is not a multiple of together, 2"):
         load_config(CONFIG, ImageConfig, ["batch_size=9", "together=2"])
     with pytest.raises(ConfigError, match=r"mixup: 1\.5: Input should be less than or equal to 1"):
         load_config(CONFIG, ImageConfig, ["together=2", "mixup=1.5"])
