@@ -51,9 +51,10 @@ def command(crops, experiments, *more, **values):
 
 
 def checkout(root, *more):
-    """A copy of what trains, and of more folders, with `experiments` folders of its own."""
-    for folder in ("common", "training", "image_based", "video_based", "pretrain", *more):
+    """A copy of what trains, and of more folders, with `experiments` folders of its own and this Python."""
+    for folder in ("common", "training", "image_based", "video_based", "pretrain", "slurm", *more):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("experiments", "__pycache__"))
+    (root / ".venv").symlink_to(sys.prefix)
     for script in ("train.sh", "train.sbatch"):
         shutil.copy(ROOT / script, root / script)
     (root / "logs").mkdir()
