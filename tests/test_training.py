@@ -46,9 +46,9 @@ def test_validation_slices(values):
 
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():
-    whole = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2))
+    whole = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(1, 2), reference=2))
     assert (
-        list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3))
+        list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(1, 2), reference=2, start=3))
         == whole[3 * 4 :]
     )
     assert [position for position, _ in whole] == list(range(28, 56))
@@ -64,7 +64,7 @@ def test_one_process_takes_what_two_would_in_each_step():
 
 
 def test_samples_that_stay_together_share_a_batch_and_a_position():
-    pairs = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(2), reference=2, together=2))
+    pairs = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(2), reference=2, together=2))
     assert len(pairs) == 56
     for (first, fake), (second, real) in zip(pairs[::2], pairs[1::2], strict=True):
         assert (first, fake + 1, fake % 2) == (second, real, 0)
