@@ -84,22 +84,21 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, f
     may have another shape (another number of classes); the model then keeps its own, and a line says so.
     Raises CheckpointError listing every weight that is missing, unexpected or of another shape.
     """
-    own = {bare_name(name): value for name, value in model.state_dict().items()}
+    current = {bare_name(name): value for name, value in model.state_dict().items()}
     given = {bare_name(name): value for name, value in weights.items()}
     for name in (f"{bare_name(fresh)}.weight", f"{bare_name(fresh)}.bias") if fresh else ():
-        if name in given and name in own and given[name].shape != own[name].shape:
-            print(
-                f"{source}: {name} {tuple(given[name].shape)} does not fit {tuple(own[name].shape)}, starts at random"
-            )
-            given[name] = own[name]
-    # Files of torch before 0.4.1 have no batch counters. A batch norm with a fixed momentum does not use them.
-    given |= {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in given}
-    problems = [f"missing {name}" for name in own if name not in given]
-    problems += [f"unexpected {name}" for name in given if name not in own]
+        if name in given and name in current and given[name].shape != current[name].shape:
+            shapes = f"{tuple(given[name].shape)} does not fit {tuple(current[name].shape)}"
+            print(f"{source}: {name} {shapes}, starts at random")
+            given[name] = current[name]
+    # Files from torch before 0.4.1 have no batch counters. A batch norm with a fixed momentum does not use them.
+    given |= {name: current[name] for name in current if name.endswith("num_batches_tracked") and name not in given}
+    problems = [f"missing {name}" for name in current if name not in given]
+    problems += [f"unexpected {name}" for name in given if name not in current]
     problems += [
-        f"{name} is {tuple(given[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in given and given[name].shape != own[name].shape
+        f"{name} is {tuple(given[name].shape)}, not {tuple(current[name].shape)}"
+        for name in current
+        if name in given and given[name].shape != current[name].shape
     ]
     if problems:
         raise CheckpointError(f"{source} does not fit {type(model).__name__}: " + "; ".join(problems))
