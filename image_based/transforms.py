@@ -35,7 +35,7 @@ def random_square(height: int, width: int, min_scale: float, random: np.random.G
 
 
 def motion_blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur BGR uint8 [H, W, 3] along a random line. The changes below take and return the same kind of image."""
+    """BGR uint8 [H, W, 3], blurred along a random line."""
     return cv2.filter2D(image, -1, motion(random))
 
 
@@ -56,7 +56,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turn by up to 12 degrees and stretch each side by up to 8%, around the centre; mirror the border."""
+    """BGR uint8 [H, W, 3], turned by up to 12 degrees and stretched by up to 8% each way; the border is mirrored."""
     height, width = image.shape[:2]
     matrix: np.ndarray = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
     matrix[:, :2] *= random.uniform(0.92, 1.08, 2)
@@ -65,7 +65,7 @@ def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Multiply the saturation by 0.6 to 1.4, then shift each colour channel by up to +-15 levels."""
+    """BGR uint8 [H, W, 3] with 0.6 to 1.4 times the saturation, then each channel shifted by up to +-15 levels."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     saturation = random.uniform(0.6, 1.4)
     image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
@@ -74,12 +74,12 @@ def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def relight(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Multiply all levels by 0.85 to 1.15, then add up to +-25."""
+    """BGR uint8 [H, W, 3] with all levels multiplied by 0.85 to 1.15, then shifted by up to +-25."""
     return Look(flip=False, levels=(random.uniform(0.85, 1.15), random.uniform(-25, 25))).apply(image)
 
 
 def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shrink to 0.5 to 0.95 of the size, then enlarge to the old size."""
+    """BGR uint8 [H, W, 3], shrunk to 0.5 to 0.95 of the size, then enlarged again."""
     height, width = image.shape[:2]
     scale = random.uniform(0.5, 0.95)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -88,19 +88,19 @@ def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarr
 
 
 def blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian with a sigma of 0.4 to 1.5 pixels."""
+    """BGR uint8 [H, W, 3], blurred by a Gaussian with a sigma of 0.4 to 1.5 pixels."""
     return cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.5))
 
 
 def noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise with a standard deviation of 2 to 8 levels; half of the time it is the same in all colours."""
+    """BGR uint8 [H, W, 3] with Gaussian noise of 2 to 8 levels; half of the time it is the same in all colours."""
     channels = 1 if random.random() < 0.5 else 3
     values = random.standard_normal((*image.shape[:2], channels), np.float32) * random.uniform(2, 8)
     return np.clip(image + values, 0, 255).astype(np.uint8)
 
 
 def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Cover a rectangle, whose sides are 0.1 to 0.45 of the image's, with grey."""
+    """BGR uint8 [H, W, 3] with a grey rectangle, whose sides are 0.1 to 0.45 of the image's."""
     sides = (random.uniform(0.1, 0.45, 2) * image.shape[:2]).astype(int)
     y, x = (int(random.integers(length - side + 1)) for length, side in zip(image.shape[:2], sides, strict=True))
     image = image.copy()

@@ -156,7 +156,7 @@ def download(url: str, target: Path, weights: Weights) -> None:
 
 
 def main() -> int:
-    """Fetch the named files; return 1 if one could not be fetched, else 0."""
+    """Fetch the named files; return 1 if one could not be fetched, else 0. Raises BadInputError for an unknown name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(FILES)} (default: all)")
     parser.add_argument("--from", dest="source", metavar="URL_OR_DIR", help="a mirror or folder that holds the files")

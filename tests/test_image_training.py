@@ -2,8 +2,10 @@
 
 import csv
 import math
+import platform
 import re
 import shutil
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import cv2
@@ -18,7 +20,7 @@ from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import build_model
 from tests.conftest import ROOT
-from tests.tiny import on_two_lists
+from tests.tiny import on_two_lists, write_lists
 from training.checkpoint import read_checkpoint
 from training.config import load_config
 from training.distributed import World
@@ -28,9 +30,11 @@ from training.meter import NonFiniteLossError
 from training.metrics import VideoScore, summarise
 from training.mixup import mix_pairs
 from training.plot import draw, read_curves
+from training.recorder import origin
 from training.sampler import TrainingSampler
 
 CONFIG = ROOT / "image_based/configs/b0/config.yaml"
+SMALL = {"input_size": 64, "batch_size": 4, "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3}
 
 
 # Data
@@ -49,14 +53,11 @@ def crops(tmp_path, frames):
             crop[..., 2] = np.maximum(crop[..., 2], 200 * label)
             cv2.imwrite(str(folder / f"frame{frame}_face1.png"), crop)
         lines.append(f"part_0/v{number}/frame%d_face1.png 1 30 3 {label}")
-    for name in ("train", "val"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return write_lists(tmp_path, lines)
 
 
 def overrides(crops, **more):
-    steps = {"input_size": 64, "batch_size": 4, "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3}
-    return on_two_lists(crops, **steps | more)
+    return on_two_lists(crops, **SMALL | more)
 
 
 def config(crops, **more):
@@ -323,6 +324,16 @@ def test_loss_falls_on_a_real_training(run, crops):
 def test_run_folder_log_matches_what_was_printed(run, crops):
     done = train_b0(run, crops, **{"lr_scheduler.max_iter": 1})
     assert (crops / "runs/b0_aug_rgb_299/now/log.txt").read_text() == done.stdout
+
+
+def test_a_training_logs_what_its_numbers_come_from(run, crops, monkeypatch):
+    done = train_b0(run, crops, **{"lr_scheduler.max_iter": 1})
+    versions = rf"torch {version('torch')}, .*, numpy {np.__version__}, Python {platform.python_version()}"
+    assert re.search(
+        rf"^4,010,110 parameters; commit ([0-9a-f]{{40}}(-dirty)?|unknown); {versions}$", done.stdout, re.M
+    )
+    monkeypatch.setenv("PATH", "")  # without git
+    assert origin(torch.nn.Linear(2, 3)).startswith("9 parameters; commit unknown; torch ")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from common.errors import BadInputError
 from common.images import resize_antialiased
 from inference.members import MEMBERS
 from tests.conftest import ROOT
-from tests.tiny import on_two_lists, small_slurm
+from tests.tiny import on_two_lists, small_slurm, write_lists
 from training.checkpoint import load_weights, read_checkpoint
 from training.config import ConfigError, load_config
 from training.inputs import normalise
@@ -37,9 +37,7 @@ def tracks(tmp_path, frames):
             crop[..., 2] = np.maximum(crop[..., 2], 200 * (number % 2))
             cv2.imwrite(str(folder / f"frame{frame}_face1.jpg"), crop)
         lines.append(f"part_0/v{number}/frame%d_face1.jpg 1 1 {FRAMES} {number % 2}")
-    for name in ("train", "val"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return write_lists(tmp_path, lines)
 
 
 def overrides(tracks, **more):

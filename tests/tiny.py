@@ -44,10 +44,15 @@ def settings(crops, **values):
     return [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
 
 
+def write_lists(root, lines):
+    """Write the lines as both `train.txt` and `val.txt`; return the folder."""
+    for name in ("train", "val"):
+        (root / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
 def on_two_lists(root, **values):
-    """The overrides of a config for `train.txt`, `val.txt` and `faces` in a folder, from random weights, with
-    `values`.
-    """
+    """The overrides for a training from random weights on `train.txt`, `val.txt` and `faces` in a folder."""
     wanted = {
         "pretrained": "null", "train_root": root / "faces", "train_list": root / "train.txt",
         "val_root": root / "faces", "val_lists": f"{{held_out: {root / 'val.txt'}}}",

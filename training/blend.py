@@ -108,32 +108,32 @@ def blend_mask(
 
 
 def whole_face(random: np.random.Generator) -> np.ndarray:
-    """The outline [N, 2], wider or narrower, in the mean face's pixels, as are the parts that follow."""
+    """The outline [N, 2] of the face, wider or narrower, in the mean face's pixels."""
     return scaled(OUTLINE, random.uniform(0.85, 1.1, 2))
 
 
 def without_forehead(random: np.random.Generator) -> np.ndarray:
-    """From the brows down."""
+    """The outline [N, 2] of the face from the brows down, in the mean face's pixels."""
     return scaled(below(OUTLINE, BROWS + random.uniform(-8, 8)), random.uniform(0.85, 1.1, 2))
 
 
 def lower_face(random: np.random.Generator) -> np.ndarray:
-    """From the nose down."""
+    """The outline [N, 2] of the face from the nose down, in the mean face's pixels."""
     return scaled(below(OUTLINE, NOSE + random.uniform(-6, 6)), random.uniform(0.8, 1.1, 2))
 
 
 def mouth_and_nose(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over nose and mouth."""
+    """An ellipse [N, 2] over nose and mouth, in the mean face's pixels."""
     return ellipse((56, 83), np.array([25, 26]) * random.uniform(0.75, 1.25, 2))
 
 
 def eyes(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over both eyes."""
+    """An ellipse [N, 2] over both eyes, in the mean face's pixels."""
     return ellipse((56, 50), np.array([42, 16]) * random.uniform(0.8, 1.3, 2))
 
 
 def mouth(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over the mouth."""
+    """An ellipse [N, 2] over the mouth, in the mean face's pixels."""
     return ellipse((56, 95), np.array([24, 13]) * random.uniform(0.8, 1.3, 2))
 
 
@@ -189,7 +189,7 @@ def change(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Half of the time change hue, saturation and value; then scale all levels and shift each channel."""
+    """BGR uint8 [H, W, 3] in other colours: half of the time another hue, saturation and value, then other levels."""
     if random.random() < 0.5:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         levels = np.arange(256, dtype=np.float32)
@@ -203,7 +203,7 @@ def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def rescale(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shrink to between 1/1.3 and 1/4, by nearest pixels or areas, then enlarge to the old size."""
+    """BGR uint8 [H, W, 3], shrunk to between 1/1.3 and 1/4, by nearest pixels or areas, then enlarged again."""
     height, width = image.shape[:2]
     factor = 1 / random.uniform(1.3, 4)
     down, up = random.choice([cv2.INTER_NEAREST, cv2.INTER_AREA]), random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])
@@ -212,12 +212,12 @@ def rescale(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def soften(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian with a sigma of 0.5 to 1.6 pixels."""
+    """BGR uint8 [H, W, 3], blurred by a Gaussian with a sigma of 0.5 to 1.6 pixels."""
     return cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 1.6))
 
 
 def sharpen(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Add 0.3 to 1 times the difference from a blurred copy."""
+    """BGR uint8 [H, W, 3] plus 0.3 to 1 times its difference from a blurred copy."""
     amount = random.uniform(0.3, 1)
     return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), 2), -amount, 0)
 

@@ -76,7 +76,7 @@ def training_parser(package: str, description: str | None) -> argparse.ArgumentP
 
 
 def step_range(text: str) -> range:
-    """An argparse type: `30000:60000` or `30000:60000:2000`, both ends included."""
+    """An argparse type: `30000:60000` or `30000:60000:2000`, both ends included. Raises ArgumentTypeError."""
     try:
         first, last, *every = (int(part) for part in text.split(":"))
         return range(first, last + 1, *every)

@@ -37,16 +37,16 @@ def main() -> int:
 
 def train_or_evaluate(session: Session[VideoConfig]) -> int:
     """Build what the config names, then train, or only evaluate; return the exit status."""
-    config, together = session.config, session.world.all_or_none  # they all go on, or all raise the same error
-    val_sets = together(lambda: validation_sets(config, ValidationClips))
-    network = together(lambda: build_model(config.arch))
+    config, all_or_none = session.config, session.world.all_or_none
+    val_sets = all_or_none(lambda: validation_sets(config, ValidationClips))
+    network = all_or_none(lambda: build_model(config.arch))
     if config.pretrained:
-        together(partial(load_pretrained, network, Path(config.pretrained), LAST_LAYERS[config.arch]))
+        all_or_none(partial(load_pretrained, network, Path(config.pretrained), LAST_LAYERS[config.arch]))
     if session.options.evaluate is not None:
         return evaluate(session, network, val_sets)
     model = data_parallel(network, session)
     optimizer = make_optimizer(config, model)
-    train_set = together(lambda: TrainingClips(config))
+    train_set = all_or_none(lambda: TrainingClips(config))
     return run_training(session, model, optimizer, train_set, val_sets)
 
 
