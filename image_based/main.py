@@ -45,7 +45,7 @@ def main() -> int:
         return show_batch(options, ImageConfig, TrainingCrops)
     with training_session(options, ImageConfig) as session:
         config, world = session.config, session.world
-        network = world.all_or_none(lambda: starting_network(config))
+        network = world.all_or_none(lambda: starting_network(config))  # all processes go on, or all raise
         val_sets = world.all_or_none(lambda: validation_sets(config, ValidationCrops))
         if options.evaluate is not None:
             return evaluate(session, network, val_sets)
