@@ -24,7 +24,7 @@ from faces.detector import FaceDetector, default_weights
 from inference.members import MEMBERS, MODELS, SHIPPED
 from inference.results import read_results
 from training.metrics import VideoScore, log_loss
-from training.runs import checkpoint_path
+from training.run_folders import checkpoint_path
 
 ROOT = Path("demo")
 CONFIG = "image_based/configs/b0/config.yaml"
