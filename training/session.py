@@ -51,7 +51,7 @@ def training_session(options: argparse.Namespace, config_type: type[Config]) -> 
         run = world.from_rank0(lambda: choose_run(options, config_type))  # the clocks of other nodes may differ
         watchdog.beat()
         if run.config.workers:
-            start_loader_server(f"{options.package}.main")
+            start_loader_server(f"{options.package}.dataset", f"{options.package}.models", "training.run")
         torch.manual_seed(run.config.seed)
         yield Session(options, world, run, stop, watchdog)
 
