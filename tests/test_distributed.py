@@ -270,6 +270,7 @@ def test_a_non_finite_loss_names_step_and_samples(start, crops, tmp_path, worker
     assert done.returncode != 0
     assert "the loss of step 1 is nan" in done.stderr
     assert "samples of step 1 on rank 0: part_0/v" in done.stderr
+    assert "Warning" not in done.stderr
 
 
 # A process's place among the others

@@ -104,7 +104,10 @@ def loader_processes(workers: int | Literal["auto"]) -> int:
 
 
 def start_loader_server(*modules: str) -> None:
-    """Start the server that forks the loader processes. It imports these modules once for all of them."""
+    """Start the server that forks the loader processes. It imports these modules once for all of them.
+
+    The module that Python runs as a program must not be among them: every loader process would warn of that.
+    """
     set_forkserver_preload(list(modules))
     with ignoring_requests_to_stop():  # Slurm signals every process, but these two end with their training
         ensure_resource_tracker()
