@@ -150,4 +150,4 @@ def test_versions_with_another_verdict_are_named():
 def test_what_stability_does_not_support_gives_one_line(run, film, tmp_path):
     words = ("-m", "inference.predict", film, "--output", tmp_path / "s.csv", "--stability")
     done = run(*words, "--shots", check=False)
-    assert (done.returncode, "looks at whole videos" in done.stderr) == (2, True)
+    assert (done.returncode, "scores whole videos" in done.stderr) == (2, True)
