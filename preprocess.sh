@@ -4,11 +4,11 @@
 #     sh preprocess.sh PARTITION [SHARDS] [TASK] [OPTIONS OF preprocess.py ...]
 #
 # The array has SHARDS tasks (default 100), one for each shard of the videos. If a task is preempted or its node fails,
-# Slurm queues it again and it goes on. CPUS_PER_TASK (default 5) and SBATCH_ARGS ("--time=24:00:00 --mem=8G") are
-# passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/. To see the result: python preprocess.py --status
+# Slurm queues it again and it goes on. CPUS_PER_TASK (default 5) and SBATCH_ARGS (such as "--time=24:00:00 --mem=8G")
+# are passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/. To see the result: python preprocess.py --status
 set -eu
 cd "$(dirname "$0")"
-. slurm/words.sh
+. slurm/functions.sh
 
 if [ $# -lt 1 ]; then
     echo "usage: sh preprocess.sh PARTITION [SHARDS] [TASK] [OPTIONS OF preprocess.py ...]" >&2

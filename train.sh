@@ -3,25 +3,26 @@
 #
 # It stops at the first training that fails or is told to stop. Run it again to go on: it skips finished trainings and
 # recovers the one that was begun. A run counts only if its config.yaml is that of the training (training/state.py), so
-# smoke runs with other settings do not. For the numbers of tasks, GPUs and so on see training/launch.sh. The runs are in
-# image_based/experiments and video_based/experiments, or where --experiments in TRAIN_ARGS says.
+# smoke runs with other settings do not. training/launch.sh says how to set the numbers of tasks, GPUs and so on. The
+# runs are in image_based/experiments and video_based/experiments, or where --experiments in TRAIN_ARGS says.
 set -eu
 cd "$(dirname "$0")"
 if [ $# -lt 2 ]; then
     echo "usage: sh train.sh PARTITION DIST_DIR [TASK]" >&2
     exit 2
 fi
+. slurm/functions.sh
 partition=$1 directory=$2 task=${3:-train}
 
 train() {
     config=$1/configs/$2.yaml
-    state=$(sh training/state.sh "$config") || exit 2
+    state=$(training_state "$config") || exit 2
     run=$(basename "${state#* }")
     case $state in
         "finished "*) echo "train.sh: $config is finished: ${state#* }" ;;
         "recover "*) sh "$1/recover.sh" "$config" "$partition" "$directory" "$task" --datetime "$run" ;;
         start) sh "$1/train.sh" "$config" "$partition" "$directory" "$task" ;;
-        *) echo "train.sh: training/state.sh says of $config: $state" >&2; exit 2 ;;
+        *) echo "train.sh: unexpected state of $config: $state" >&2; exit 2 ;;
     esac
 }
 

@@ -1,7 +1,8 @@
 """All stages on sample clips, in a few minutes on two cores: `make demo`. Everything it makes is in demo/.
 
-Every step is a command that can be run by hand. Running the demo again skips what is done. A training this small shows
-that all stages work together, not that it detects fakes.
+It makes a small data set from sample clips, runs reproduce.sh on it with one small training, and scores the held-out
+videos with the shipped weights too. Every step is a command that can be run by hand, and is skipped if it is done. Such
+a training shows that all stages work together, not that it detects fakes.
 
     python -m demo
 """
@@ -10,27 +11,25 @@ import argparse
 import json
 import os
 import re
-import shutil
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from common.files import atomic_file
 from common.labels import parse_label
 from common.status import Status
 from demo.tree import TEST, make_tree
 from faces.detector import FaceDetector, default_weights
-from inference.members import MEMBERS, MODELS, SHIPPED
+from inference.members import MODELS, SHIPPED
 from inference.results import read_results
 from training.metrics import VideoScore, log_loss
-from training.runs import checkpoint_path
 
 ROOT = Path("demo")
 CONFIG = "image_based/configs/b0/config.yaml"
-SUFFIXES = {"videos": "", "frames": "_image", "boxes": "_Retinaface", "faces": "_Alignedface", "lists": "_list"}
+RUN = ROOT / "experiments/b0_aug_rgb_299/demo"
 STEPS = 200
-OVERRIDES = {  # they bring the b0 config to the demo's size: from scratch, small, balanced, few steps
+OVERRIDES = {  # the b0 config at the demo's size: from scratch, small, balanced, few steps
     "pretrained": "null",
     "train_root": f"{ROOT}/DFDC-Kaggle_Alignedface",
     "train_list": f"{ROOT}/DFDC-Kaggle_list/val_30-39_train_alignedface_png.txt",
@@ -51,136 +50,117 @@ OVERRIDES = {  # they bring the b0 config to the demo's size: from scratch, smal
 }
 
 
-def command(*arguments: str | Path) -> None:
-    """Print and run a Python command; end the demo if it fails."""
+def command(*arguments: str | Path, **environment: str) -> None:
+    """Print and run a command; end the demo if it fails."""
     words = [str(argument) for argument in arguments]
-    print(f"\n$ python {' '.join(words)}", flush=True)
-    status = subprocess.run([sys.executable, *words], check=False).returncode
+    print(f"\n$ {shlex.join(words)}", flush=True)
+    status = subprocess.run(words, check=False, env=os.environ | environment).returncode
     if status:
-        sys.exit(
-            f"demo: the command above ended with status {status}; mend it and run the demo again, it goes on there"
-        )
+        sys.exit(f"demo: the command above ended with status {status}; fix it and run the demo again, which resumes")
 
 
-def preprocess() -> None:
-    """Run stages 1 to 4."""
-    folders = {name: ROOT / f"DFDC-Kaggle{suffix}" for name, suffix in SUFFIXES.items()}
-
-    def options(*names: str) -> list[str | Path]:
-        return [word for name in names for word in (f"--{name}", folders[name])]
-
-    command("extract_frames.py", *options("videos", "frames"))
-    command("detect_faces.py", *options("frames", "boxes"))
-    command("save_aligned_faces.py", *options("frames", "boxes", "faces"))
-    command("make_lists.py", *options("videos", "faces", "lists"), "--public-val", ROOT / "sample_submission.csv")
+def python(*arguments: str | Path) -> None:
+    """Run a Python command."""
+    command(sys.executable, *arguments)
 
 
-def train() -> Path:
-    """Train b0 for a short time, or go on if that was interrupted; return the last checkpoint."""
-    run = ROOT / "experiments/b0_aug_rgb_299/demo"
-    last = checkpoint_path(run, STEPS - 1)
-    if not last.is_file():
-        sets = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={value}")]
-        command(
-            "-m",
-            "image_based.main",
-            "--config",
-            CONFIG,
-            "--experiments",
-            ROOT / "experiments",
-            "--datetime",
-            "demo",
-            "--recover",
-            *sets,
-        )
-    losses = re.findall(r"^step (\d+)/.* loss ([\d.e+-]+)", (run / "log.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    print(
-        "\ntraining loss, each the mean of 20 steps: "
-        + "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:])
+def training() -> list[str]:
+    """The command that trains b0 for a short time, or resumes that training."""
+    settings = [word for key, value in OVERRIDES.items() for word in ("--set", f"{key}={value}")]
+    run = ("--experiments", f"{ROOT}/experiments", "--datetime", "demo", "--recover")
+    return [sys.executable, "-m", "image_based.main", "--config", CONFIG, *run, *settings]
+
+
+def reproduce() -> Path:
+    """Run reproduce.sh on the demo's videos; return the submission's path."""
+    output = ROOT / "submission.csv"
+    command(
+        "sh",
+        "reproduce.sh",
+        DATA=str(ROOT),
+        TEST=str(ROOT / TEST),
+        LIST=str(ROOT / "sample_submission.csv"),
+        OUTPUT=str(output),
+        MODELS=str(ROOT / "submit_models"),
+        MEMBERS="b0",
+        TRAIN=shlex.join(training()),
+        COLLECT=f"--experiments {ROOT}/experiments --last",
+        PYTHON=sys.executable,
     )
-    return last
-
-
-def score_trained(checkpoint: Path) -> Path:
-    """Score the held-out videos with the training's checkpoint as member b0; return the submission's path."""
-    output, models = ROOT / "submission.csv", ROOT / "submit_models"
-    if not scored_already(output, checkpoint):
-        with atomic_file(models / MEMBERS["b0"].file) as temporary:
-            shutil.copyfile(checkpoint, temporary)
-        predict(output, "--models", models, "--members", "b0")
     return output
 
 
 def score_shipped() -> Path:
     """Score the held-out videos with the shipped weights, with evidence; return the submission's path."""
     output = ROOT / "shipped.csv"
-    if not scored_already(output, *(MODELS / member.file for member in SHIPPED.values())):
-        predict(output, "--members", ",".join(SHIPPED), "--evidence", ROOT / "evidence")
+    newest = max((MODELS / member.file).stat().st_mtime for member in SHIPPED.values())
+    if output.is_file() and output.stat().st_mtime > newest:
+        print(f"\n{output} is newer than the shipped weights: scored already")
+        return output
+    held_out = ("--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST)
+    options = ("--members", ",".join(SHIPPED), "--evidence", ROOT / "evidence")
+    python("-m", "inference.predict", *held_out, "--output", output, *options)
     return output
 
 
-def scored_already(output: Path, *checkpoints: Path) -> bool:
-    """Whether a submission is newer than the checkpoints it comes from; if so, a line says it."""
-    done = output.is_file() and output.stat().st_mtime > max(checkpoint.stat().st_mtime for checkpoint in checkpoints)
-    if done:
-        print(f"\n{output} is newer than {', '.join(map(str, checkpoints))}: scored already")
-    return done
-
-
-def predict(output: Path, *options: str | Path) -> None:
-    """Score the held-out videos."""
-    held_out = ("--list", ROOT / "sample_submission.csv", "--videos", ROOT / TEST)
-    command("-m", "inference.predict", *held_out, "--output", output, *options)
+def show_losses(run: Path) -> None:
+    """Print how the training loss fell."""
+    log = (run / "log.txt").read_text(encoding="utf-8")
+    losses = re.findall(r"^step (\d+)/.* loss ([\d.e+-]+)", log, re.MULTILINE)
+    means = "  ".join(f"{step}: {float(loss):.2f}" for step, loss in losses[1:])
+    print(f"\ntraining loss, means over 20 steps: {means}")
 
 
 def report(submissions: dict[str, Path]) -> None:
     """Print the table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
-    rows = {name: read_results(path.with_suffix(".jsonl")) for name, path in submissions.items()}
-    print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in rows))
-    for same in zip(*rows.values(), strict=True):
-        name, status = same[0].filename, same[0].status
-        print(f"{name:<24} {truth[name]['label']:<6} {status:<10}" + "".join(f"{row.label:>16.3f}" for row in same))
+    by_weights = {name: read_results(path.with_suffix(".jsonl")) for name, path in submissions.items()}
+    print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in by_weights))
+    for results in zip(*by_weights.values(), strict=True):
+        name, status = results[0].filename, results[0].status
+        labels = "".join(f"{result.label:>16.3f}" for result in results)
+        print(f"{name:<24} {truth[name]['label']:<6} {status:<10}{labels}")
     print()
-    for name, mine in rows.items():
+    for name, predictions in by_weights.items():
         scored = [
-            VideoScore(parse_label(truth[row.filename]["label"]), row.label) for row in mine if row.status == Status.OK
+            VideoScore(parse_label(truth[result.filename]["label"]), result.label)
+            for result in predictions
+            if result.status == Status.OK
         ]
-        print(f"log loss of the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
-        print(f"  {told_apart(scored)}")
+        print(f"log loss over the {len(scored)} scored videos, {name}: {log_loss(scored):.3f} (a coin has 0.693)")
+        print(f"  {separation(scored)}")
 
 
-def told_apart(scored: list[VideoScore]) -> str:
-    """Whether all swaps score above all real videos, in words."""
+def separation(scored: list[VideoScore]) -> str:
+    """A sentence on whether all swaps score above all real videos."""
     swaps = [score.probability for score in scored if score.label]
-    reals = [score.probability for score in scored if not score.label]
-    lowest, highest = min(swaps), max(reals)
+    real = [score.probability for score in scored if not score.label]
+    lowest, highest = min(swaps), max(real)
     if lowest > highest:
         return (
-            f"the swaps are told from the real videos: the lowest swap has {lowest:.3f}, the highest real {highest:.3f}"
+            f"all swaps score above all real videos: the lowest swap {lowest:.3f}, the highest real one {highest:.3f}"
         )
     above = sum(swap > highest for swap in swaps)
-    return f"the swaps are not told from the real videos: {above} of {len(swaps)} score above the highest real"
+    return f"swaps and real videos overlap: {above} of {len(swaps)} swaps score above the highest real video"
 
 
 def main() -> int:
     """Run the demo."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     began = time.perf_counter()
-    command("-m", "pretrain.retinaface")
-    command("-m", "pretrain.clips")
+    python("-m", "pretrain.retinaface")
+    python("-m", "pretrain.clips")
     make_tree(ROOT, FaceDetector(default_weights()))
-    preprocess()
-    checkpoint = train()
-    submissions = {"demo's training": score_trained(checkpoint), "shipped weights": score_shipped()}
+    submissions = {"demo's training": reproduce(), "shipped weights": score_shipped()}
+    show_losses(RUN)
     report(submissions)
     print(
-        "\nA demo-sized training proves the road, not detection skill: its scores mean nothing about real videos.\n"
-        "Those of the shipped weights do (inference/submit_models/README.md). The fakes here are of a kind that these\n"
-        "have not been trained on: their code and that of training/blend.py have nothing in common.\n\n"
+        "\nSo small a training proves that the pipeline works, not that it detects fakes. Its scores mean nothing for\n"
+        "real videos; those of the shipped weights do (inference/submit_models/README.md). The fakes here are of a\n"
+        "kind that these were not trained on: their code has nothing in common with that of training/blend.py.\n\n"
         f"videos and fakes  {ROOT}/DFDC-Kaggle, {ROOT}/{TEST}\n"
         f"faces and lists   {ROOT}/DFDC-Kaggle_Alignedface, {ROOT}/DFDC-Kaggle_list\n"
-        f"training          {checkpoint.parent} (tensorboard --logdir {checkpoint.parent})\n"
+        f"training          {RUN} (tensorboard --logdir {RUN})\n"
         f"scores            {', '.join(map(str, submissions.values()))}, and .jsonl beside them\n"
         f"evidence          {ROOT}/evidence/index.html\n"
         f"demo: done in {time.perf_counter() - began:.0f} s"

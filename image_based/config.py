@@ -1,4 +1,4 @@
-"""What an image training's YAML file holds beyond the shared keys."""
+"""The config keys of image trainings, beyond those that all trainings share."""
 
 from typing import Annotated, Literal
 
@@ -14,10 +14,10 @@ Interval = Annotated[list[NonNegativeFloat], Field(min_length=2, max_length=2)]
 
 @dataclass(frozen=True, config=STRICT)
 class Blending:
-    """Fakes made of real faces (training/blend.py), each in a pair with its real face.
+    """Fakes made from real faces (training/blend.py), each in a pair with its real face.
 
-    `share`: the fraction of all pairs that these are. `lists`: lists of real crops, and how much each counts.
-    `landmarks`: the table of their landmarks. The others are the ranges of `training.ranges.Ranges`.
+    `share`: the fraction of all pairs that are made so. `lists`: lists of real crops, with their relative weights.
+    `landmarks`: the table of these crops' landmarks. The other keys are those of `training.ranges.Ranges`.
     """
 
     share: Annotated[float, Field(ge=0, lt=1)]
@@ -31,12 +31,12 @@ class Blending:
     poisson: Fraction = Ranges().poisson
 
     def __post_init__(self) -> None:
-        require(self.elastic == sorted(self.elastic), "blend.elastic is not least, most")
-        require(self.blur == sorted(self.blur), "blend.blur is not least, most")
+        require(self.elastic == sorted(self.elastic), "blend.elastic is not [least, most]")
+        require(self.blur == sorted(self.blur), "blend.blur is not [least, most]")
 
     @property
     def ranges(self) -> Ranges:
-        """The ranges that blends are drawn from."""
+        """The ranges from which blends are drawn."""
         elastic, blur = (self.elastic[0], self.elastic[1]), (self.blur[0], self.blur[1])
         return Ranges(self.shift, self.scale, elastic, blur, tuple(self.ratios), self.poisson)
 
@@ -45,9 +45,9 @@ class Blending:
 class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a fraction of the face crop's side.
 
-    `augmentation`: `contract`; or `strong`, which adds what compressed crops of unknown origin need; or `sharp`, which
-    is `strong` without what blurs or covers fine traces; or `varied`, for crops of several sets. `blend`: self-blended
-    pairs beside those of `train_list`.
+    `augmentation`: `contract` is the reference's. `strong` adds what compressed crops of unknown origin need. `sharp`
+    is `strong` without what blurs or covers fine traces. `varied` is for crops from several data sets. `blend`:
+    self-blended pairs in addition to those of `train_list`.
     """
 
     min_scale: Annotated[float, Field(gt=0, le=1)]
@@ -60,13 +60,13 @@ class ImageConfig(TrainingConfig):
 
     @property
     def blend_lists(self) -> dict[str, float]:
-        """The lists of crops to blend, and the share of the samples that comes from each."""
+        """The lists of crops to blend, and the share of the samples that comes from each; empty without blending."""
         if self.blend is None or not self.blend.share:
             return {}
         return {name: share * self.blend.share for name, share in shares_of(self.blend.lists).items()}
 
     @property
     def train_lists(self) -> dict[str, float]:
-        """As in every training, but less what is blended."""
+        """The lists of training samples, and the share of the samples that comes from each, after blending's shares."""
         left = 1 - sum(self.blend_lists.values())
         return {name: share * left for name, share in super().train_lists.items()}

@@ -1,4 +1,4 @@
-"""Single crops of face tracks, for training (augmented, endless) and validation (whole, once each)."""
+"""Single crops of face tracks: for training augmented, without end; for validation whole, once each."""
 
 import logging
 from pathlib import Path
@@ -19,11 +19,11 @@ from training.loading import TrainingSet, ValidationSet
 from training.sampler import Part
 
 log = logging.getLogger(__name__)
-BLENDING = 1  # the random numbers of blends, apart from those of augmentation
+BLENDING = 1  # the purpose of blends' random numbers, which differ from those of augmentation
 
 
 class FaceCrops:
-    """The crops that lists name, one after another: sample i is one frame of one track."""
+    """All crops that lists name, in order: sample i is one frame of one track."""
 
     def __init__(self, root: Path, *list_files: Path) -> None:
         self.tracks = FaceTracks(root, *list_files)
@@ -37,18 +37,18 @@ class FaceCrops:
         return len(self.track_of)
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The number of a sample's track, and the number of its frame in that track."""
+        """The number of a sample's track, and the number of its frame in that track, both counted from 0."""
         number = int(self.track_of[index])
         return number, index - int(self.first_of[number])
 
     def name(self, index: int) -> str:
-        """The path of a sample's crop below the faces."""
+        """The path of a sample's crop, relative to the faces' folder."""
         number, frame = self.locate(index)
         return self.tracks[number].frame(frame)
 
 
 class TrainingCrops(TrainingSet):
-    """Augmented crops by (position, sample) of the training order: RGB uint8 [H, W, 3], label, unreadable crops' names.
+    """Augmented crops RGB uint8 [input_size, input_size, 3] by (position, sample) of the training order.
 
     Augmentation depends only on the config's seed and the position. The nearest readable crop of its track replaces an
     unreadable one. If there is none, BadInputError ends the training.
@@ -64,18 +64,18 @@ class TrainingCrops(TrainingSet):
 
     @property
     def parts(self) -> list[Part]:
-        """The samples of each list, and its share of what is drawn."""
+        """For each list, in order: its number of samples, and its share of the samples that are drawn."""
         sizes = self.crops.sizes + [2 * size for size in (self.blended.crops.sizes if self.blended else ())]
         shares = [*self.config.train_lists.values(), *self.config.blend_lists.values()]
         return list(zip(sizes, shares, strict=True))
 
     @property
     def labels(self) -> set[int]:
-        """The labels that occur; blends bring both."""
+        """The labels that occur (1 FAKE); blends bring both."""
         return {0, 1} if self.blended else self.crops.tracks.labels
 
     def sample_name(self, index: int) -> str:
-        """The path of a sample's crop, for messages."""
+        """The path of a sample's crop, relative to the faces' folder."""
         if self.blended and index >= len(self.crops):
             return self.blended.crops.name((index - len(self.crops)) // 2)
         return self.crops.name(index)
@@ -95,7 +95,7 @@ class TrainingCrops(TrainingSet):
 
 
 class BlendedPairs:
-    """Real crops, each as a self-blended fake and the real face that goes with it."""
+    """Real crops, each turned into a pair: a self-blended fake and its real face."""
 
     def __init__(self, config: ImageConfig) -> None:
         """Raises BadInputError for a crop without landmarks, or one that is not REAL."""
@@ -110,23 +110,23 @@ class BlendedPairs:
             if absent:
                 raise BadInputError(f"{place}: {config.blend.landmarks} has no landmarks of {absent[0]}")
         self.landmarks = landmarks
-        self.made: tuple[tuple[int, int], Blend] | None = None  # the last one: a pair is asked for one after the other
+        self.latest: tuple[tuple[int, int], Blend] | None = None  # kept, as a pair's two samples follow each other
 
     def sample(self, number: int, position: int, real: bool) -> np.ndarray:
-        """The fake of crop `number`, or its real face, BGR uint8 [h, w, 3]; a pair has the same position.
+        """The fake made from crop `number`, or the real face, BGR uint8 [h, w, 3]; both of a pair have one position.
 
         Raises BadInputError if the crop cannot be read or blended.
         """
-        if self.made is None or self.made[0] != (number, position):
-            self.made = ((number, position), self.blend(number, position))
-        blend = self.made[1]
+        if self.latest is None or self.latest[0] != (number, position):
+            self.latest = ((number, position), self.blend(number, position))
+        blend = self.latest[1]
         return blend.real if real else blend.fake
 
     def blend(self, number: int, position: int) -> Blend:
-        """The blend of crop `number` at a position. Raises BadInputError if it cannot be read or blended."""
+        """The pair made from crop `number` at a position. Raises BadInputError if it cannot be read or blended."""
         name = self.crops.name(number)
         crop, points = self.crops.tracks.read(*self.crops.locate(number)), self.landmarks[name]
-        assert points is not None  # the constructor saw to that
+        assert points is not None  # as the constructor has checked
         try:
             return self_blend(crop, points, self.ranges, randomness_of(self.seed, position, BLENDING))
         except ValueError as error:
@@ -134,10 +134,7 @@ class BlendedPairs:
 
 
 class ValidationCrops(ValidationSet):
-    """Whole crops at the input size, RGB uint8 [H, W, 3], with their index, or None for an unreadable one.
-
-    The log names the unreadable crops.
-    """
+    """Whole crops RGB uint8 [input_size, input_size, 3], with their index. An unreadable one is None, and is logged."""
 
     def __init__(self, config: ImageConfig, list_file: Path) -> None:
         self.crops = FaceCrops(Path(config.val_root), list_file)
@@ -156,6 +153,6 @@ class ValidationCrops(ValidationSet):
         return torch.from_numpy(image), index
 
     def video_and_label(self, index: int) -> tuple[str, int]:
-        """The video and the label (1 FAKE) of a sample."""
+        """A sample's video, `<part>/<video>`, and its label (1 FAKE)."""
         track = self.crops.tracks[self.crops.locate(index)[0]]
         return track.video, track.label

@@ -1,9 +1,9 @@
-"""Image augmentation (contract, section 5): square crop, flip, brightness and contrast, JPEG, motion blur, in order.
+"""Image augmentation (reference, section 5): square crop, flip, brightness and contrast, JPEG, motion blur, in order.
 
-`augmentation: strong` then adds steps that the contract lacks, in order: turn and stretch, colour, lower resolution,
-blur, noise, JPEG, a rectangle cut out. `sharp` leaves out motion blur, lower resolution, blur and noise. `varied`
-is milder, for traces finer than DFDC's: it flips, then has a lighter change of light and these steps without motion
-blur, each less often but for JPEG.
+`augmentation: strong` adds steps that the reference does not have: turn and stretch, colour, lower resolution, blur,
+noise, JPEG, a rectangle cut out, in order. `sharp` leaves out motion blur, lower resolution, blur and noise. `varied`
+is milder, for traces finer than DFDC's: after the flip come a weaker change of light and the steps of `strong`, some of
+them less often, without motion blur.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from training.augment import Look, compress, random_look
 
 
 def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
-    """BGR uint8 [h, w, 3] of any size -> RGB uint8 [input_size, input_size, 3]."""
+    """An augmented crop: BGR uint8 [h, w, 3] of any size -> RGB uint8 [input_size, input_size, 3]."""
     height, width = crop.shape[:2]
     x, y, side = random_square(height, width, config.min_scale, random)
     size = (config.input_size, config.input_size)
@@ -29,24 +29,24 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
 
 
 def random_square(height: int, width: int, min_scale: float, random: np.random.Generator) -> tuple[int, int, int]:
-    """x, y, side of a square anywhere in the image whose area is min_scale**2 to 1 of the image's."""
+    """x, y and side of a random square in an image; its area is min_scale**2 to 1 of the image's, as far as it fits."""
     side = min(round(np.sqrt(height * width * random.uniform(min_scale**2, 1))), height, width)
     return int(random.integers(width - side + 1)), int(random.integers(height - side + 1)), side
 
 
 def motion_blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur along a random line."""
+    """BGR uint8 [H, W, 3], blurred along a random line."""
     return cv2.filter2D(image, -1, motion(random))
 
 
 def motion(random: np.random.Generator) -> np.ndarray:
-    """The kernel of a motion blur along a random line: side 3, 5 or 7."""
+    """The kernel of a motion blur along a random line, float32 [side, side] with side 3, 5 or 7."""
     side = 3 + 2 * int(random.integers(3))
     return line(side, *random.choice(side * side, 2, replace=False).tolist())
 
 
 def line(side: int, start: int, end: int) -> np.ndarray:
-    """A kernel [side, side] of sum 1 with a line between two of its cells, given by their numbers."""
+    """A kernel float32 [side, side] of sum 1: a line between two cells, which are numbered row by row."""
     kernel = np.zeros((side, side), np.uint8)
     cv2.line(kernel, (start % side, start // side), (end % side, end // side), color=1)
     return kernel.astype(np.float32) / kernel.sum()
@@ -56,7 +56,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turn by up to 12 degrees and stretch each side by up to 8 %, around the centre; the border is mirrored."""
+    """BGR uint8 [H, W, 3], turned by up to 12 degrees and stretched by up to 8% each way; the border is mirrored."""
     height, width = image.shape[:2]
     matrix: np.ndarray = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(-12, 12), 1.0)
     matrix[:, :2] *= random.uniform(0.92, 1.08, 2)
@@ -65,7 +65,7 @@ def turn(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Multiply the saturation by .6 to 1.4, then shift each colour channel by up to +-15 levels."""
+    """BGR uint8 [H, W, 3] with 0.6 to 1.4 times the saturation, then each channel shifted by up to +-15 levels."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     saturation = random.uniform(0.6, 1.4)
     image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
@@ -74,12 +74,12 @@ def tint(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def relight(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Multiply all levels by .85 to 1.15, then add up to +-25."""
+    """BGR uint8 [H, W, 3] with all levels multiplied by 0.85 to 1.15, then shifted by up to +-25."""
     return Look(flip=False, levels=(random.uniform(0.85, 1.15), random.uniform(-25, 25))).apply(image)
 
 
 def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shrink to .5 to .95 of the size, then enlarge to the old size."""
+    """BGR uint8 [H, W, 3], shrunk to 0.5 to 0.95 of the size, then enlarged again."""
     height, width = image.shape[:2]
     scale = random.uniform(0.5, 0.95)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -88,19 +88,19 @@ def lower_resolution(image: np.ndarray, random: np.random.Generator) -> np.ndarr
 
 
 def blur(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian of sigma .4 to 1.5 pixels."""
+    """BGR uint8 [H, W, 3], blurred by a Gaussian with a sigma of 0.4 to 1.5 pixels."""
     return cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.5))
 
 
 def noise(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise of standard deviation 2 to 8 levels; half of the time it is the same in all colours."""
+    """BGR uint8 [H, W, 3] with Gaussian noise of 2 to 8 levels; half of the time it is the same in all colours."""
     channels = 1 if random.random() < 0.5 else 3
     values = random.standard_normal((*image.shape[:2], channels), np.float32) * random.uniform(2, 8)
     return np.clip(image + values, 0, 255).astype(np.uint8)
 
 
 def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Cover a rectangle, whose sides are .1 to .45 of the image's, with grey."""
+    """BGR uint8 [H, W, 3] with a grey rectangle, whose sides are 0.1 to 0.45 of the image's."""
     sides = (random.uniform(0.1, 0.45, 2) * image.shape[:2]).astype(int)
     y, x = (int(random.integers(length - side + 1)) for length, side in zip(image.shape[:2], sides, strict=True))
     image = image.copy()
@@ -108,7 +108,7 @@ def cut_out(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return image
 
 
-# Chance and change, in order
+# Chances and changes, in order
 STRONG: tuple[tuple[float, Change], ...] = (
     (0.4, turn),
     (0.3, tint),
@@ -129,5 +129,5 @@ VARIED: tuple[tuple[float, Change], ...] = (
     (0.45, compress),
     (0.15, cut_out),
 )
-CONTRACT: tuple[tuple[float, Change], ...] = ((0.5, motion_blur),)
-AFTER_LOOK = {"contract": CONTRACT, "strong": CONTRACT + STRONG, "sharp": SHARP, "varied": VARIED}
+REFERENCE: tuple[tuple[float, Change], ...] = ((0.5, motion_blur),)
+AFTER_LOOK = {"contract": REFERENCE, "strong": REFERENCE + STRONG, "sharp": SHARP, "varied": VARIED}

@@ -5,10 +5,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from common import former_names
+
 if TYPE_CHECKING:
     from inference.results import Result
     from inference.scorer import Scorer
     from inference.settings import Settings
+
+former_names.accept()
 
 __all__ = ["Result", "Scorer", "Settings"]
 

@@ -1,4 +1,4 @@
-"""From what was seen and each member's scores to a result: combined, judged, and the highest of several shots."""
+"""From what was seen and each member's scores to a result: combine, judge, and take the highest of several shots."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,27 +15,27 @@ from inference.scoring import NO_SCORE, NOT_FINITE, Ensemble, Score, Vote, ensem
 from inference.settings import Setup
 from inference.verdicts import NOT_SCORED, Calibration, Judgement, verdict
 
-Scores = Mapping[str, Score]  # of a video, by member
+Scores = Mapping[str, Score]  # each member's score of a video, by the member's name
 
 
 def combine(members: Mapping[str, Member], scores: Scores) -> Ensemble:
-    """Combine the members' scores of a video."""
+    """Combine the members' scores of a video (reference, section 3)."""
     return ensemble({name: Vote(member.branch, member.weight, scores[name].value) for name, member in members.items()})
 
 
 def failed(name: str, error: Exception, members: Iterable[str]) -> Result:
-    """The result of a video that failed with one of `common.workers.FAILURES`."""
+    """The result of a video that raised one of `common.workers.FAILURES`."""
     status, reason, frames = failure(error, other=Status.DECODE_ERROR)
     return unscored(name, status, reason, frames, dict.fromkeys(members))
 
 
 def unscored(name: str, status: Status, reason: str, frames: int, members: dict[str, float | None]) -> Result:
-    """A result without a score: its label is 0.5."""
+    """A result without a score; its label is 0.5."""
     return Result(name, NO_SCORE, status, reason, frames, (), members, None, None, {})
 
 
 def scored(name: str, members: Mapping[str, Member], sampled: Sampled, scores: Scores) -> Result:
-    """The result of a video that could be read, or of one of its shots, not yet judged."""
+    """The result of a video that could be read, or of one of its shots, before it is judged."""
     combined = combine(members, scores)
     status, reason = status_of(sampled, scores, combined)
     values = {member: score.value for member, score in scores.items()}
@@ -59,23 +59,23 @@ def scored(name: str, members: Mapping[str, Member], sampled: Sampled, scores: S
 
 
 def status_of(sampled: Sampled, scores: Scores, combined: Ensemble) -> tuple[Status, str]:
-    """The status of a video that could be read, and the reason: the rule that made the score, or why there is none."""
+    """The status of a video that could be read, with the reason: the rule that made the score, or why there is none."""
     not_finite = [member for member, score in scores.items() if score.rule == NOT_FINITE]
     if not sampled.faces:
         reason = f"{sampled.voted_frames} of {sampled.frames} sampled frames show no face"
-        showing = f"; {faces_in(sampled.face_frames, sampled.frames)}" if sampled.face_frames else ""
-        return Status.NO_FACE, reason + showing
+        some_faces = f"; {faces_in(sampled.face_frames, sampled.frames)}" if sampled.face_frames else ""
+        return Status.NO_FACE, reason + some_faces
     if combined.final.value is not None:
         return Status.OK, combined.final.rule
     if not_finite:
         return Status.NOT_FINITE, f"{', '.join(not_finite)}: {NOT_FINITE}"
     if sampled.info.still:
-        return Status.TOO_FEW_FRAMES, "a still image, and no image member to score it"
+        return Status.TOO_FEW_FRAMES, "a still image, which only image members can score"
     return Status.TOO_FEW_FRAMES, f"{sampled.frames} sampled frame{'s' * (sampled.frames > 1)}"
 
 
 def face_results(members: Mapping[str, Member], sampled: Sampled, scores: Scores) -> tuple[FaceResult, ...]:
-    """The video's faces, each scored as if it were the only one."""
+    """The results of a video's faces, each scored as if it were the only one."""
     results = []
     for index, face in enumerate(sampled.faces):
         of_face = {name: score.parts[index] if score.parts else score for name, score in scores.items()}
@@ -100,7 +100,7 @@ def face_results(members: Mapping[str, Member], sampled: Sampled, scores: Scores
 
 
 def group_scores(members: Mapping[str, Member], scores: Scores) -> tuple[float, ...]:
-    """The weighted mean of a face's groups over the image members that have a score of them, in [0, 1]."""
+    """The score of each group of a face, in [0, 1]: the weighted mean of the image members that scored it."""
     images = {name: score for name, score in scores.items() if members[name].branch == "image" and score.parts}
     if not images:
         return ()
@@ -110,7 +110,7 @@ def group_scores(members: Mapping[str, Member], scores: Scores) -> tuple[float, 
 
 
 def notes_of(result: Result, sampled: Sampled) -> tuple[str, ...]:
-    """What a person should know of how the file was read, and of the faces in it."""
+    """What a person should know about how the file was read, and about the faces in it."""
     notes = list(sampled.info.notes)
     if sampled.concealed:
         notes.append(filled_in(sampled.concealed, sampled.total))
@@ -120,7 +120,7 @@ def notes_of(result: Result, sampled: Sampled) -> tuple[str, ...]:
 
 
 def face_notes(result: Result) -> tuple[str, ...]:
-    """What the faces in a video's sampled frames leave open."""
+    """Notes on sampled frames without a face, and on faces without a score."""
     notes = []
     if 0 < result.face_frames < result.frames:
         notes.append(faces_in(result.face_frames, result.frames))
@@ -130,7 +130,7 @@ def face_notes(result: Result) -> tuple[str, ...]:
 
 
 def shot_results(result: Result, sampled: Sampled) -> tuple[ShotResult, ...]:
-    """The shot that a result belongs to; nothing for a video that was not cut."""
+    """The shot that a result belongs to; empty for a video that was not cut."""
     if sampled.shot is None:
         return ()
     times = sampled.timing.times
@@ -152,16 +152,16 @@ def shot_results(result: Result, sampled: Sampled) -> tuple[ShotResult, ...]:
 
 
 def judged(result: Result, calibration: Calibration | None) -> Result:
-    """The result, and its shot, with what the score means and is called."""
+    """The result, and its shot if it is of one, with what the score means and what it is called."""
     judgement = None
     if calibration and result.status == Status.OK:
         judgement = calibration.judge(result.label, result.conditions)
-    told = with_judgement(result, judgement)
-    return replace(told, shots=tuple(replace(shot, verdict=told.verdict) for shot in result.shots))
+    result = with_judgement(result, judgement)
+    return replace(result, shots=tuple(replace(shot, verdict=result.verdict) for shot in result.shots))
 
 
 def with_judgement(result: Result, judgement: Judgement | None) -> Result:
-    """The result with what a calibration says of its label, and with what the label is then called."""
+    """The result with what a calibration says about its label, and with the verdict that follows."""
     return replace(
         result,
         verdict=verdict(result.status, result.label, result.reason, judgement).name,
@@ -171,12 +171,12 @@ def with_judgement(result: Result, judgement: Judgement | None) -> Result:
 
 
 def highest(parts: Sequence[Result]) -> tuple[int, Result]:
-    """Which of a video's results, one for each shot, has the highest score, and the video's result with all shots.
+    """The index of the result with the highest score, and the video's result; `parts` holds one result per shot.
 
-    Results with a score come first, then those with most frames that show a face. A video that was not cut has one.
+    Results with a score win over results without one; among the latter, those with more frames that show a face.
 
-    The more shots, the higher a real video's highest score. So the rate of one shot becomes 1 - (1 - rate) ** shots, as
-    if they were independent. They are not, which is in favour of the video.
+    The more shots a real video has, the higher its highest score. So the false-positive rate becomes
+    1 - (1 - rate) ** shots, as if the shots were independent. They are not, which favours the video.
     """
     best = max(
         range(len(parts)),
@@ -203,32 +203,33 @@ def highest(parts: Sequence[Result]) -> tuple[int, Result]:
 
 
 def with_perturbed(result: Result, sampled: Sampled, scores: Mapping[str, Scores], setup: Setup) -> Result:
-    """The result with how the video's perturbed versions score, if it has any."""
+    """The result with the scores of the video's perturbed versions, if it has any."""
     if not scores or result.status != Status.OK:
         return result
     versions = []
-    for name, of_version in scores.items():
-        label = combine(setup.members, of_version).final.value
+    for name, version_scores in scores.items():
+        label = combine(setup.members, version_scores).final.value
         if label is None:  # its networks gave no finite number
             versions.append(PerturbedResult(name, None, NOT_SCORED, None))
             continue
         conditions = sampled.perturbed[name].conditions
         judgement = setup.calibration.judge(label, conditions) if setup.calibration else None
-        called = verdict(Status.OK, label, "", judgement).name
-        versions.append(PerturbedResult(name, label, called, judgement.rate if judgement else None))
+        version_verdict = verdict(Status.OK, label, "", judgement).name
+        versions.append(PerturbedResult(name, label, version_verdict, judgement.rate if judgement else None))
     words = describe_stability(result.label, result.verdict, versions)
     return replace(result, perturbed=tuple(versions), stability=words)
 
 
 def describe_stability(label: float, verdict: str, versions: Sequence[PerturbedResult]) -> str:
-    """How far the score moves over the perturbed versions, and whether the verdict stands, in a sentence."""
+    """A sentence on how far the score moves over the perturbed versions, and whether the verdict holds."""
     values = [label, *(version.label for version in versions if version.label is not None)]
     flips = [f"{version.name}: {version.verdict}" for version in versions if version.verdict != verdict]
-    stands = "the verdict stands in all" if not flips else "the verdict does not stand: " + ", ".join(flips)
-    return f"between {min(values):.2f} and {max(values):.2f} in {len(versions)} other forms; {stands}"
+    holds = "the verdict holds in all" if not flips else "the verdict does not hold: " + ", ".join(flips)
+    count = f"{len(versions)} perturbed version{'s' * (len(versions) != 1)}"
+    return f"between {min(values):.2f} and {max(values):.2f} in {count}; {holds}"
 
 
 def complete(result: Result, setup: Setup) -> Result:
-    """The result with what the whole run knows: the digest, and the members that were left out."""
+    """The result with what belongs to the whole run: the digest, and the members that were left out."""
     without = f"; without {', '.join(setup.left_out)}, which have no checkpoint" if setup.left_out else ""
     return replace(result, run=setup.digest, left_out=setup.left_out, reason=result.reason + without)

@@ -1,11 +1,11 @@
-"""The eleven members of the ensemble, a row each (contract, section 3), and the two whose weights the repository ships.
+"""The eleven members of the ensemble, one row each (reference, section 3), and the two shipped with the repository.
 
 This module does not import PyTorch; `inference.networks` loads the networks.
 
-    python -m inference.members                which checkpoints are present, and their sha256
-    python -m inference.members --check        also loads each strictly, and compares its score of a built-in input
-    python -m inference.members --record       the same, and records the scores
-    python -m inference.members --markdown     the table of inference/README.md
+    python -m inference.members                # which checkpoints are present, with their sha256
+    python -m inference.members --check        # also load each strictly, and compare its score of a built-in input
+    python -m inference.members --record       # the same, and record the scores
+    python -m inference.members --markdown     # the table of inference/README.md
 """
 
 import argparse
@@ -34,8 +34,8 @@ KINETICS = (
 class CropKind(NamedTuple):
     """Crops as a member sees them.
 
-    `branch` says which frames it sees, `side` is the side of its crops in pixels. They show the middle of the square
-    around the face; `crop_fraction` is the side of that middle as a fraction of the square's (1: all of it).
+    `branch` says which frames it sees, and `side` is the side of its crops in pixels. Crops show the middle of the
+    square around the face: `crop_fraction` is the side of that middle over the side of the square (1: all of it).
     """
 
     branch: Branch
@@ -45,12 +45,12 @@ class CropKind(NamedTuple):
 
 @dataclass(frozen=True)
 class Member:
-    """One network of the ensemble and how it sees faces.
+    """One network of the ensemble, and how it sees faces.
 
-    `file` is its checkpoint, `trained_by` the config that trained it, `size` its input in pixels, `color` rgb or bgr,
-    `normalisation` mean and std of levels in [0, 1], `weight` its weight within its branch. `flip`: the logits of the
-    image and its mirror are averaged. `squeeze`: sure scores are pulled toward .5. `crop_fraction`: it sees the middle
-    of the contract's crop; this is the middle's side as a fraction of the crop's.
+    `file` is its checkpoint, `trained_by` the config that trained it, `size` the side of its input in pixels, `color`
+    rgb or bgr, `normalisation` mean and std of levels in [0, 1], `weight` its vote within its branch. `flip` averages
+    the logits of the image and its mirror image. `squeeze` pulls confident scores toward 0.5. `crop_fraction` is the
+    side of the part of the reference's crop that it sees, over the side of that crop.
     """
 
     branch: Branch
@@ -77,7 +77,7 @@ class Member:
 
 
 V, B = "video_based/configs", "image_based/configs"
-# Two lines a row: its file and the config that trained it, then the network and its input. ruff would take ten.
+# Two lines per row: its file and the config that trained it, then the network and its input. ruff would take ten.
 # fmt: off
 MEMBERS = {
     "sf1": Member("video", "sf_bc_jc_44000.pth.tar", f"{V}/config.yaml",
@@ -104,7 +104,7 @@ MEMBERS = {
         "efficientnet-b0", 299, "rgb", IMAGENET, 7, flip=True),
 }
 
-# The members that the repository ships, for users who have none of the eleven: inference/submit_models/README.md.
+# The members shipped with the repository, for users who have none of the eleven: inference/submit_models/README.md.
 L0, L2 = f"{B}/lite0/config_sets160.yaml", f"{B}/lite2/config_sets160.yaml"
 SHIPPED = {
     "lite0": Member("image", "lite0_sets192.pth.tar", L0,
@@ -117,10 +117,10 @@ KNOWN = MEMBERS | SHIPPED
 
 
 def frames_seen(branch: Branch, frames: int, still: bool = False) -> list[int]:
-    """Which of a video's sampled frames a branch sees (contract, section 3).
+    """The sampled frames of a video that a branch sees (reference, section 3).
 
-    Video members see all, image members whole groups of five spread over the video. A still image has one frame, which
-    image members see and video members do not.
+    Video members see all of them, image members see groups of five spread over the video. A still image has one frame,
+    which only image members see.
     """
     if still:
         return [0] if branch == "image" else []
@@ -128,21 +128,21 @@ def frames_seen(branch: Branch, frames: int, still: bool = False) -> list[int]:
 
 
 def group_size(still: bool) -> int:
-    """How many crops an image member's logits are averaged over."""
+    """Over how many crops an image member's logits are averaged."""
     return 1 if still else GROUP
 
 
 class Choice(NamedTuple):
-    """The members to score with, and the names of the wanted members that have no checkpoint."""
+    """The members to score with, and the names of the wanted members without a checkpoint."""
 
     members: dict[str, Member]
     absent: list[str]
 
 
 def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list, in the table's order; None means `default_members`.
+    """The members of a comma-separated list, in the order of the table; None means `default_members`.
 
-    Raises BadInputError for an unknown name, listing the known ones. Raises it also for absent checkpoints, naming each
+    Raises BadInputError for an unknown name, listing the known ones. Also raises it for absent checkpoints, naming each
     file and its source, unless `allow_missing` is set and at least one is present.
     """
     wanted = default_members(models) if names is None else [name.strip() for name in names.split(",")]
@@ -158,7 +158,7 @@ def choose_members(names: str | None, models: Path, allow_missing: bool = False)
 
 
 def default_members(models: Path) -> list[str]:
-    """The eleven members; if none of them has a checkpoint, those shipped members that have one."""
+    """The eleven members, or the shipped members that have a checkpoint if none of the eleven has one."""
     present = [name for name, member in KNOWN.items() if (models / member.file).is_file()]
     return present if present and SHIPPED.keys() >= set(present) else list(MEMBERS)
 
@@ -169,7 +169,7 @@ def source(member: Member, models: Path) -> str:
 
 
 def final_weights(members: Mapping[str, Member]) -> dict[str, float]:
-    """Each member's weight in the final score, if all members have a score and no policy leaves one out; sum 1."""
+    """Each member's weight in the final score, if every member has a score; they sum to 1."""
     branches = {member.branch for member in members.values()}
     totals = {
         branch: sum(member.weight for member in members.values() if member.branch == branch) for branch in branches
@@ -198,7 +198,7 @@ def markdown_table() -> str:
 
 
 def describe(name: str) -> str:
-    """The beginning of a member's line, without what is said of its checkpoint."""
+    """The beginning of a member's line, before its checkpoint."""
     member = KNOWN[name]
     weight = (final_weights(MEMBERS) | final_weights(SHIPPED))[name]
     return f"{name:<8} {member.file:<33} {member.arch:<18} {member.size} px  {weight:.4f} "

@@ -1,7 +1,8 @@
 """Merge the submissions of all shards of `inference.predict` into one.
 
-Reads  submission-<i>-of-<n>.jsonl beside --output, and the same videos or --list as the shards did
-Writes submission.csv and submission.jsonl, in the order of the input; with --evidence the index.html of all videos
+Reads  submission-<i>-of-<n>.jsonl beside --output, and the same videos or --list as the shards
+Writes submission.csv, submission.jsonl and submission.verdicts.csv, in the order of the input; with --evidence the
+       index.html of all videos
 
 The exit status is 1 if a video could not be read. If a video has no row yet, it is 2 and nothing is written.
 
@@ -21,25 +22,27 @@ SHOWN = 5
 
 
 def shard_files(output: Path, suffix: str) -> dict[Path, int]:
-    """The files of a submission's shards with this ending, each with its number of shards.
+    """The files of a submission's shards with this suffix, each with the number of shards in its name.
 
-    Files of another submission such as `<stem>-more.csv` are not among them.
+    Files of other submissions, such as `<stem>-more.csv`, are not among them.
     """
     pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)" + re.escape(suffix))
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
 def read_shards(output: Path) -> dict[str, Result]:
-    """The rows of all shards of a submission by file name.
+    """The results of all shards of a submission, by file name.
 
-    Raises BadInputError if there are no shards, or shards of different numbers, members, weights or options.
+    Raises BadInputError if there are no shards, or if their number, members, weights or options differ.
     """
     shards = shard_files(output, ".jsonl")
     if not shards:
-        raise BadInputError(f"{output.parent} holds no shards of {output.stem}, as {output.stem}-0-of-8.jsonl")
+        raise BadInputError(f"{output.parent} holds no shards of {output.stem}, such as {output.stem}-0-of-8.jsonl")
     if len(counts := sorted(set(shards.values()))) > 1:
-        several = " and of ".join(map(str, counts))
-        raise BadInputError(f"{output.parent} holds shards of {output.stem} out of {several}: keep those of one run")
+        several = " and ".join(map(str, counts))
+        raise BadInputError(
+            f"{output.parent} mixes shards of {output.stem} from runs of {several}: keep those of one run"
+        )
     results = [result for shard in shards for result in read_results(shard)]
     if len({result.run for result in results}) > 1:
         raise BadInputError(f"the shards of {output} were scored with different members, weights or options")
@@ -54,16 +57,18 @@ def main() -> int:
     parser.add_argument(
         "--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="as given to the shards"
     )
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="as given to the shards: write its index.html")
+    parser.add_argument(
+        "--evidence", type=Path, metavar="DIR", help="as given to the shards; its index.html is written"
+    )
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
     shards = read_shards(options.output)
-    found = find_videos(options.inputs, options.list, options.videos)
-    names = list(found.videos)
+    videos = find_videos(options.inputs, options.list, options.videos)
+    names = list(videos.videos)
     if missing := [name for name in names if name not in shards]:
-        some = ", ".join(missing[:SHOWN])
+        examples = ", ".join(missing[:SHOWN])
         raise BadInputError(
-            f"{len(missing)} of {len(names)} videos have no row yet, such as {some}: run their shards again"
+            f"{len(missing)} of {len(names)} videos have no row yet, such as {examples}: run their shards again"
         )
     results = [shards[name] for name in names]
     write_submission(options.output, results)
@@ -74,7 +79,7 @@ def main() -> int:
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
-    print(f"merge: {statuses(results)}; {options.output}{found.said}")
+    print(f"merge: {statuses(results)}; {options.output}{videos.said}")
     return exit_status(results)
 
 

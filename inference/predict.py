@@ -1,25 +1,25 @@
 """Stage 6: score videos with the ensemble.
 
-Reads  videos, still images, folders of videos, patterns, or a CSV with a column `filename` (--list, looked up in
-       --videos); checkpoints; the detector
-Writes submission.csv: `filename,label` in the order of the input; the label is a score from 0 (real) to 1 (fake)
-       submission.jsonl beside it, an object per video: all that is known of its score (inference/README.md)
-       submission.verdicts.csv, for people: what each label is called, and how many real ones score as high
-       with --evidence DIR a JSON and a page per video, and DIR/index.html
+Reads  videos, still images, folders of videos, patterns, or a CSV with a column `filename` (--list; its files lie in
+       --videos); the members' checkpoints; the detector's weights
+Writes submission.csv            `filename,label` in the order of the input; labels go from 0 (real) to 1 (fake)
+       submission.jsonl          one object per video: everything known about its score (inference/README.md)
+       submission.verdicts.csv   for people: what each label is called, and how many real faces score as high
+       with --evidence DIR, a JSON file and a page per video, and DIR/index.html
 
 With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video into submission-<i>-of-<n>.csv and
-.jsonl. `python -m inference.merge` merges these.
+.jsonl. `python -m inference.merge` merges the shards.
 
-Worker processes find and cut the faces of the next videos while the networks score one. If it is killed, run it again
-and it goes on: submission.partial.jsonl holds the results until all are done.
+Worker processes find the faces of the next videos while the networks score one. If the run is killed, start it again
+and it resumes: submission.partial.jsonl holds the results until all are done.
 
-A folder or a pattern stands for the videos in it, by their suffix or their content (docs/use/video_files.md); what is
-left out is counted and named. With --shots a video is cut where its picture changes at once, each shot is scored as if
-it were a video, and the highest score counts. The default is as in the reference: one score from all frames together.
+A folder or a pattern stands for its videos, recognised by suffix or content (docs/use/video_files.md); whatever is left
+out is counted and named. With --shots, a video is cut where its picture changes abruptly, each shot is scored as if it
+were a video, and the highest score counts. By default one score comes from all frames together, as in the reference.
 
-The status of a video is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or
-crashed. All but ok have the label 0.5. The exit status is 1 if a video could not be read, changed meanwhile, or got no
-finite number from any network.
+A video's status is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or crashed.
+Every status but ok has the label 0.5. The exit status is 1 if a video could not be read, changed while it was read, or
+got no finite number from any network.
 
     python -m inference.predict clip.mp4 folder/ 'more/**/*.mp4' --members b0 --output submission.csv
     python -m inference.predict --list sample_submission.csv --videos test_videos --evidence evidence/
@@ -41,15 +41,15 @@ from inference.scorer import Video
 from inference.settings import Settings, add_options, resolve
 from inference.verdicts import BANDS
 
-NAMED = 10  # videos of which each has a line at the end
+NAMED = 10  # up to this many videos, each gets a line at the end
 RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
 
 def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> list[Result]:
     """Score videos with a progress bar and write the submission; return the results in the order of the videos.
 
-    It also prints where the time went; the summary line ends with `more`. Raises BadInputError for members, weights, an
-    output or a ledger that cannot be used.
+    Also print where the time went, and a summary line that ends with `more`. Raises BadInputError for members, weights,
+    an output or a ledger that cannot be used.
     """
     setup = resolve(settings)
     names = ", ".join(setup.members)
@@ -74,17 +74,17 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
 
 
 def remarks_on(result: Result) -> list[str]:
-    """What a person should be told of a video at once; nothing for most."""
+    """What a person should be told about a video right away; empty for most videos."""
     remarks = [f"{result.status}: {result.reason}"] if result.status in UNREADABLE else []
     few_faces = 0 < 2 * result.face_frames <= result.frames
-    of_the_file = len(result.notes) > len(face_notes(result))
-    if of_the_file or few_faces or 4 * result.not_scored > result.detections:
+    notes_on_the_file = len(result.notes) > len(face_notes(result))
+    if notes_on_the_file or few_faces or 4 * result.not_scored > result.detections:
         remarks += result.notes
     return remarks
 
 
 def describe(result: Result, evidence: Path | None) -> str:
-    """A video's score, what it is called, and where its page is, in a line."""
+    """A line with a video's score, its verdict, and the path of its page."""
     scored = result.status == Status.OK
     text = f"{result.label:.3f}, {result.verdict}" if scored else f"{result.verdict}, {result.status}"
     if result.judgement:
@@ -99,7 +99,7 @@ def describe(result: Result, evidence: Path | None) -> str:
 
 
 def table(run: Run) -> str:
-    """The seconds of a run by stage, as text."""
+    """A table of the seconds that a run spent, by stage."""
     lines = [
         f"{stage:<16}{seconds:>9.1f} s{seconds / max(run.scored, 1):>10.2f} s per video"
         for stage, seconds in run.seconds.items()
@@ -113,7 +113,7 @@ def shard_output(output: Path, shard: Shard) -> Path:
 
 
 def scoring_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with videos as inputs and the options of every command that scores videos."""
+    """A parser for a command that scores videos: its inputs, and the options of `Settings`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     add_options(parser)
@@ -127,16 +127,22 @@ def parse_arguments() -> argparse.Namespace:
         "--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv"
     )
     parser.add_argument(
-        "--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="where the files of --list are"
+        "--videos",
+        type=Path,
+        default=Path("test_videos"),
+        metavar="DIR",
+        help="folder of the files in --list (default: test_videos)",
     )
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON and a page for each video")
-    parser.add_argument("--shard", type=parse_shard, metavar="i/n", help="default: the Slurm array's, else all")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON file and a page per video")
+    parser.add_argument(
+        "--shard", type=parse_shard, metavar="i/n", help="default: that of the Slurm array, else all videos"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
-    """Score every video of this shard; return 1 if one could not be read, else 0."""
+    """Score every video of this shard; return 1 if a video could not be read, else 0."""
     options = parse_arguments()
     shard = wanted_shard(options.shard)
     found = find_videos(options.inputs, options.list, options.videos)

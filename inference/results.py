@@ -28,31 +28,31 @@ VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent"
 class FaceResult:
     """A tracked face, scored as if it were the only one.
 
-    `times` (seconds of a player's clock) and `boxes` (x1, y1, x2, y2 in pixels) are those of its detections; a row does
-    not hold them.
+    `times` (seconds on a player's clock) and `boxes` (x1, y1, x2, y2 in pixels) are those of its detections. Rows leave
+    them out.
     """
 
-    number: int  # from 1, the one seen longest first
+    number: int  # from 1, longest seen first
     score: float | None
     rule: str  # that made the score
     decides: bool  # whether the video's label depends on it
     members: dict[str, float | None]
     detections: int
-    first: float  # when it is first seen, in seconds of a player's clock
+    first: float  # when it is first seen, in seconds on a player's clock
     last: float
-    groups: tuple[float, ...] = ()  # score of each group of five frames, the image members' weighted mean
+    groups: tuple[float, ...] = ()  # score of each group of five frames: the image members' weighted mean
     times: tuple[float, ...] = ()
     boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class ShotResult:
-    """A shot of a video: its place, what it shows, and its score as if it were a video."""
+    """A shot of a video: where it is, what it shows, and its score as if it were a video."""
 
     number: int  # from 1
-    start: float  # of its first frame that was sampled, in seconds of a player's clock
-    end: float  # of its last
-    first_frame: int  # of the video, from 0
+    start: float  # time of its first sampled frame, in seconds on a player's clock
+    end: float  # time of its last sampled frame
+    first_frame: int  # counted from 0 in the video
     last_frame: int
     frames: int  # sampled
     face_frames: int
@@ -65,7 +65,7 @@ class ShotResult:
 
 @dataclass(frozen=True)
 class PerturbedResult:
-    """How a perturbed version of a video scores: its label, what that is called, and its false-positive rate."""
+    """The score of a perturbed version of a video: its label, verdict and false-positive rate."""
 
     name: str
     label: float | None
@@ -81,32 +81,32 @@ class Result:
     label: float  # 0.5 unless the status is ok
     status: Status
     reason: str  # the rule that made the label, or what went wrong
-    frames: int  # sampled, with --shots of the shot that decides; of a decode_error those decoded before it
-    faces: tuple[FaceResult, ...]  # with --shots, those of the shot that decides
+    frames: int  # sampled (with --shots in the shot that decides); for a decode_error, decoded before the error
+    faces: tuple[FaceResult, ...]  # with --shots, in the shot that decides
     members: dict[str, float | None]
-    image: float | None  # score of the branch
-    video: float | None
-    seconds: dict[str, float]  # of a core, by stage
-    run: str = ""  # digest of members, weights and options: results of one run agree
+    image: float | None  # score of the image branch
+    video: float | None  # score of the video branch
+    seconds: dict[str, float]  # of one core, by stage
+    run: str = ""  # digest of members, weights and options
     left_out: tuple[str, ...] = ()  # members without a checkpoint, which --allow-missing left out
     face_frames: int = 0  # sampled frames that show a face
-    detections: int = 0  # of faces in them
-    not_scored: int = 0  # detections that belong to no tracked face
-    notes: tuple[str, ...] = ()  # what a person should know of how the file was read, and of the faces in it
+    detections: int = 0  # face boxes in the sampled frames
+    not_scored: int = 0  # detections that belong to no scored face
+    notes: tuple[str, ...] = ()  # what a person should know about how the file was read and about its faces
     shots: tuple[ShotResult, ...] = ()  # with --shots
-    not_finite: tuple[str, ...] = ()  # members whose networks gave no finite number, so that they were left out
-    false_positive_rate: float | None = None  # the least at which it would be called fake: that of `judgement`
+    not_finite: tuple[str, ...] = ()  # members left out because their networks gave no finite number
+    false_positive_rate: float | None = None  # the share of real faces that score as high: that of `judgement`
     verdict: str = ""  # what the label is called (inference.verdicts)
-    conditions: Conditions | None = None  # how it shows the faces that decide
-    judgement: Judgement | None = None  # what the calibration says; None if the members have none
+    conditions: Conditions | None = None  # how the video shows the faces that decide
+    judgement: Judgement | None = None  # what the calibration says; None if the members have no calibration
     perturbed: tuple[PerturbedResult, ...] = ()  # with --stability
-    stability: str = ""  # the same in words
-    chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces, if a mask chose them
-    path: Path | None = None  # None for one that was read back from a row
-    evidence: "Evidence | None" = None  # what it rests on, if that was asked for
+    stability: str = ""  # the same in a sentence
+    chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces were scored, if a mask chose them
+    path: Path | None = None  # None if the result was read from a row
+    evidence: "Evidence | None" = None  # what the result rests on, if evidence was asked for
 
     def to_row(self, boxes: bool = False) -> dict[str, Any]:
-        """The result as `submission.jsonl` holds it; with `boxes` also the times and boxes of each face."""
+        """The result as a line of `submission.jsonl`; with `boxes` also the times and boxes of each face."""
         row = asdict(replace(self, evidence=None))
         each_face = row.pop("faces")
         for face in () if boxes else each_face:
@@ -138,13 +138,13 @@ class Result:
         return self.to_row(boxes=True)
 
     def page(self) -> str:
-        """The page of its evidence, as HTML. Raises BadInputError if it was scored without evidence."""
-        from inference.evidence.pages import page  # makes pages from templates, which plain scoring does without
+        """The evidence as an HTML page. Raises BadInputError if the video was scored without evidence."""
+        from inference.evidence.pages import page  # loads the templates, which plain scoring does without
 
         return page(self)
 
     def save_evidence(self, folder: Path | str) -> None:
-        """Write JSON, page and digests of its evidence. Raises BadInputError if it was scored without evidence."""
+        """Write the evidence: JSON, page and digests. Raises BadInputError if the video was scored without evidence."""
         from inference.evidence.pages import save
 
         save(self, Path(folder))
@@ -161,26 +161,29 @@ def exit_status(results: Iterable[Result]) -> int:
 
 
 def read_results(path: Path) -> list[Result]:
-    """The results in a `.jsonl` that `write_submission` wrote. Raises TypeError, KeyError or ValueError for others."""
+    """The results in a `.jsonl` file that `write_submission` wrote.
+
+    Raises TypeError, KeyError or ValueError for another file.
+    """
     return [Result.from_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def write_submission(output: Path, results: Iterable[Result]) -> None:
-    """Write the CSV and the `.jsonl` beside it, atomically, CSV last.
+    """Write the CSV and the `.jsonl` beside it, atomically; the CSV last.
 
-    The CSV is UTF-8: a name that is not has the form of `utf8_name` there, and a line on stderr says so.
+    The CSV is UTF-8. A name that is not UTF-8 is written there as `utf8_name` gives it, and a line on stderr says so.
     """
     results = list(results)
     names = [utf8_name(result.filename) for result in results]
     if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
-        print(f"{output}: {changed} names are not UTF-8; it holds their other bytes as %FF", file=sys.stderr)
+        print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
     write_text(output.with_suffix(".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
     labels = [f"{result.label:.8f}" for result in results]
     write_table(output, [("filename", "label"), *zip(names, labels, strict=True)])
 
 
 def write_verdicts(output: Path, results: Iterable[Result]) -> None:
-    """Write `<output>.verdicts.csv`, for people: what each label is called, and its false-positive rate in percent."""
+    """Write `<output>.verdicts.csv`, for people: each label with its verdict and its false-positive rate in percent."""
     lines = []
     for result in results:
         rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
@@ -191,7 +194,7 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
 
 
 def utf8_name(name: str) -> str:
-    """A file name as UTF-8 can hold it: bytes that are not UTF-8, and in such a name also %, percent-encoded."""
+    """A file name in UTF-8: bytes that are not UTF-8 are percent-encoded, and in such a name also each %."""
     if not any(0xDC80 <= ord(letter) <= 0xDCFF for letter in name):
         return name
     escaped = name.replace("%", "%25")

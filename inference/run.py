@@ -1,8 +1,8 @@
-"""Videos in, submission out: what `inference.predict`, `quality.benchmark` and `quality.robustness` run.
+"""Videos in, submission out: the run behind `inference.predict`, `quality.benchmark` and `quality.robustness`.
 
-A scorer makes each video's result. A run remembers the results in a ledger, so that it can go on after a kill: a line
-per video in `<output>.partial.jsonl`, after a first line that holds what the results depend on. It writes the evidence
-of each video as it finishes and, when all videos are done, the submission.
+A scorer makes each video's result. The run keeps the results in a ledger, so that it can resume after a kill: a line
+per video in `<output>.partial.jsonl`, after a first line with everything that the results depend on. It writes the
+evidence of each video as soon as that is done, and the submission when all videos are done.
 """
 
 import json
@@ -28,16 +28,16 @@ class Output:
 
     submission: Path = Path("submission.csv")
     evidence: Path | None = None  # folder of the pages
-    is_shard: bool = False  # the results are those of one shard, for inference.merge
+    is_shard: bool = False  # one shard of the videos, for inference.merge
 
 
 def same_file(before: FileState | None, now: FileState | None) -> bool:
-    """Whether size and time of change are the same, wherever the path leads from; no file is not the same as none."""
+    """Whether size and modification time are the same, whatever the path. A missing file is never the same."""
     return before is not None and now is not None and before[1:] == now[1:]
 
 
 def sources_of(path: Path) -> dict[str, FileState | None]:
-    """The states of the files that a run's ledger tells of, by name."""
+    """The states of the files in a run's ledger, by name."""
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     return {line["name"]: line["source"] for line in lines[1:]}
 
@@ -50,10 +50,13 @@ def state_of(video: Video) -> FileState | None:
 
 
 class Ledger:
-    """Remembers each video's result, as JSON, and the state of the file that it comes from."""
+    """Keeps each video's result, as JSON, with the state of the file that it comes from."""
 
     def __init__(self, output: Path, settings: Json) -> None:
-        """Read what an earlier run left beside `output`. Raises BadInputError if it holds results of other settings."""
+        """Read what an earlier run left beside `output`.
+
+        Raises BadInputError if that run had other settings, or if the file is damaged.
+        """
         self.path = output.with_suffix(".partial.jsonl")
         lines = self._read()
         begun = lines[0] if lines else None
@@ -68,7 +71,7 @@ class Ledger:
             self._append(settings)
 
     def _read(self) -> list[Json]:
-        """Read all whole lines; remove a last line that was cut off from the file."""
+        """Read all complete lines, and remove a last line that was cut off."""
         if not self.path.exists():
             return []
         whole = self.path.read_bytes().rpartition(b"\n")[0]
@@ -79,34 +82,34 @@ class Ledger:
             raise BadInputError(f"{self.path} is damaged, remove it: {error}") from error
 
     def _append(self, line: Json) -> None:
-        """Add a line in one write."""
+        """Append a line in one write."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
             file.write((json.dumps(line) + "\n").encode())
 
     def result(self, name: str, now: FileState | None) -> Json | None:
-        """The remembered result of a video whose file is still in the state `now`, else None."""
+        """The result of a video whose file is still in the state `now`; None if there is no such result."""
         source, result = self.results.get(name, (None, None))
         return result if source == now else None
 
     def add(self, name: str, source: FileState | None, result: Json) -> None:
-        """Remember the result of a video whose file was in the state `source`."""
+        """Add the result of a video whose file was in the state `source`."""
         self._append({"name": name, "source": source, "result": result})
 
     def close(self) -> None:
-        """Remove the ledger, once the results are written elsewhere."""
+        """Remove the ledger; the results are written elsewhere by now."""
         self.path.unlink(missing_ok=True)
 
 
 class Run:
-    """One scoring of videos.
+    """One run over videos.
 
-    `scored` counts the videos that the ledger did not know. `seconds` adds up where their time went: the seconds of a
-    core by stage, and the seconds of each network.
+    `scored` counts the videos that were not in the ledger. `seconds` adds up where their time went: seconds of a core
+    by stage, and seconds by network.
     """
 
     def __init__(self, setup: Setup, output: Output) -> None:
-        """Raises BadInputError for a detector that does not load, or a ledger that was begun with other settings."""
+        """Raises BadInputError for a detector that does not load, or a ledger of a run with other settings."""
         if output.submission.suffix == ".jsonl":
             hint = "the details go to the .jsonl beside it, so it must end otherwise, as .csv"
             raise BadInputError(f"--output {output.submission}: {hint}")
@@ -114,16 +117,16 @@ class Run:
         self.scored = 0
         self.seconds: dict[str, float] = {}
         self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
-        load_detector(setup.detector_weights, "cpu")  # a bad weights file gives one line, before anything else is said
-        if output.is_shard:  # merge would take an older file for this run's
+        load_detector(setup.detector_weights, "cpu")  # bad weights raise their error before anything is printed
+        if output.is_shard:  # inference.merge would take an older file for one of this run
             output.submission.with_suffix(".jsonl").unlink(missing_ok=True)
 
     def results(self, videos: Iterable[Video]) -> Iterator[Result]:
-        """Yield the result of each video: first those that the ledger knows, then the others as they finish."""
+        """Yield the result of each video: first those in the ledger, then the others as they finish."""
         left: list[Video] = []
         states: dict[str, FileState | None] = {}
         for video in videos:
-            states[video.name] = state_of(video)  # the state before it is read: the file may still grow
+            states[video.name] = state_of(video)  # taken before the file is read, because it may still grow
             row = self.ledger.result(video.name, states[video.name])
             if row is not None and self._has_evidence(video.name):
                 yield Result.from_row(row)
@@ -142,7 +145,7 @@ class Run:
             self._spend(scorer.seconds)
 
     def _has_evidence(self, name: str) -> bool:
-        """Whether a video's evidence is on disk, or not wanted."""
+        """Whether a video's evidence is on disk or not wanted."""
         if self.output.evidence is None:
             return True
         from inference.evidence.pages import evidence_file
@@ -154,7 +157,7 @@ class Run:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     def write(self, results: Iterable[Result]) -> None:
-        """Write the submission; if this is not a shard, also the evidence's index, and remove the ledger."""
+        """Write the submission. Unless this is a shard, also write the index of the evidence and remove the ledger."""
         results, output = list(results), self.output
         write_submission(output.submission, results)
         if output.is_shard:

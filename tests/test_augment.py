@@ -9,7 +9,7 @@ from training.augment import Look, random_look
 from training.mixup import mix_pairs
 
 
-def test_crops_are_squares_of_the_contracts_area_anywhere():
+def test_crops_are_squares_anywhere_with_the_area_of_the_reference():
     random = np.random.default_rng(0)
     squares = np.array([random_square(100, 100, 0.88, random) for _ in range(2000)])
     x, y, side = squares.T
@@ -20,7 +20,7 @@ def test_crops_are_squares_of_the_contracts_area_anywhere():
     assert {random_square(50, 80, 1.0, random)[2] for _ in range(9)} == {50}
 
 
-def test_looks_are_drawn_as_often_as_the_contract_says():
+def test_looks_are_drawn_as_often_as_in_the_reference():
     random = np.random.default_rng(0)
     looks = [random_look(random) for _ in range(4000)]
     assert np.mean([look.flip for look in looks]) == pytest.approx(0.5, abs=0.03)

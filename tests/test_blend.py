@@ -1,6 +1,7 @@
-"""Self-blended images: what they are, what a network may learn from them and what it may not, and trainings on them."""
+"""Self-blended images: what they are, what a network may and may not learn from them, and trainings on them."""
 
 import itertools
+import re
 
 import cv2
 import numpy as np
@@ -31,26 +32,26 @@ FACES = 6
 
 @pytest.fixture(scope="module")
 def faces(frames, detector, tmp_path_factory):
-    """Real faces 224 px with their landmarks, and a folder that holds them with a list and a table of landmarks."""
+    """A folder with real faces of 224 px, a list and a table of landmarks; and the faces with their landmarks."""
     root = tmp_path_factory.mktemp("blend")
-    found, lines, table = [], [], {}
+    examples, lines, table = [], [], {}
     for number in range(FACES):
         name = f"part/v{number}/frame1_face1.jpg"
         (root / "faces" / name).parent.mkdir(parents=True)
         cv2.imwrite(str(root / "faces" / name), frames[2 * number][70:294, 200:424])
         table[name] = landmarks_of(detector, root / "faces" / name)
-        found.append((cv2.imread(str(root / "faces" / name)), table[name]))
+        examples.append((cv2.imread(str(root / "faces" / name)), table[name]))
         lines.append(f"part/v{number}/frame%d_face1.jpg 1 1 1 0")
     (root / "blend.txt").write_text("\n".join(lines) + "\n")
-    pairs = [f"part/v{at}/frame%d_face1.jpg 1 1 1 {label}" for at in range(FACES) for label in (1, 0)]
+    pairs = [f"part/v{number}/frame%d_face1.jpg 1 1 1 {label}" for number in range(FACES) for label in (1, 0)]
     (root / "pairs.txt").write_text("\n".join(pairs) + "\n")
     write_landmarks(root / "landmarks.csv", table)
-    return root, found
+    return root, examples
 
 
-def blends(found, count, ranges=None):
+def blends(examples, count, ranges=None):
     random = np.random.default_rng(0)
-    return [self_blend(*found[at % len(found)], ranges or Ranges(), random) for at in range(count)]
+    return [self_blend(*examples[number % len(examples)], ranges or Ranges(), random) for number in range(count)]
 
 
 def words(root, **values):
@@ -89,8 +90,10 @@ def test_a_blend_changes_the_face_inside_its_mask_only(faces):
         assert blend.fake.shape == blend.real.shape == (224, 224, 3)
     changed = [np.abs(blend.fake.astype(int) - blend.real)[blend.mask > 0.9].mean() for blend in blends(faces[1], 60)]
     assert np.median(changed) > 2
-    untouched = [np.array_equal(blend.real, faces[1][at % FACES][0]) for at, blend in enumerate(blends(faces[1], 60))]
-    assert np.mean(untouched) == pytest.approx(0.5, abs=0.2)  # in half of the pairs the real face is changed, too
+    untouched = [
+        np.array_equal(blend.real, faces[1][number % FACES][0]) for number, blend in enumerate(blends(faces[1], 60))
+    ]
+    assert np.mean(untouched) == pytest.approx(0.5, abs=0.2)  # in half of the pairs the real face is changed too
 
 
 def test_masks_vary(faces):
@@ -99,17 +102,17 @@ def test_masks_vary(faces):
     assert areas.min() < 0.05 < 0.3 < np.percentile(areas, 75)
     edges = np.array([((mask > 0.05) & (mask < 0.95)).mean() / max((mask > 0.5).mean(), 0.01) for mask in masks])
     assert np.percentile(edges, 90) > 3 * np.percentile(edges, 10)
-    overlaps = [np.minimum(one, two).sum() / np.maximum(one, two).sum() for one, two in itertools.pairwise(masks)]
+    overlaps = [np.minimum(a, b).sum() / np.maximum(a, b).sum() for a, b in itertools.pairwise(masks)]
     assert np.mean(overlaps) < 0.6
     assert sum(chance for _, chance in PARTS) == pytest.approx(1)
 
 
 def test_a_mask_lies_where_the_landmarks_are(faces):
-    """The whole face holds all of them; a blend of the mouth alone is around its corners."""
+    """The whole face contains all of them; a blend of the mouth contains its corners."""
     random = np.random.default_rng(0)
     for part, held in ((whole_face, range(5)), (mouth, (3, 4))):
         outline = part(random).astype(np.float32)
-        assert all(cv2.pointPolygonTest(outline, MEAN_LANDMARKS[at].tolist(), False) >= 0 for at in held)
+        assert all(cv2.pointPolygonTest(outline, MEAN_LANDMARKS[index].tolist(), False) >= 0 for index in held)
     for image, points in faces[1]:
         height, width = image.shape[:2]
         means = [blend_mask(height, width, points, Ranges(), random) for _ in range(40)]
@@ -119,9 +122,9 @@ def test_a_mask_lies_where_the_landmarks_are(faces):
         assert np.abs(centre - points.mean(axis=0)).max() < 0.1 * width
 
 
-def test_equal_random_numbers_give_equal_blends_and_no_share_no_change(faces):
-    for one, two in zip(blends(faces[1], 20), blends(faces[1], 20), strict=True):
-        assert np.array_equal(one.fake, two.fake)
+def test_equal_random_numbers_give_equal_blends_and_a_share_of_0_no_change(faces):
+    for first, second in zip(blends(faces[1], 20), blends(faces[1], 20), strict=True):
+        assert np.array_equal(first.fake, second.fake)
     nothing = Ranges(ratios=(0.0,), poisson=0.5)
     assert all(np.array_equal(blend.fake, blend.real) for blend in blends(faces[1], 40, nothing))
 
@@ -138,7 +141,7 @@ def test_faces_that_cannot_be_blended_are_refused(faces):
 
 
 def traces(image, outside):
-    """What compression, blur and scaling leave behind, of the pixels outside a mask."""
+    """Features of the pixels outside a mask that show what compression, blur and scaling left behind."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
     kernels = (np.array([[1, -1]]), np.array([[1], [-1]]), np.array([[1, -1], [-1, 1]]), np.array([[1, -2, 1]]))
     residues = [cv2.filter2D(grey, -1, kernel.astype(np.float32)) for kernel in kernels]
@@ -149,7 +152,7 @@ def traces(image, outside):
 
 
 def told_apart(pairs):
-    """The area under the ROC curve with which a classifier tells fakes from reals by pixels outside of the mask.
+    """The area under the ROC curve with which a classifier tells fake from real faces by pixels outside the mask.
 
     `pairs` holds (fake, real, outside). No pair is on both sides of a fold.
     """
@@ -162,13 +165,13 @@ def told_apart(pairs):
 
 
 def outside_of(blend):
-    """Pixels outside of the mask, less the width of a JPEG block of colour around it."""
+    """Pixels outside the mask and farther from it than the width of a JPEG block of colour."""
     near = cv2.dilate((blend.mask > 0).astype(np.uint8), np.ones((33, 33), np.uint8))
     return near == 0
 
 
 def test_pixels_outside_the_mask_tell_nothing(faces):
-    """After the same JPEG for both of a pair. When only the fake is compressed, they tell all."""
+    """If both images of a pair have the same JPEG compression. If only the fake is compressed, they tell everything."""
     made = [blend for blend in blends(faces[1], 300) if outside_of(blend).mean() > 0.1][:150]
     assert len(made) > 80
 
@@ -182,9 +185,9 @@ def test_pixels_outside_the_mask_tell_nothing(faces):
     assert told_apart(list(pairs(False))) > 0.75
 
 
-def test_what_the_training_sees_of_a_pair_differs_by_the_blend_alone(faces, monkeypatch):
-    """With nothing blended in, fake and real must be equal after the whole augmentation: a classifier stays at a coin.
-    When fakes are encoded otherwise on purpose, it does not.
+def test_a_pair_differs_only_by_the_blend_in_what_the_training_sees(faces, monkeypatch):
+    """With nothing blended in, fake and real are equal after the whole augmentation, and a classifier can only guess.
+    If fakes are encoded differently on purpose, it need not guess.
     """
     data = TrainingCrops(config(faces[0], **{"blend.ratios": "[0.0]", "blend.share": 0.5, "input_size": 128}))
     first = len(data.crops)
@@ -192,9 +195,9 @@ def test_what_the_training_sees_of_a_pair_differs_by_the_blend_alone(faces, monk
 
     def pairs():
         for position in range(120):
-            at = first + 2 * (position % FACES)
-            (fake, one, _), (real, two, _) = data[position, at], data[position, at + 1]
-            assert (one, two) == (1, 0)
+            index = first + 2 * (position % FACES)
+            (fake, fake_label, _), (real, real_label, _) = data[position, index], data[position, index + 1]
+            assert (fake_label, real_label) == (1, 0)
             yield cv2.cvtColor(fake.numpy(), cv2.COLOR_RGB2BGR), cv2.cvtColor(real.numpy(), cv2.COLOR_RGB2BGR), whole
 
     equal = list(pairs())
@@ -211,7 +214,7 @@ def test_what_the_training_sees_of_a_pair_differs_by_the_blend_alone(faces, monk
     assert told_apart(list(pairs())) > 0.75
 
 
-def test_lists_whose_classes_are_encoded_otherwise_are_found_out(run, frames, tmp_path):
+def test_lists_whose_classes_are_encoded_differently_are_detected(run, frames, tmp_path):
     lines = []
     for number in range(40):
         label = number % 2
@@ -238,7 +241,7 @@ def test_lists_whose_classes_are_encoded_otherwise_are_found_out(run, frames, tm
 # Trainings
 
 
-def test_a_batch_holds_what_the_config_says(faces):
+def test_samples_and_shares_are_those_of_the_config(faces):
     root, _ = faces
     lists = f"{{{root / 'pairs.txt'}: 3.0, {root / 'blend.txt'}: 1.0}}"
     data = TrainingCrops(config(root, **{"blend.share": 0.25, "train_list": lists}))
@@ -255,7 +258,7 @@ def test_a_batch_holds_what_the_config_says(faces):
     [
         ("blend.share=1.0", "blend.share"),
         ("together=1", "blend needs together: 2"),
-        ("blend.elastic=[.5, .1]", "blend.elastic is not least, most"),
+        ("blend.elastic=[.5, .1]", "blend.elastic is not [least, most]"),
         ("train_list={}", "train_list"),
         ("train_list={a.txt: 0}", "train_list"),
         ("average=1.0", "average"),
@@ -263,11 +266,11 @@ def test_a_batch_holds_what_the_config_says(faces):
     ],
 )
 def test_wrong_values_are_refused(faces, value, complaint):
-    with pytest.raises(ConfigError, match=complaint.replace(".", r"\.")):
+    with pytest.raises(ConfigError, match=re.escape(complaint)):
         load_config(CONFIG, ImageConfig, [*words(faces[0]), "mixup=0.0", value])
 
 
-def test_crops_that_cannot_be_blended_end_a_training_at_once(faces, tmp_path):
+def test_crops_that_cannot_be_blended_end_a_training_at_its_start(faces, tmp_path):
     root, _ = faces
     table = read_landmarks(root / "landmarks.csv")
     assert table["part/v0/frame1_face1.jpg"].shape == (5, 2)
@@ -282,7 +285,7 @@ def test_crops_that_cannot_be_blended_end_a_training_at_once(faces, tmp_path):
 
 
 def test_a_training_on_blends_goes_on_to_the_same_average(run, faces, tmp_path):
-    """AdamW, moving average and blends: stopped after step 3 and recovered, every weight is the same bit for bit."""
+    """With AdamW, moving average and blends: recovered after step 3, every weight is the same bit for bit."""
 
     def train(experiments, *more):
         settings = [word for value in words(faces[0], average=0.9) for word in ("--set", value)]

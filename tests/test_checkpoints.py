@@ -1,6 +1,4 @@
-"""Checkpoints and starting weights in every published layout, loaded strictly, written back under
-the published names.
-"""
+"""Checkpoints and starting weights in every published format: loaded strictly, written back with published names."""
 
 import numpy as np
 import pytest
@@ -9,9 +7,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from common.errors import CheckpointError
 from tests.test_networks import build
-from training.checkpoint import load_weights, read_checkpoint, read_weights, save_checkpoint
+from training.checkpoint import load_pretrained, load_weights, read_checkpoint, read_weights, save_checkpoint
 from training.distributed import process_group
-from training.pretrained import load_pretrained
 
 ARCHS = {
     "b0": "efficientnet-b0", "b1": "efficientnet-b1", "b3": "efficientnet-b3", "r34": "resnet34", "xcp": "xception",
@@ -22,7 +19,7 @@ LAST = {"b0": "_fc", "b1": "_fc", "b3": "_fc", "r34": "fc", "xcp": "model.fc", "
 
 @pytest.fixture(scope="module")
 def group():
-    """A process group of one, as in a training."""
+    """A process group with one process, as in a training."""
     with process_group("cpu") as world:
         yield world
 
@@ -73,7 +70,7 @@ def test_any_prefix_loads(published, prefix):
 
 
 def test_torch_1_1_file_saved_on_a_gpu_with_numpy_numbers(published, tmp_path, monkeypatch):
-    """The old serialisation, tensors tagged cuda:0, best_loss a numpy number: as the reference wrote them."""
+    """As the reference wrote it: the old serialisation, tensors tagged cuda:0, best_loss a number of numpy."""
     weights = weights_of(published["r34"]["shapes"])
     content = content_of(
         {f"module.{name}": value for name, value in weights.items()}, best_loss=np.float64(0.3), step=np.int64(7)
@@ -130,7 +127,7 @@ def pretrained_content(network, shapes):
 
 
 @pytest.mark.parametrize("network", ARCHS)
-def test_starting_weights_load_but_for_the_last_layer(published, tmp_path, capsys, network):
+def test_starting_weights_load_except_for_the_last_layer(published, tmp_path, capsys, network):
     weights, content = pretrained_content(network, published[network]["shapes"])
     torch.save(content, tmp_path / "published.pth")
     model = build(ARCHS[network])
@@ -141,9 +138,9 @@ def test_starting_weights_load_but_for_the_last_layer(published, tmp_path, capsy
             assert torch.equal(value, fresh[name])
         elif not name.endswith("num_batches_tracked"):
             assert torch.equal(value, weights[name.removeprefix("model.")])
-    said = capsys.readouterr().out
-    assert said.count("starts at random") == 2
-    assert "published.pth" in said
+    output = capsys.readouterr().out
+    assert output.count("starts at random") == 2
+    assert "published.pth" in output
 
 
 def test_a_last_layer_of_another_size_is_tolerated_only_when_starting():
@@ -156,7 +153,7 @@ def test_a_last_layer_of_another_size_is_tolerated_only_when_starting():
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"PK\x03\x04 half a zip"])
-def test_a_file_that_is_no_checkpoint_says_so(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "b0.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"b0\.pth is not a readable checkpoint"):
@@ -166,7 +163,7 @@ def test_a_file_that_is_no_checkpoint_says_so(tmp_path, content):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_a_file_cut_anywhere_is_no_checkpoint(tmp_path, old):
+def test_a_file_cut_anywhere_is_refused(tmp_path, old):
     path = tmp_path / "b0.pth"
     torch.save(content_of({"a": torch.randn(3000)}), path, _use_new_zipfile_serialization=not old)
     whole = path.read_bytes()
@@ -177,7 +174,7 @@ def test_a_file_cut_anywhere_is_no_checkpoint(tmp_path, old):
 
 
 @pytest.mark.parametrize("state", [None, [1], {"a": 1}])
-def test_a_state_dict_that_is_none_says_so(tmp_path, state):
+def test_a_wrong_state_dict_is_refused(tmp_path, state):
     torch.save({"state_dict": state}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="not a map of names to tensors"):
         read_weights(tmp_path / "x.pth")

@@ -1,4 +1,4 @@
-"""The eleven configs: each whole, with the contract's values, and the one its ensemble member names."""
+"""The eleven configs: each is complete, has the reference's values, and fits the ensemble member that names it."""
 
 import pytest
 import yaml
@@ -10,7 +10,7 @@ from training.config import load_config
 from video_based.config import VideoConfig
 
 HALVED = [0.5] * 4
-# Contract, section 5: arch, batch, base and warm-up rate, milestones, steps, steps between validations, input, save
+# Reference, section 5: arch, batch, base and warm-up rate, milestones, steps, steps between validations, input, save
 # path.
 IMAGE = {
     "b0/config": ("efficientnet-b0", 16, 0.01, 0.03, [15, 25, 35, 45], 60002, 2000, 299, "b0_aug_rgb_299"),
@@ -26,7 +26,7 @@ IMAGE = {
     "xcep/config": ("xception", 16, 0.01, 0.05, [20, 30, 40, 50], 60002, 2000, 299, "xcep_aug_bgr_299"),
 }  # fmt: skip
 
-# Contract, section 5: step, colour and JPEG augmentation, milestones, steps, save path.
+# Reference, section 5: step, colour and JPEG augmentation, milestones, steps, save path.
 VIDEO = {
     "config": (4, True, [15, 25, 35, 45], 55001, "sf50_aug_224_32x4"),
     "config_noaug": (4, False, [15, 25, 35, 45], 55001, "sf50_224_32x4"),
@@ -87,12 +87,12 @@ def test_video_config(name):
     assert list(config.val_lists) == [lists[1]]
 
 
-def sees_what_it_will(config, member):
+def assert_same_input(config, member):
     assert (config.arch, config.color) == (member.arch, member.color)
     assert (config.mean, config.std) == tuple(pytest.approx(values) for values in member.normalisation)
 
 
-def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
+def test_every_config_belongs_to_a_member_and_has_the_same_input():
     folders = {
         "image": ("image_based/configs", IMAGE, ImageConfig),
         "video": ("video_based/configs", VIDEO, VideoConfig),
@@ -102,7 +102,7 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
     }
     for member in MEMBERS.values():
         config = load_config(ROOT / member.trained_by, folders[member.branch][2])
-        sees_what_it_will(config, member)
+        assert_same_input(config, member)
         if member.branch == "video":
             assert config.val_size == member.size
 
@@ -110,17 +110,17 @@ def test_every_config_is_that_of_a_member_and_sees_what_the_member_will():
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("image_based/configs/lite*/*.yaml")), ids=lambda path: "/".join(path.parts[-2:])
 )
-def test_configs_of_ready_made_crops_see_what_the_shipped_member_will(path):
+def test_configs_on_precropped_faces_have_the_input_of_the_shipped_member(path):
     member = next(member for member in SHIPPED.values() if member.arch == f"efficientnet-{path.parent.name}")
     config = load_config(path, ImageConfig)
-    sees_what_it_will(config, member)
+    assert_same_input(config, member)
     assert (ROOT / member.trained_by).parent == path.parent
     assert config.save_path == f"{path.parent.name}_{path.stem.removeprefix('config_')}"
     assert (ROOT / member.trained_by).is_file()
 
 
 @pytest.mark.parametrize("name", IMAGE)
-def test_configs_differ_from_the_first_in_what_the_contract_says_only(name):
+def test_configs_differ_from_the_first_only_where_the_reference_does(name):
     first, other = (
         yaml.safe_load((ROOT / f"image_based/configs/{file}.yaml").read_text()) for file in ("b0/config", name)
     )
@@ -137,7 +137,7 @@ def test_configs_differ_from_the_first_in_what_the_contract_says_only(name):
 
 
 @pytest.mark.parametrize("name", VIDEO)
-def test_video_configs_differ_from_the_first_in_what_the_contract_says_only(name):
+def test_video_configs_differ_from_the_first_only_where_the_reference_does(name):
     first, other = (
         yaml.safe_load((ROOT / f"video_based/configs/{file}.yaml").read_text()) for file in ("config", name)
     )

@@ -1,4 +1,4 @@
-"""What docs/differences.md says of the differences that can be tested."""
+"""The differences in docs/differences.md that can be tested."""
 
 import math
 import re
@@ -53,7 +53,7 @@ def test_clips_are_resized_with_an_antialiasing_filter(face, tmp_path):
 
 
 def test_jpeg_codes_the_colours_that_the_image_has(face):
-    """Of an image whose first channel is blue, as OpenCV's encoder takes it; of swapped colours it loses more."""
+    """OpenCV's encoder expects blue as the first channel. It loses more of an image with swapped colours."""
     coded = Look(False, None, 50).apply(face).astype(int)
     swapped = Look(False, None, 50).apply(np.ascontiguousarray(face[..., ::-1]))[..., ::-1].astype(int)
     assert np.array_equal(coded, cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], 1))
@@ -68,7 +68,7 @@ def test_levels_are_rounded():
 
 
 def evenly(counts, places):
-    """Whether each of so many places is about as frequent."""
+    """Whether each of the places is about equally frequent."""
     total = sum(counts.values())
     return counts.keys() == set(range(places)) and all(
         abs(count - total / places) < 5 * math.sqrt(total / places) for count in counts.values()
@@ -88,7 +88,7 @@ def test_every_place_of_an_image_crop_is_as_likely():
 
 
 def test_every_place_of_a_clip_crop_is_as_likely():
-    """Columns and rows of the image say where they lie."""
+    """The pixels of the image say which column and row they are."""
     config = load_config(CONFIG, VideoConfig, ["color_and_jpeg=false", "min_short_side=228", "max_short_side=228"])
     image = np.zeros((228, 228, 3), np.uint8)
     image[..., 0], image[..., 2] = np.arange(228)[None, :], np.arange(228)[:, None]
@@ -100,7 +100,7 @@ def test_every_place_of_a_clip_crop_is_as_likely():
 
 def test_blur_weighs_every_cell_of_its_line_alike():
     for side in (3, 5, 7):
-        cells = [divmod(at, side) for at in range(side * side)]
+        cells = [divmod(number, side) for number in range(side * side)]
         for start, (top, left) in enumerate(cells):
             for end, (bottom, right) in enumerate(cells):
                 if start != end:

@@ -18,7 +18,7 @@ from common.errors import BadInputError
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
-from training.distributed import Place, World, checked, place
+from training.distributed import Place, World, place, usable
 from training.watch import STOPPED
 
 
@@ -42,7 +42,7 @@ def rows(experiments, step):
 
 @pytest.fixture(scope="module")
 def alone(crops, tmp_path_factory):
-    """The run of one process, which stands in for the reference's two."""
+    """A run of one process, which stands in for the reference's two."""
     root = tmp_path_factory.mktemp("alone")
     subprocess.run([sys.executable, *command(crops, root)], cwd=ROOT, env=one_thread(), check=True, capture_output=True)
     return root
@@ -53,9 +53,9 @@ def test_two_processes_take_the_steps_of_one(crops, alone, tmp_path):
     done = torchrun(2, command(crops, tmp_path), check=False)
     assert done.returncode == 0, done.stderr
     assert "2 processes for the reference's 2" in done.stdout
-    one, two = (read_checkpoint(folder(root) / "ckpt_iter_4.pth.tar") for root in (alone, tmp_path))
-    for name, value in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"][name].float(), value.float(), atol=1e-6, rtol=1e-5, msg=name)
+    single, double = (read_checkpoint(folder(root) / "ckpt_iter_4.pth.tar") for root in (alone, tmp_path))
+    for name, value in single["state_dict"].items():
+        torch.testing.assert_close(double["state_dict"][name].float(), value.float(), atol=1e-6, rtol=1e-5, msg=name)
     assert [row["video"] for row in rows(tmp_path, 4)] == [f"part_0/v{number}" for number in range(5)]
     for ours, expected in zip(rows(tmp_path, 4), rows(alone, 4), strict=True):
         assert float(ours["probability"]) == pytest.approx(float(expected["probability"]), abs=1e-5)
@@ -90,8 +90,8 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
 
 @pytest.mark.slow
 def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
-    """Sums over three depend on how the gradients are grouped, which must not change after a stop;
-    nor does mixup's draw.
+    """Sums over three depend on how the gradients are grouped, which must not change after a stop. Nor must mixup's
+    draw.
     """
     pairs = tmp_path / "pairs.txt"
     pairs.write_text("".join(f"part_0/v{number}/frame%d_face1.png 1 1 1 {number % 2}\n" for number in range(4)))
@@ -108,7 +108,7 @@ def test_three_processes_go_on_to_the_same_weights(crops, tmp_path):
 @pytest.mark.slurm
 @pytest.mark.parametrize("processes", [1, 3, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 8))])
 def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alone, tmp_path, processes):
-    """--evaluate, of a range of checkpoints, on ten samples: one prediction each, none lost, none twice."""
+    """--evaluate on a range of checkpoints and ten samples: each gets one prediction, none is lost or repeated."""
     shutil.copytree(folder(alone), folder(tmp_path))
     path = folder(tmp_path) / "ckpt_iter_4_val_30-39.csv"
     path.unlink()
@@ -138,7 +138,7 @@ def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alon
     assert float(line["video_logloss_balanced"]) == pytest.approx(best, abs=1e-5)
 
 
-def test_an_evaluation_says_what_is_missing_or_damaged(run, crops, alone, tmp_path):
+def test_an_evaluation_reports_missing_and_damaged_checkpoints(run, crops, alone, tmp_path):
     nothing = run(*command(crops, tmp_path, "--evaluate", "0:3"), check=False)
     assert (nothing.returncode, "has no checkpoint in that range" in nothing.stderr) == (2, True)
     wrong = run(*command(crops, tmp_path, "--evaluate", "all"), check=False)
@@ -151,9 +151,7 @@ def test_an_evaluation_says_what_is_missing_or_damaged(run, crops, alone, tmp_pa
 
 @pytest.fixture
 def long_training(crops, tmp_path):
-    """A training with a loader process, at its third step, and its other processes: the loader's
-    server and the loader.
-    """
+    """A training with a loader process, at its third step; and its helpers, which are the loader and its server."""
     environment = one_thread() | {"THIS_TEST": str(tmp_path)}
     arguments = command(crops, tmp_path, "--stall-timeout", 8, workers=1, **{"lr_scheduler.max_iter": 500})
     log = (tmp_path / "stderr").open("w")
@@ -168,13 +166,13 @@ def long_training(crops, tmp_path):
 
 
 def processes_with(variable):
-    """The living processes that were started with an environment variable."""
-    found = set()
+    """The live processes that were started with an environment variable."""
+    processes = set()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and variable.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.add(int(entry.name))
-    return found
+                processes.add(int(entry.name))
+    return processes
 
 
 def test_a_killed_training_leaves_no_process(long_training):
@@ -186,17 +184,17 @@ def test_a_killed_training_leaves_no_process(long_training):
 
 
 def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
-    """Its loader is stopped."""
+    """Its loader process is suspended."""
     process, helpers = long_training
     for helper in helpers():
         os.kill(helper, signal.SIGSTOP)
     assert process.wait(timeout=30) == 124
     assert "rank 0: stalled: nothing was done for 8 s" in (tmp_path / "stderr").read_text()
-    assert "next(batches)" in (tmp_path / "stderr").read_text()
+    assert "next(self.batches)" in (tmp_path / "stderr").read_text()
 
 
 @pytest.mark.slow
-def test_bf16_trains_nearly_alike(run, crops, alone, tmp_path):
+def test_bf16_trains_nearly_like_float32(run, crops, alone, tmp_path):
     run(*command(crops, tmp_path, "--precision", "bf16"))
     ours, exact = ((folder(root) / "log.txt").read_text() for root in (tmp_path, alone))
     losses = [[float(loss) for loss in re.findall(r" loss ([\d.e+-]+)", log)] for log in (ours, exact)]
@@ -215,8 +213,8 @@ def test_a_track_without_a_readable_crop_ends_the_process(start, crops, tmp_path
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_while_it_validated_validates_again(crops, alone, tmp_path):
-    """Its checkpoint is there, its table is not; the last step is done, its mark is not set."""
+def test_a_run_that_ended_during_a_validation_validates_again(crops, alone, tmp_path):
+    """Its checkpoint exists, but not its table; the last step is done, but not marked."""
     shutil.copytree(folder(alone), folder(tmp_path))
     for name in ("finished", "ckpt_best.pth.tar", "ckpt_iter_4_val_30-39.csv"):
         (folder(tmp_path) / name).unlink()
@@ -231,8 +229,8 @@ def test_a_run_that_ended_while_it_validated_validates_again(crops, alone, tmp_p
 
 
 @pytest.mark.slow
-def test_momentum_that_lies_otherwise_in_memory_is_the_same(crops, tmp_path):
-    """As in checkpoints of the reference: contiguous, where ours are channels last."""
+def test_momentum_with_another_memory_layout_gives_the_same_steps(crops, tmp_path):
+    """In the reference's checkpoints momentum is contiguous; ours is channels last."""
     short = {"lr_scheduler.max_iter": 4, "val_freq": 2}
     words = [sys.executable, *command(crops, tmp_path, "--recover", **short)]
     subprocess.run(words, cwd=ROOT, env=one_thread(), check=True, capture_output=True)
@@ -248,7 +246,7 @@ def test_momentum_that_lies_otherwise_in_memory_is_the_same(crops, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
+def test_a_damaged_newest_checkpoint_is_skipped(run, crops, tmp_path):
     run(*command(crops, tmp_path, "--keep", 2, **{"lr_scheduler.max_iter": 4, "val_freq": 1}))
     kept = sorted(path.name for path in folder(tmp_path).glob("ckpt_*.pth.tar"))
     assert kept == ["ckpt_best.pth.tar", "ckpt_iter_2.pth.tar", "ckpt_iter_3.pth.tar"]
@@ -266,15 +264,16 @@ def test_a_damaged_newest_checkpoint_is_passed_over(run, crops, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_non_finite_loss_names_step_and_samples(start, crops, tmp_path, workers):
-    """And ends the process, loaders included."""
+    """And it ends the process, loaders included."""
     rates = {"lr_scheduler.base_lr": "1.0e+30", "lr_scheduler.warmup_lr": "1.0e+30"}
     done = start(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=60)
     assert done.returncode != 0
     assert "the loss of step 1 is nan" in done.stderr
     assert "samples of step 1 on rank 0: part_0/v" in done.stderr
+    assert "Warning" not in done.stderr
 
 
-# Where a process stands
+# A process's place among the others
 
 
 def test_place_of_a_slurm_step_of_torchrun_and_alone():
@@ -295,22 +294,22 @@ def test_place_of_a_slurm_step_of_torchrun_and_alone():
     )
 
 
-def test_a_directory_that_cannot_serve_is_refused(tmp_path, monkeypatch):
+def test_an_unusable_distributed_directory_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(BadInputError, match="need --distributed-path"):
-        checked(None)
+        usable(None)
     for folder_name, complaint in (
         (tmp_path / "absent", "is not a directory"),
         (tmp_path / "file", "is not a directory"),
     ):
         with pytest.raises(BadInputError, match=complaint):
-            checked(folder_name)
+            usable(folder_name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInputError, match="must be absolute"):
-        checked(tmp_path.relative_to(tmp_path))
+        usable(tmp_path.relative_to(tmp_path))
 
 
-def test_shares_of_the_references_processes():
+def test_ranks_of_the_reference_that_a_process_stands_in_for():
     cpu = torch.device("cpu")
-    assert [list(World(rank, 4, cpu).shares(8)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert list(World(0, 1, cpu).shares(3)) == [0, 1, 2]
+    assert [list(World(rank, 4, cpu).reference_ranks(8)) for rank in range(4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert list(World(0, 1, cpu).reference_ranks(3)) == [0, 1, 2]

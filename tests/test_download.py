@@ -1,4 +1,4 @@
-"""`python -m pretrain.download` against a local server that cuts connections, lies, and has nothing."""
+"""`python -m pretrain.download` with a local server that cuts connections, serves wrong files, or has none."""
 
 import hashlib
 import http.server
@@ -11,7 +11,7 @@ import pretrain.download
 from pretrain.download import FILES, Weights
 from tests.test_checkpoints import ARCHS, LAST, pretrained_content
 from tests.test_networks import build
-from training.pretrained import load_pretrained
+from training.checkpoint import load_pretrained
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def small(server, monkeypatch):
-    """A file of torch's own, 400 kB, published under a name with its sha256, as the only one known."""
+    """A file of 400 kB as the only one that can be fetched; its name holds its sha256, as in published files."""
     path = server.folder / "weights.pth"
     torch.save({"fc.weight": torch.randn(1000, 100)}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
@@ -62,7 +62,7 @@ def small(server, monkeypatch):
 
 @pytest.fixture
 def download(server, tmp_path, monkeypatch, capsys):
-    """Run the command in this process; returns its status and what it said."""
+    """Run the command in this process; return its status and output."""
 
     def run(*arguments, source=server.url):
         words = [*arguments, "--from", source, "--to", tmp_path / "pretrain"]
@@ -75,8 +75,8 @@ def download(server, tmp_path, monkeypatch, capsys):
 
 
 def test_a_file_arrives_once(small, download, server):
-    status, said = download()
-    assert (status, "1 done, 0 failed" in said, "fetched" in said) == (0, True, True)
+    status, output = download()
+    assert (status, "1 done, 0 failed" in output, "fetched" in output) == (0, True, True)
     assert (download.folder / small.name).read_bytes() == small.read_bytes()
     assert "present" in download()[1]
     assert len(server.requests) == 1
@@ -92,16 +92,14 @@ def test_a_cut_connection_is_tried_again(small, download, server):
 
 def test_a_connection_that_is_always_cut_leaves_nothing(small, download, server):
     server.cuts = 100
-    status, said = download()
-    assert (status, "does not begin with" in said) == (1, True)
+    status, output = download()
+    assert (status, "does not begin with" in output) == (1, True)
     assert not list(download.folder.iterdir())
 
 
 @pytest.mark.parametrize("network", ["b0", "b1", "b3", "r34", "xcp"])
-def test_published_layouts_arrive_and_load(server, download, published, monkeypatch, network):
-    """A file with a published file's names, shapes and nesting, fetched over a connection that is
-    cut, starts our network.
-    """
+def test_files_in_published_formats_arrive_and_load(server, download, published, monkeypatch, network):
+    """A file with a published file's names, shapes and nesting starts our network, even if the connection is cut."""
     weights, content = pretrained_content(network, published[network]["shapes"])
     torch.save(content, server.folder / "file.pth")
     digest = hashlib.sha256((server.folder / "file.pth").read_bytes()).hexdigest()[:8]
@@ -128,24 +126,24 @@ def test_published_layouts_arrive_and_load(server, download, published, monkeypa
 )
 def test_wrong_content_is_not_kept(small, download, content, complaint):
     small.unlink() if content is None else small.write_bytes(content)
-    status, said = download()
+    status, output = download()
     assert status == 1
-    assert complaint in said
-    assert "0 done, 1 failed" in said
+    assert complaint in output
+    assert "0 done, 1 failed" in output
     assert not download.folder.exists() or not list(download.folder.iterdir())
 
 
-def test_a_damaged_file_that_is_there_is_named(small, download):
+def test_a_damaged_existing_file_is_named(small, download):
     download.folder.mkdir()
     (download.folder / small.name).write_bytes(b"half")
-    status, said = download()
-    assert (status, "does not begin with" in said) == (1, True)
+    status, output = download()
+    assert (status, "does not begin with" in output) == (1, True)
 
 
-def test_nobody_answers(small, download):
-    status, said = download(source="http://127.0.0.1:9")
+def test_a_server_that_does_not_answer(small, download):
+    status, output = download(source="http://127.0.0.1:9")
     assert status == 1
-    assert "refused" in said.lower()
+    assert "refused" in output.lower()
 
 
 def test_a_folder_is_a_source_too(small, download):
@@ -153,7 +151,7 @@ def test_a_folder_is_a_source_too(small, download):
     assert (download.folder / small.name).read_bytes() == small.read_bytes()
 
 
-def test_published_names_carry_their_hash_and_bad_ones_fail_alone(run, tmp_path, server):
+def test_published_names_contain_their_hash_and_each_wrong_file_is_named(run, tmp_path, server):
     for weights in FILES.values():
         assert weights.sha256 in weights.file
         (server.folder / weights.file).write_bytes(b"not the published bytes")
@@ -168,7 +166,7 @@ def test_published_names_carry_their_hash_and_bad_ones_fail_alone(run, tmp_path,
     assert (unknown.returncode, "known are efficientnet-b0" in unknown.stderr) == (2, True)
 
 
-def test_slowfast_wants_a_hand_and_is_checked(run, tmp_path):
+def test_slowfast_is_fetched_by_hand_and_then_checked(run, tmp_path):
     folder = tmp_path / "p"
     done = run("-m", "pretrain.download", "slowfast50", "--to", folder, check=False)
     assert done.returncode == 1

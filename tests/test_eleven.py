@@ -1,6 +1,7 @@
-"""All eleven trainings, by `sh train.sh` on a real Slurm with the reference's 8 and 16 tasks, from faces of real clips.
+"""All eleven trainings: `sh train.sh` on a real Slurm with the reference's 8 and 16 tasks, on faces of real clips.
 
-In a copy of the repository, scaled down by options alone: 64 pixels, one sample a task, two steps, from random weights.
+They run in a copy of the repository, scaled down only by options: 64 pixels, one sample per task, two steps, random
+starting weights.
 """
 
 import csv
@@ -30,7 +31,7 @@ STAGES = {
 
 @pytest.fixture
 def lab(tmp_path, clip, run, weights):
-    """A copy of the repository with the lists and faces that stages 1 to 4 make of pieces of two real clips."""
+    """A copy of what trains, with the lists and faces that stages 1 to 4 make from pieces of two real clips."""
     checkout(tmp_path)
     pieces = [list(islice(read_frames(clip(name)), FRAMES)) for name in ("single_face.mp4", "carphone_pristine.mp4")]
     names = {

@@ -31,9 +31,9 @@ from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_pla
 from shipped.crops import combine_scores, load_fastest, score_crops
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
+from training.checkpoint import load_pretrained
 from training.config import LRScheduler, load_config
 from training.face_tracks import FaceTracks
-from training.pretrained import load_pretrained
 from training.schedule import lr_at
 
 CONFIG = "image_based/configs/lite0/config_faces160.yaml"

@@ -1,5 +1,5 @@
-"""What befalls a training on a cluster, on a real Slurm; afterwards it goes on to the very weights
-of an undisturbed run.
+"""What can go wrong with a training on a cluster, on a real Slurm. Afterwards it reaches exactly the weights of an
+undisturbed run.
 """
 
 import os
@@ -11,41 +11,28 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from tests.conftest import ROOT, wait_for
 from tests.tiny import CONFIG, checkout, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
-from training.runs import checkpoints
+from training.run_folders import checkpoints
 
 pytestmark = pytest.mark.slurm
 STEPS = 60
 
 
 class Lab:
-    """A copy of the repository whose ten other trainings are finished, and a real Slurm for the
-    eleventh, of two tasks.
-    """
+    """A copy of what trains, and a real Slurm for a short b0 training of two tasks."""
 
     def __init__(self, slurm, crops, root):
         self.root, self.dist = checkout(root), root / "dist"
         self.dist.mkdir()
-        for config in root.glob("*_based/configs/**/*.yaml"):
-            runs = (
-                root
-                / config.relative_to(root).parts[0]
-                / "experiments"
-                / yaml.safe_load(config.read_text())["save_path"]
-            )
-            self.runs = runs if str(config).endswith(CONFIG) else getattr(self, "runs", None)
-            if not str(config).endswith(CONFIG):
-                (runs / "before").mkdir(parents=True)
-                (runs / "before/finished").touch()
+        self.runs = root / "image_based/experiments/b0_aug_rgb_299"
         values = {"lr_scheduler.max_iter": STEPS, "val_freq": 10}
         self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall-timeout", 8)
 
     def use_loader_processes(self):
-        """Which Slurm signals too."""
+        """Train with loader processes, which Slurm signals too."""
         self.environment["TRAIN_ARGS"] += " --set workers=1"
 
     @property
@@ -59,7 +46,7 @@ class Lab:
         return subprocess.Popen(words, cwd=self.root, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
 
     def submit(self, *options, **more):
-        """Hand the batch script to Slurm; returns the job's number."""
+        """Submit the batch script; return the job's number."""
         words = [
             "sbatch",
             "--parsable",
@@ -78,7 +65,7 @@ class Lab:
         return done.stdout.strip()
 
     def says(self, *words):
-        """What a command of Slurm answers."""
+        """The output of one of Slurm's commands."""
         done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
@@ -94,8 +81,8 @@ class Lab:
 
 
 def ranks(lab):
-    """The processes of a lab's training by rank, without their loader processes."""
-    found = {}
+    """The processes of a lab's training by rank, without loader processes."""
+    processes = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -107,12 +94,12 @@ def ranks(lab):
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             started_by = Path(f"/proc/{parent}/cmdline").read_bytes()
         except (OSError, IndexError):
-            continue  # gone meanwhile
+            continue  # it has ended meanwhile
         if str(lab.dist).encode() in words and b"-m" in words:
             place = dict(word.split(b"=", 1) for word in variables if b"=" in word)
             if b"SLURM_PROCID" in place and b"slurmstepd" in started_by:
-                found[int(place[b"SLURM_PROCID"])] = int(entry.name)
-    return found
+                processes[int(place[b"SLURM_PROCID"])] = int(entry.name)
+    return processes
 
 
 def same(ours, expected):
@@ -192,7 +179,7 @@ def test_a_training_recovers_from(fault, lab, undisturbed):
 
 
 def kill_node(lab, job):
-    """The daemon of the job's node, its step daemons and all that they started are gone at once, as in a power cut."""
+    """Kill the daemon of the job's node, its step daemons and all that they started at once, as a power cut does."""
     node = lab.says("squeue", "--noheader", "--format=%N", f"--jobs={job}")
     spool = f"/tmp/{lab.environment['SLURM_LAB'].rpartition('/')[2]}"
     daemon = int(Path(f"{spool}/slurmd-{node}.pid").read_text())
@@ -209,7 +196,7 @@ def is_step_of(entry, job):
 
 
 @pytest.mark.slow
-def test_a_batch_job_told_to_stop_queues_itself_again(lab, undisturbed):
+def test_a_batch_job_told_to_stop_requeues_itself(lab, undisturbed):
     lab.use_loader_processes()
     job = lab.submit()
     wait_for(lambda: lab.reached(15), 240)
@@ -234,15 +221,15 @@ def launch_with(lab, setting):
         ("pretrained=absent.pth", "absent.pth is missing"),
     ],
 )
-def test_what_starting_again_does_not_mend_has_status_2(lab, setting, complaint):
-    """In both processes, whichever comes first: Slurm kills none of them."""
+def test_errors_that_starting_again_cannot_fix_have_status_2(lab, setting, complaint):
+    """In both processes, whichever comes first; Slurm does not have to kill either of them."""
     assert launch_with(lab, setting) == 2, lab.log()
     assert complaint in lab.log()
     assert lab.folder is None
     assert list(lab.dist.iterdir()) == []
 
 
-def test_a_wrong_config_is_not_queued_again(lab):
+def test_a_job_with_a_wrong_config_is_not_requeued(lab):
     lab.environment["TRAIN_ARGS"] += " --set batchsize=8"
     job = lab.submit()
     wait_for(lambda: "JobState=FAILED" in lab.says("scontrol", "show", "job", job), 90)
@@ -253,7 +240,7 @@ def test_a_wrong_config_is_not_queued_again(lab):
 
 
 @pytest.mark.slow
-def test_a_batch_job_outlives_a_rank_and_gives_up_in_the_end(lab):
+def test_a_batch_job_survives_the_death_of_a_rank_and_gives_up_in_the_end(lab):
     job = lab.submit(MAX_REQUEUES="1")
     for requeues in (0, 1):
         wait_for(lambda: len(ranks(lab)) == 2, 120)
@@ -275,7 +262,7 @@ def test_a_cancelled_batch_job_stays_cancelled(lab):
 
 
 @pytest.mark.slow
-def test_a_batch_job_outlives_its_node(lab, undisturbed):
+def test_a_batch_job_survives_the_loss_of_its_node(lab, undisturbed):
     job = lab.submit()
     wait_for(lambda: lab.reached(15), 240)
     kill_node(lab, job)
@@ -289,7 +276,7 @@ def test_a_batch_job_outlives_its_node(lab, undisturbed):
 
 @pytest.mark.slow
 def test_a_preempted_batch_job_goes_on(lab, undisturbed):
-    """A job of the partition `urgent` takes the nodes, for a second."""
+    """A job in the partition `urgent` takes the nodes for a second."""
     lab.use_loader_processes()
     lab.submit()
     wait_for(lambda: lab.reached(15), 240)

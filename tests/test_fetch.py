@@ -1,4 +1,4 @@
-"""Wheels from a package index: a local one that cuts connections, lies about a file, or is not there."""
+"""Wheels from a local package index that cuts connections, serves another file, or does not exist."""
 
 import functools
 import hashlib
@@ -21,7 +21,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A package index with one wheel of 3 MB that drops the first download halfway; yields the wheel's facts."""
+    """A package index with one wheel of 3 MB, which cuts the first download in half; yields the wheel and requests."""
     folder = tmp_path / "index/clips"
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / NAME, "w") as archive:
@@ -84,7 +84,7 @@ def test_another_sha256_is_refused(index, tmp_path):
     assert list((tmp_path / "cache/wheels").iterdir()) == []
 
 
-def test_no_network_says_what_to_do(tmp_path, monkeypatch):
+def test_without_a_network_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     for name, value in (
         ("INDEX_URL", "http://127.0.0.1:9/"),
@@ -98,7 +98,7 @@ def test_no_network_says_what_to_do(tmp_path, monkeypatch):
         fetch(wheel)
 
 
-def test_a_wheel_put_there_by_hand_is_checked_too(index, tmp_path):
+def test_a_wheel_that_was_put_there_by_hand_is_checked_too(index, tmp_path):
     wheel, requests = index
     (tmp_path / "cache/wheels").mkdir(parents=True)
     (tmp_path / "cache/wheels" / NAME).write_bytes(b"half")

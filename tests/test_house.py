@@ -94,7 +94,7 @@ def test_every_cited_section_of_the_contract_exists():
     cited = [
         (path, number)
         for path, text in [*((path, source) for path, _, source in sources()), *documents]
-        for phrase in re.findall(r"contract, sections? (\d[^.;]*)", re.sub(r"\s*\n\s*(?:# )?", " ", text))
+        for phrase in re.findall(r"(?:contract|reference), sections? (\d[^.;]*)", re.sub(r"\s*\n\s*(?:# )?", " ", text))
         for number in re.findall(r"^\d|(?<=and )\d(?= \()", phrase)
     ]
     assert len(cited) > 25
@@ -112,7 +112,7 @@ def test_rows_evidence_and_pages_need_no_pytorch():
     [
         ("inference/README.md", {Status.WRITE_ERROR, Status.DAMAGED, Status.PENDING}),
         (
-            "docs/preprocessing.md",
+            "docs/train/preprocessing.md",
             {Status.TOO_FEW_FRAMES, Status.CHANGED, Status.NOT_FINITE, Status.DAMAGED, Status.PENDING},
         ),
     ],

@@ -1,9 +1,11 @@
-"""Image training: its data, its step by hand, and real b0 trainings through the command."""
+"""Image training: its data, its step by hand, and real b0 trainings with the command."""
 
 import csv
 import math
+import platform
 import re
 import shutil
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import cv2
@@ -18,17 +20,21 @@ from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import build_model
 from tests.conftest import ROOT
+from tests.tiny import on_two_lists, write_lists
 from training.checkpoint import read_checkpoint
 from training.config import load_config
 from training.distributed import World
-from training.engine import NonFiniteLossError, as_reference_process, make_optimizer, train
+from training.engine import as_reference_process, make_optimizer, train
 from training.inputs import normalise, to_input
+from training.meter import NonFiniteLossError
 from training.metrics import VideoScore, summarise
 from training.mixup import mix_pairs
 from training.plot import draw, read_curves
+from training.recorder import origin
 from training.sampler import TrainingSampler
 
 CONFIG = ROOT / "image_based/configs/b0/config.yaml"
+SMALL = {"input_size": 64, "batch_size": 4, "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3}
 
 
 # Data
@@ -47,20 +53,11 @@ def crops(tmp_path, frames):
             crop[..., 2] = np.maximum(crop[..., 2], 200 * label)
             cv2.imwrite(str(folder / f"frame{frame}_face1.png"), crop)
         lines.append(f"part_0/v{number}/frame%d_face1.png 1 30 3 {label}")
-    for name in ("train", "val"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return write_lists(tmp_path, lines)
 
 
 def overrides(crops, **more):
-    values = {
-        "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces",
-        "train_list": crops / "train.txt", "val_lists": f"{{held_out: {crops / 'val.txt'}}}",
-        "input_size": 64, "batch_size": 4,
-        "reference_world_size": 1, "positive_weight": 0.5,
-        "lr_scheduler.max_iter": 6, "print_freq": 2, "val_freq": 3, "workers": 0,
-    } | more  # fmt: skip
-    return [f"{key}={value}" for key, value in values.items()]
+    return on_two_lists(crops, **SMALL | more)
 
 
 def config(crops, **more):
@@ -102,7 +99,7 @@ def test_augmentation_depends_on_the_position_alone(crops):
 def test_an_unreadable_training_crop_is_replaced_from_its_track(crops, caplog):
     data = TrainingCrops(config(crops))
     (crops / "faces/part_0/v1/frame31_face1.png").unlink()
-    (crops / "faces/part_0/v1/frame1_face1.png").write_bytes(b"no image")
+    (crops / "faces/part_0/v1/frame1_face1.png").write_bytes(b"not an image")
     image, label, bad = data[0, 4]
     assert (label, bad) == (1, ["part_0/v1/frame31_face1.png", "part_0/v1/frame1_face1.png"])
     assert f"{crops / 'train.txt'}:2: " in caplog.text
@@ -183,7 +180,7 @@ def test_a_non_finite_loss_stops_the_run(crops):
         engine(crops, [batch(), batch(math.nan), batch()])
 
 
-def test_a_training_mixes_pairs_where_its_config_says_so(crops):
+def test_a_training_mixes_pairs_if_its_config_asks_for_it(crops):
     (fake, is_fake, _), (real, is_real, _) = batch(200.0, 1), batch(0.0, 0)
     images, labels = torch.cat([fake, real]), torch.cat([is_fake, is_real])
     settings = {"batch_size": 2, "together": 2, "std": f"[{3 * '0.19607843137254902,'}]"}  # levels over 50
@@ -192,7 +189,7 @@ def test_a_training_mixes_pairs_where_its_config_says_so(crops):
         return engine(crops, [(images, labels, [])], **settings | more)[2][0][1]["loss"]
 
     assert loss(labels, mixup=0) == pytest.approx((math.log(1 + math.exp(-4)) + math.log(2)) / 2, abs=1e-6)
-    with as_reference_process(OneNumber(), seed=0, step=0, share=0, last=True):
+    with as_reference_process(OneNumber(), seed=0, step=0, rank=0, last=True):
         mixed, classes = mix_pairs(images, labels, 1)
     assert len(mixed.unique()) == 2
     assert mixed.max() < 200
@@ -252,7 +249,7 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
 
 
 def test_the_first_validation_set_decides(run, crops):
-    """What is best is the balanced log loss of the first list. The network holds all for fake, the second list too."""
+    """The balanced log loss of the first list decides what is best. The network calls everything FAKE."""
     state = build_model("efficientnet-b0").state_dict()
     state["_fc.weight"].zero_()
     state["_fc.bias"] = torch.tensor([0.0, 1.0])
@@ -298,7 +295,7 @@ def test_curves_of_runs_are_drawn(run, crops):
     assert (nothing.returncode, "holds no TensorBoard file" in nothing.stderr) == (2, True)
 
 
-def test_pretrained_weights_are_loaded_or_missed_loudly(run, crops):
+def test_pretrained_weights_are_loaded_or_reported_missing(run, crops):
     state = build_model("efficientnet-b0", num_classes=1000).state_dict()
     torch.save(state, crops / "b0.pth")
     frozen = {"lr_scheduler.base_lr": 0.0, "lr_scheduler.warmup_lr": 0.0, "lr_scheduler.max_iter": 1}
@@ -329,9 +326,19 @@ def test_run_folder_log_matches_what_was_printed(run, crops):
     assert (crops / "runs/b0_aug_rgb_299/now/log.txt").read_text() == done.stdout
 
 
+def test_a_training_logs_what_its_numbers_come_from(run, crops, monkeypatch):
+    done = train_b0(run, crops, **{"lr_scheduler.max_iter": 1})
+    versions = rf"torch {version('torch')}, .*, numpy {np.__version__}, Python {platform.python_version()}"
+    assert re.search(
+        rf"^4,010,110 parameters; commit ([0-9a-f]{{40}}(-dirty)?|unknown); {versions}$", done.stdout, re.M
+    )
+    monkeypatch.setenv("PATH", "")  # without git
+    assert origin(torch.nn.Linear(2, 3)).startswith("9 parameters; commit unknown; torch ")
+
+
 @pytest.mark.slow
 def test_a_compiled_training_takes_the_steps_of_an_eager_one(run, crops):
-    """On ResNet-34, which compiles fastest. The steps are small, because large ones make rounding errors grow."""
+    """With ResNet-34, which compiles fastest. The steps are small, because large ones make rounding errors grow."""
     random = np.random.default_rng(0)
     for path in (crops / "faces").rglob("*.png"):
         cv2.imwrite(str(path), random.integers(0, 256, (80, 80, 3), dtype=np.uint8))
@@ -352,5 +359,5 @@ def test_a_compiled_training_takes_the_steps_of_an_eager_one(run, crops):
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert weights[0].keys() == weights[1].keys()
     torch.testing.assert_close(weights[1]["module.fc.weight"], weights[0]["module.fc.weight"], atol=1e-3, rtol=0.01)
-    # The crops are noise: a rounding error decides whether a ReLU lets a gradient pass. Of another seed it is 1.5.
+    # The crops are noise: a rounding error decides whether a ReLU lets a gradient pass. With another seed it is 1.5.
     assert torch.norm(momenta[1] - momenta[0]) < 0.25 * torch.norm(momenta[0])

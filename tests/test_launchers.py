@@ -1,6 +1,4 @@
-"""What is sent to Slurm is text under test: a stand-in for srun records the launches, in a copy of
-the launchers and configs.
-"""
+"""What is sent to Slurm: a fake srun records the launches, in a copy of the launchers and configs."""
 
 import os
 import subprocess
@@ -21,8 +19,8 @@ KINDS = ("image", "video")
 
 @pytest.fixture
 def lab(tmp_path):
-    """A copy of what trains, a distributed directory, and an srun that notes its arguments and does
-    what SRUN_DOES says.
+    """A copy of what trains, a distributed directory, and an srun that records its arguments and does what SRUN_DOES
+    says.
     """
     checkout(tmp_path)
     (tmp_path / "dist").mkdir()
@@ -53,7 +51,7 @@ def launches(lab):
 
 
 def begin(lab, config, step, *overrides, run="now", experiments="image_based/experiments"):
-    """A run's folder, as a training with these overrides leaves it after a step."""
+    """A run's folder as a training with these overrides leaves it after a step."""
     values = load_config(ROOT / f"image_based/configs/{config}.yaml", ImageConfig, overrides)
     folder = lab / experiments / values.save_path / run
     folder.mkdir(parents=True)
@@ -128,7 +126,7 @@ SMOKE = ("lr_scheduler.max_iter=2", "batch_size=2", "input_size=64")
 
 
 def test_a_smoke_run_is_not_taken_for_the_training(lab):
-    """Neither one that is finished nor one that was stopped; the training starts anew beside it."""
+    """Whether it is finished or was stopped: the training starts beside it."""
     begin(lab, "b0/config", 1, *SMOKE)
     begin(lab, "b0/config", 0, *SMOKE, run="smoke")
     done = launch(lab, "train.sh", "debug", lab / "dist", SRUN_DOES="exit 3")
@@ -140,8 +138,8 @@ def test_a_smoke_run_is_not_taken_for_the_training(lab):
     assert "lr_scheduler.max_iter: 2 then, 60002 now" in done.stderr
 
 
-def test_runs_are_looked_for_where_train_args_say(lab):
-    """A folder of experiments elsewhere: what is finished there is skipped, what was begun there goes on."""
+def test_train_args_say_where_runs_are_looked_for(lab):
+    """In another folder of experiments: what is finished there is skipped, and what was begun there goes on."""
     arguments = f"--experiments {lab / 'scratch'} --set workers=0"
     begin(lab, "b0/config", 60001, experiments="scratch")
     begin(lab, "b1/config", 4000, "workers=0", experiments="scratch")
@@ -153,7 +151,7 @@ def test_runs_are_looked_for_where_train_args_say(lab):
 
 
 def test_recover_goes_on_with_the_newest_run_whatever_its_settings(lab):
-    """The newest by its checkpoint, not by name; a finished one is left alone; without a run there is nothing to do."""
+    """The newest by checkpoint, not by name. A finished run is left alone. Without a run there is nothing to do."""
     words = ("image_based/recover.sh", "image_based/configs/b0/config.yaml", "debug", lab / "dist")
     nothing = launch(lab, *words)
     assert (nothing.returncode, launches(lab)) == (2, [])
@@ -189,11 +187,14 @@ def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):
         (("train.sh", "debug"), "usage: sh train.sh PARTITION DIST_DIR"),
         (("image_based/train.sh", "c.yaml", "debug"), "usage: sh image_based/train.sh CONFIG PARTITION DIST_DIR"),
         (("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "dist"), "must be absolute"),
-        (("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "/nowhere"), "no writable directory"),
+        (
+            ("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "/nowhere"),
+            "not a writable directory",
+        ),
         (("video_based/recover.sh", "no.yaml", "debug", "DIST"), "no.yaml is missing"),
     ],
 )
-def test_calls_that_make_no_sense(lab, words, complaint):
+def test_wrong_calls_are_refused(lab, words, complaint):
     done = launch(lab, *(str(lab / "dist") if word == "DIST" else word for word in words))
     assert done.returncode == 2
     assert complaint in done.stderr
@@ -202,11 +203,11 @@ def test_calls_that_make_no_sense(lab, words, complaint):
 
 @pytest.mark.slurm
 def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
-    """The real launcher, srun and trainer, with gloo; left-overs of other jobs go. Any name of a folder will do."""
+    """The real launcher, srun and trainer, with gloo. Leftovers of other jobs are removed; any folder name will do."""
     crops = write_crops(tmp_path, frames)
     dist = tmp_path / "x user@uni+é #%41"
     dist.mkdir()
-    (dist / "group-999999-0-0-0").touch()  # of a job that Slurm does not know
+    (dist / "group-999999-0-0-0").touch()  # left by a job that Slurm does not know
     sets = settings(crops, **{"lr_scheduler.max_iter": 3})
     environment = small_slurm(slurm, 2, *sets, "--experiments", tmp_path / "runs")
     words = ["sh", "image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", str(dist)]
@@ -220,7 +221,7 @@ def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
 
 @pytest.mark.slurm
 def test_the_batch_job_puts_8_tasks_on_one_of_its_nodes_and_16_on_both(tmp_path, slurm):
-    """With the reference's numbers; what stands in for Python says where it runs."""
+    """With the reference's numbers; a fake Python says where it runs."""
     checkout(tmp_path)
     (tmp_path / "dist").mkdir()
     python = tmp_path / "python"
@@ -232,10 +233,10 @@ def test_the_batch_job_puts_8_tasks_on_one_of_its_nodes_and_16_on_both(tmp_path,
     environment = {name: value for name, value in slurm.items() if not name.startswith(("NTASKS", "GPUS_", "CPUS_"))}
     words = ["sbatch", "--wait", "--output=batch.log", "train.sbatch", "debug", str(tmp_path / "dist")]
     done = subprocess.run(words, cwd=tmp_path, env=environment | {"PYTHON": str(python)}, timeout=120, check=False)
-    said = (tmp_path / "batch.log").read_text()
-    assert done.returncode == 0, said
+    log = (tmp_path / "batch.log").read_text()
+    assert done.returncode == 0, log
     gpus = "0,1,2,3,4,5,6,7"
     for task in range(16):
         node = f"n{1 + task // 8}"
-        assert said.count(f" {task}/16 {node} 5 {gpus}\n") == 4
-        assert said.count(f" {task}/8 n1 5 {gpus}\n") + said.count(f" {task}/8 n2 5 {gpus}\n") == (7 if task < 8 else 0)
+        assert log.count(f" {task}/16 {node} 5 {gpus}\n") == 4
+        assert log.count(f" {task}/8 n1 5 {gpus}\n") + log.count(f" {task}/8 n2 5 {gpus}\n") == (7 if task < 8 else 0)

@@ -72,16 +72,16 @@ def disagreements(wanted: list[Requirement], entries: list[Locked]) -> list[str]
     """What is wanted and not locked, and what is locked as wanted and is not."""
     asked = [entry for entry in entries if entry.asked]
     names = {canonicalize_name(line.name) for line in wanted}
-    found = [f"{entry.name} is no longer required" for entry in asked if entry.name not in names]
+    problems = [f"{entry.name} is no longer required" for entry in asked if entry.name not in names]
     for line in wanted:
         candidates = [entry for entry in asked if entry.name == canonicalize_name(line.name)]
         for environment in ENVIRONMENTS:
             versions = {e.version for e in candidates if applies(e.line, environment)}
             fits = versions and all(version in line.specifier for version in versions)
             if applies(line, environment) and not fits:
-                found.append(f"{line} is wanted, {', '.join(versions) or 'nothing'} is locked")
+                problems.append(f"{line} is wanted, {', '.join(versions) or 'nothing'} is locked")
                 break
-    return found
+    return problems
 
 
 def test_the_lock_fits_the_requirements():

@@ -1,6 +1,4 @@
-"""The networks: their arithmetic against plain functions, their parts against the contract, their
-behaviour in torch.
-"""
+"""The networks: their arithmetic against plain functions, their parts against the reference, their use with torch."""
 
 import math
 
@@ -68,7 +66,7 @@ def test_parameters(arch):
     assert sum(parameter.numel() for parameter in build(arch).parameters()) == PARAMETERS[arch]
 
 
-def test_unknown_arch_lists_the_known():
+def test_an_unknown_arch_lists_the_known_ones():
     with pytest.raises(
         BadInputError,
         match="efficientnet-b0, efficientnet-b1, efficientnet-b3, efficientnet-lite0, efficientnet-lite2, resnet34, "
@@ -139,7 +137,7 @@ def test_squeeze_width_follows_the_blocks_input(arch):
 
 
 def test_a_fresh_last_layer_starts_near_even_odds():
-    """timm's own start for two classes gives logits of several units: a first loss of 3 and more instead of .7."""
+    """timm's initialisation for two classes gives logits of several units: a first loss of 3 or more, not 0.7."""
     torch.manual_seed(0)
     assert build("efficientnet-b0").state_dict()["_fc.weight"].abs().max() <= 1280**-0.5
 
@@ -163,7 +161,7 @@ def test_slowfast_dropout():
     assert build("slowfast50").dropout.p == 0.5
 
 
-# Behaviour in torch
+# Use with torch
 
 
 @pytest.mark.parametrize("arch", NETWORKS)

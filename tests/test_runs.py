@@ -1,4 +1,4 @@
-"""A run is what its config says: what goes on with what, one training a folder, marks that are true."""
+"""Runs and their folders: what may go on with what, one training per folder, marks that are true."""
 
 import errno
 import fcntl
@@ -21,8 +21,8 @@ from training.checkpoint import read_checkpoint, save_checkpoint
 from training.config import dump_config, load_config
 from training.loading import loader_processes
 from training.lock import locked
-from training.run import Run
-from training.runs import Request, differences, is_finished, state_of
+from training.run import TrainingRun
+from training.run_folders import RunSearch, differences, is_finished, last_step, progress_of
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def train(run, crops, root, *more, check=True, **values):
 
 
 def again(run, crops, root, *more, check=True, **values):
-    """Recover, with these overrides only."""
+    """Recover with only these overrides."""
     words = ["-m", "image_based.main", "--config", ROOT / CONFIG, "--experiments", root, "--recover"]
     overrides = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     return run(*words, *overrides, *more, check=check)
@@ -53,7 +53,7 @@ def again(run, crops, root, *more, check=True, **values):
 
 
 def test_recovery_takes_the_runs_own_config(run, crops, tmp_path):
-    """No override need be repeated; the run's file counts, not the one of --config, and that is said."""
+    """Overrides need not be repeated. The run's config.yaml counts, not the file of --config, and a line says so."""
     train(run, crops, tmp_path, momentum=0.8)
     kept = (folder(tmp_path) / "config.yaml").read_bytes()
     (folder(tmp_path) / "ckpt_iter_2.pth.tar").rename(folder(tmp_path) / "ckpt_iter_1.pth.tar")
@@ -84,15 +84,15 @@ def test_recovery_with_other_settings_is_refused_and_changes_nothing(run, crops,
     assert {path.name: path.read_bytes() for path in folder(tmp_path).iterdir()} == before
 
 
-def test_a_run_is_extended_and_keeps_the_config_before(run, crops, tmp_path, monkeypatch):
-    """Marks are true all the time: `finished` goes while the longer schedule is on, and `requeue` is alone."""
+def test_an_extended_run_keeps_its_earlier_config(run, crops, tmp_path, monkeypatch):
+    """Marks are always true: `finished` is gone while the longer schedule runs, and `requeue` is then the only mark."""
     train(run, crops, tmp_path)
     assert (folder(tmp_path) / "finished").read_text() == "3\n"
     before = (folder(tmp_path) / "config.yaml").read_text()
     longer = {"lr_scheduler.max_iter": 7, "print_freq": 2, "workers": 1}
     assert again(run, crops, tmp_path, check=False, **longer).returncode == 2
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "after_step", lambda self: not (folder(tmp_path) / "finished").exists())
+        patch.setattr(TrainingRun, "after_step", lambda self: not (folder(tmp_path) / "finished").exists())
         stopped = again(run, crops, tmp_path, "--extend", check=False, **longer)
     assert stopped.returncode == 75
     assert "extended after step 2: lr_scheduler.max_iter: 3 then, 7 now" in stopped.stdout
@@ -118,24 +118,24 @@ def test_a_run_is_extended_and_keeps_the_config_before(run, crops, tmp_path, mon
         ),
     ],
 )
-def test_what_may_be_extended_leaves_the_trained_steps_alone(tmp_path, values, allowed):
-    """Steps 0 to 3 are trained: the learning rate of none of them may change afterwards."""
+def test_an_extension_may_not_touch_trained_steps(tmp_path, values, allowed):
+    """Steps 0 to 3 are trained: their learning rates may not change afterwards."""
     kept = load_config(ROOT / CONFIG, ImageConfig, ["lr_scheduler.max_iter=6", "lr_scheduler.warmup_steps=1"])
     now = folder(tmp_path)
     now.mkdir(parents=True)
     (now / "config.yaml").write_text(dump_config(kept))
     (now / "ckpt_iter_3.pth.tar").touch()
     words = [f"{key}={value}" for key, value in values.items()]
-    request = Request(ROOT / CONFIG, words, tmp_path, None, ImageConfig)
+    search = RunSearch(ROOT / CONFIG, words, tmp_path, None, ImageConfig)
     if allowed:
-        plan = request.recovered(extend=True)
-        assert differences(plan.before, plan.config)
-        assert (plan.folder, plan.last) == (now, 3)
+        chosen = search.recovered(extend=True)
+        assert differences(chosen.before, chosen.config)
+        assert (chosen.folder, last_step(chosen.folder)) == (now, 3)
     else:
         with pytest.raises(BadInputError, match="is another training; start a new run for it"):
-            request.recovered(extend=True)
+            search.recovered(extend=True)
     with pytest.raises(BadInputError, match="is another training"):
-        request.recovered(extend=False)
+        search.recovered(extend=False)
 
 
 def test_settings_come_from_the_config_not_from_the_checkpoint(run, crops, tmp_path):
@@ -151,7 +151,7 @@ def test_settings_come_from_the_config_not_from_the_checkpoint(run, crops, tmp_p
 
 
 def test_the_state_of_a_training(tmp_path):
-    """A smoke run is of another training; a finished run of the same counts before a newer one that is not."""
+    """A smoke run belongs to another training. A finished run counts before a newer unfinished one."""
 
     def leave(name, step, age, *overrides):
         values = load_config(ROOT / CONFIG, ImageConfig, overrides)
@@ -166,12 +166,12 @@ def test_the_state_of_a_training(tmp_path):
         return run
 
     def state(*overrides, recover=False, extend=False):
-        return state_of(Request(ROOT / CONFIG, overrides, tmp_path, None, ImageConfig), recover, extend)
+        return progress_of(RunSearch(ROOT / CONFIG, overrides, tmp_path, None, ImageConfig), recover, extend)
 
     assert str(state()) == "start"
     smoke = leave("smoke", 1, 5e8, "lr_scheduler.max_iter=2", "seed=1")
     assert str(state()) == "start"
-    assert "lr_scheduler.max_iter: 2 then, 60002 now" in state().others[0]
+    assert "lr_scheduler.max_iter: 2 then, 60002 now" in state().notes[0]
     assert str(state("lr_scheduler.max_iter=2", "seed=1")) == f"finished {smoke}"
     assert str(state(recover=True)) == f"finished {smoke}"
     old = leave("20261125_999999", 400, 1e8)
@@ -179,10 +179,10 @@ def test_the_state_of_a_training(tmp_path):
     assert str(state()) == f"recover {newer}"  # the newest checkpoint, not the last name
     done = leave("done", 60001, 1e7)
     assert str(state()) == f"finished {done}"
-    (done / "finished").write_text("2\n")  # of a shorter schedule
+    (done / "finished").write_text("2\n")  # the mark of a shorter schedule
     assert not is_finished(done, load_config(ROOT / CONFIG, ImageConfig))
     assert str(state()) == f"recover {newer}"
-    (newer / "ckpt_iter_old.pth.tar").touch()  # a name of the user's
+    (newer / "ckpt_iter_old.pth.tar").touch()  # a name that a user chose
     assert str(state(recover=True)) == f"recover {newer}"  # finished smoke runs are not in the way
     begun = leave("begun", 0, 9e8, "lr_scheduler.max_iter=2", "seed=1")
     assert str(state(recover=True)) == f"recover {newer}"
@@ -190,7 +190,7 @@ def test_the_state_of_a_training(tmp_path):
     assert str(state("val_lists={}")) == "start"  # other data
     assert str(state("val_lists={}", extend=True)) == f"recover {newer}"
     (old / "config.yaml").write_text("arch: [")
-    assert any("20261125_999999 is another training" in line for line in state().others)
+    assert any("20261125_999999 is another training" in line for line in state().notes)
     assert str(state("lr_scheduler.max_iter=70000", extend=True)) == f"recover {newer}"
 
 
@@ -202,7 +202,7 @@ def test_the_state_command_is_quick_and_takes_the_trainers_options(start, tmp_pa
     assert (wrong.returncode, "no.yaml" in wrong.stderr) == (2, True)
 
 
-# One training a folder
+# One training per folder
 
 
 def test_a_second_training_in_the_folder_is_refused(run, crops, tmp_path):
@@ -216,7 +216,7 @@ def test_a_second_training_in_the_folder_is_refused(run, crops, tmp_path):
 
 @pytest.mark.slow
 def test_two_real_trainings_of_one_run(crops, tmp_path):
-    """The second names the first and ends with 2, the first goes on; after its death recovery needs nobody's help."""
+    """The second names the first and ends with status 2; the first goes on. After its death, recovery just works."""
     words = [sys.executable, *command(crops, tmp_path, **short(**{"lr_scheduler.max_iter": 4000, "val_freq": 2}))]
     first = subprocess.Popen(words, cwd=ROOT, env=one_thread(), stdout=subprocess.DEVNULL)
     try:
@@ -269,7 +269,7 @@ def test_without_locks_a_file_names_the_holder(tmp_path, monkeypatch):
 # Validation, disks, cores
 
 
-def test_a_validation_of_nothing_is_refused_before_anything_is_written(run, crops, tmp_path):
+def test_a_validation_set_without_readable_crops_is_refused_before_anything_is_written(run, crops, tmp_path):
     lists = f"{{held_out: {crops / 'list.txt'}}}"
     refused = train(run, crops, tmp_path, check=False, val_lists=lists, val_root="/no/such/folder")
     assert refused.returncode == 2
@@ -277,8 +277,8 @@ def test_a_validation_of_nothing_is_refused_before_anything_is_written(run, crop
     assert not folder(tmp_path).exists()
 
 
-def test_a_validation_of_a_part_is_refused(run, crops, tmp_path):
-    """Beyond max_bad_fraction. The checkpoint stays, there is no best, and no table."""
+def test_a_validation_set_with_too_many_unreadable_crops_is_refused(run, crops, tmp_path):
+    """More than max_bad_fraction. The checkpoint stays; there is no best one and no table."""
     gone = [f"part_0/gone{number}/frame%d_face1.png 1 1 1 0" for number in range(3)]
     (tmp_path / "val.txt").write_text("\n".join([(crops / "list.txt").read_text().strip(), *gone]) + "\n")
     lists = f"{{held_out: {tmp_path / 'val.txt'}}}"
@@ -291,8 +291,8 @@ def test_a_validation_of_a_part_is_refused(run, crops, tmp_path):
     assert again(run, crops, tmp_path, "--extend", max_bad_fraction=0.01).returncode == 0
 
 
-def test_a_full_disk_is_said_and_keeps_what_is_there(tmp_path):
-    """A file system of 3 MB: the second checkpoint has no room. The first one stays, and no part of the second."""
+def test_a_full_disk_is_reported_and_keeps_earlier_checkpoints(tmp_path):
+    """On a file system of 3 MB there is no room for a second checkpoint. The first stays, and no part of the second."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(
@@ -310,7 +310,7 @@ def test_a_full_disk_is_said_and_keeps_what_is_there(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_loaders_keep_within_the_config_and_the_containers_quota(tmp_path, monkeypatch):
+def test_loaders_respect_the_config_and_the_containers_quota(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(128)))
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setattr(common.workers, "CGROUPS", tmp_path)
@@ -332,7 +332,7 @@ def test_loaders_keep_within_the_config_and_the_containers_quota(tmp_path, monke
     assert common.workers.cores() == 3
 
 
-def test_odd_lists_are_warned_of(run, crops, tmp_path):
+def test_odd_lists_cause_warnings(run, crops, tmp_path):
     lines = [line for line in (crops / "list.txt").read_text().splitlines() if line.endswith(" 0")]
     (tmp_path / "real.txt").write_text("\n".join(lines) + "\n")
     lists = f"{{held_out: {tmp_path / 'real.txt'}}}"
@@ -342,8 +342,8 @@ def test_odd_lists_are_warned_of(run, crops, tmp_path):
     assert "warning: a batch of 8 is larger than the data, 6 samples" in done.stdout
 
 
-def test_ranks_that_never_come_are_named(crops, tmp_path):
-    """Rank 0 of three, alone: it says who is missing before the watchdog ends it."""
+def test_missing_ranks_are_named(crops, tmp_path):
+    """Rank 0 of three is alone. It says which ranks are missing before the watchdog ends it."""
     environment = one_thread() | {
         "SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "1",
     }  # fmt: skip

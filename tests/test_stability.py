@@ -113,15 +113,15 @@ def test_row_terminal_and_page_say_how_stable_a_score_is(run, film, weights, tmp
     row = json.loads((tmp_path / "s.jsonl").read_text())
     assert [form["name"] for form in row["forms"]] == list(NAMES)
     labels = [row["label"], *(form["label"] for form in row["forms"])]
-    assert row["stability"].startswith(f"between {min(labels):.2f} and {max(labels):.2f} in 6 other forms; ")
+    assert row["stability"].startswith(f"between {min(labels):.2f} and {max(labels):.2f} in 6 perturbed versions; ")
     stands = all(form["verdict"] == row["verdict"] for form in row["forms"])
-    assert ("the verdict stands in all" in row["stability"]) == stands
+    assert ("the verdict holds in all" in row["stability"]) == stands
     assert row["stability"] in done.stdout
     page = (tmp_path / "e/film.mp4.html").read_text()
     assert "How stable" in page
     assert row["stability"] in page
     plain = run(*words, "--output", tmp_path / "t.csv")
-    assert "other forms" not in plain.stdout
+    assert "perturbed" not in plain.stdout
     other = json.loads((tmp_path / "t.jsonl").read_text())
     assert (other["label"], other["forms"]) == (row["label"], [])
 
@@ -135,14 +135,14 @@ def test_a_picture_has_forms_too(clip, weights):
 def test_what_flips_a_verdict_is_named():
     forms = [PerturbedResult("half size", 0.4, "uncertain", 0.3), PerturbedResult("mirrored", 0.8, "leans fake", 0.03)]
     assert describe_stability(0.7, "leans fake", forms) == (
-        "between 0.40 and 0.80 in 2 other forms; the verdict does not stand: half size: uncertain"
+        "between 0.40 and 0.80 in 2 perturbed versions; the verdict does not hold: half size: uncertain"
     )
     assert describe_stability(0.7, "leans fake", forms[1:]) == (
-        "between 0.70 and 0.80 in 1 other forms; the verdict stands in all"
+        "between 0.70 and 0.80 in 1 perturbed version; the verdict holds in all"
     )
 
 
 def test_what_cannot_be_looked_at_so_is_one_line(run, film, tmp_path):
     words = ("-m", "inference.predict", film, "--output", tmp_path / "s.csv", "--stability")
     done = run(*words, "--shots", check=False)
-    assert (done.returncode, "looks at whole videos" in done.stderr) == (2, True)
+    assert (done.returncode, "scores whole videos" in done.stderr) == (2, True)

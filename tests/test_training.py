@@ -1,4 +1,4 @@
-"""The training modules by the contract's numbers: order, schedule, metrics, lists, configs."""
+"""The training modules against the reference's numbers: order, schedule, metrics, lists, configs."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ from image_based.config import ImageConfig
 from tests.conftest import ROOT
 from training.config import ConfigError, LRScheduler, load_config
 from training.engine import make_criterion
-from training.frame_lists import FaceTrack, parse_line, read_list
+from training.face_tracks import FaceTrack, parse_line, read_list
 from training.metrics import VideoScore, log_loss, summarise, video_scores
 from training.sampler import TrainingSampler, training_order, validation_slice
 from training.schedule import lr_at
@@ -36,7 +36,7 @@ def test_training_order(values):
 
 
 def test_validation_slices(values):
-    """The reference's slices without their repetitions: every sample once, whatever the number of ranks."""
+    """The reference's slices without the repeated samples: each sample once, whatever the number of ranks."""
     for case in values["val_distributed_sampler_round_up"]:
         for rank, share in enumerate(case["ranks"]):
             assert validation_slice(case["n"], rank, case["world"]) == share
@@ -46,9 +46,9 @@ def test_validation_slices(values):
 
 
 def test_a_resumed_sampler_goes_on_where_the_other_stopped():
-    whole = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2))
+    whole = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(1, 2), reference=2))
     assert (
-        list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(1, 2), reference=2, start=3))
+        list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(1, 2), reference=2, start=3))
         == whole[3 * 4 :]
     )
     assert [position for position, _ in whole] == list(range(28, 56))
@@ -64,7 +64,7 @@ def test_one_process_takes_what_two_would_in_each_step():
 
 
 def test_samples_that_stay_together_share_a_batch_and_a_position():
-    pairs = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, shares=range(2), reference=2, together=2))
+    pairs = list(TrainingSampler([(10, 1.0)], max_iter=7, batch=4, ranks=range(2), reference=2, together=2))
     assert len(pairs) == 56
     for (first, fake), (second, real) in zip(pairs[::2], pairs[1::2], strict=True):
         assert (first, fake + 1, fake % 2) == (second, real, 0)
@@ -74,7 +74,7 @@ def test_samples_that_stay_together_share_a_batch_and_a_position():
     assert max(counts.values()) - min(counts.values()) <= 1
     with pytest.raises(BadInputError, match="9 samples do not make groups of 2"):
         TrainingSampler([(9, 1.0)], 7, 4, range(2), 2, together=2)
-    with pytest.raises(ConfigError, match="batch_size: 9 is no multiple of together, 2"):
+    with pytest.raises(ConfigError, match="batch_size: 9 is not a multiple of together, 2"):
         load_config(CONFIG, ImageConfig, ["batch_size=9", "together=2"])
     with pytest.raises(ConfigError, match=r"mixup: 1\.5: Input should be less than or equal to 1"):
         load_config(CONFIG, ImageConfig, ["together=2", "mixup=1.5"])
@@ -83,7 +83,7 @@ def test_samples_that_stay_together_share_a_batch_and_a_position():
 
 
 def test_each_list_fills_its_share():
-    """Three lists of 10, 40 and 6 samples in pairs; a list's samples are drawn equally often, or once more."""
+    """Three lists of 10, 40 and 6 samples in pairs; samples of a list are drawn equally often, give or take one."""
     parts = [(10, 0.5), (40, 0.3), (6, 0.2)]
     order = training_order(parts, max_iter=25, batch=8, world=2, together=2)
     assert order.shape == (2, 200)
@@ -91,9 +91,9 @@ def test_each_list_fills_its_share():
     counts = Counter(order.ravel().tolist())
     assert set(counts) == set(range(56))
     for first, last, drawn in ((0, 10, 200), (10, 50, 120), (50, 56, 80)):
-        mine = [counts[sample] for sample in range(first, last)]
-        assert sum(mine) == drawn
-        assert max(mine) - min(mine) <= 1
+        times = [counts[sample] for sample in range(first, last)]
+        assert sum(times) == drawn
+        assert max(times) - min(times) <= 1
     halves = [np.mean(half < 10) for half in np.split(order.ravel(), 2)]
     assert halves == pytest.approx([0.5, 0.5], abs=0.1)  # mixed, not one list after another
 
@@ -156,7 +156,7 @@ def test_bad_list_lines_are_named(tmp_path, line):
 
 
 def test_odd_names_and_a_byte_order_mark_do_not_break_a_list(tmp_path):
-    """Names as stage 4 writes them: U+2028, U+0085 and form feed end no line."""
+    """Names as stage 4 writes them: U+2028, U+0085 and form feed do not end a line."""
     name = "a\u2028b\x85c\x0cd"
     (tmp_path / "l.txt").write_text(f"\ufeffp/{name}/frame%d_face1.png 1 1 2 1\np/v/frame%d_face1.png 1 1 1 0\n")
     first, second = read_list(tmp_path / "l.txt")
@@ -166,7 +166,7 @@ def test_odd_names_and_a_byte_order_mark_do_not_break_a_list(tmp_path):
         read_list(tmp_path / "l.txt")
 
 
-def test_b0_config_is_the_contracts():
+def test_b0_config_has_the_values_of_the_reference():
     config = load_config(CONFIG, ImageConfig)
     assert (config.arch, config.batch_size, config.reference_world_size) == ("efficientnet-b0", 16, 8)
     assert (config.momentum, config.nesterov, config.weight_decay, config.positive_weight) == (0.9, True, 1e-4, 0.1)
@@ -208,12 +208,12 @@ def test_numbers_are_numbers_however_they_are_written(tmp_path, text):
     assert load_config(tmp_path / "c.yaml", ImageConfig).weight_decay == 1e-4
 
 
-def test_what_only_begins_like_a_number_is_a_name():
+def test_what_only_begins_like_a_number_is_text():
     for name in ("1e-4_run", "12e3abc"):
         assert load_config(CONFIG, ImageConfig, [f"save_path={name}"]).save_path == name
 
 
-def test_a_merge_may_bring_a_key_again(tmp_path):
+def test_a_merge_may_repeat_a_key(tmp_path):
     again = "lr_scheduler:\n  <<: {base_lr: 0.5, warmup_lr: 0.03, warmup_steps: 1, lr_steps: [], lr_mults: []}\n"
     start, _, rest = CONFIG.read_text().partition("lr_scheduler:")
     end = rest[rest.index("\n\n") :]
@@ -221,7 +221,7 @@ def test_a_merge_may_bring_a_key_again(tmp_path):
     assert load_config(tmp_path / "c.yaml", ImageConfig).lr_scheduler == LRScheduler(0.25, 0.03, 1, [], [], 3)
 
 
-def test_odd_keys_are_a_line_and_no_traceback():
+def test_a_list_as_a_key_is_a_config_error():
     with pytest.raises(ConfigError, match="unhashable key"):
         load_config(CONFIG, ImageConfig, ["val_lists={[a]: b}"])
 

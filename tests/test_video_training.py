@@ -1,4 +1,4 @@
-"""Video training: which frames make a clip, one draw a clip, and a real SlowFast-50 training through the command."""
+"""Video training: the frames of a clip, one draw per clip, and a real SlowFast-50 training with the command."""
 
 import csv
 import subprocess
@@ -12,7 +12,7 @@ from common.errors import BadInputError
 from common.images import resize_antialiased
 from inference.members import MEMBERS
 from tests.conftest import ROOT
-from tests.tiny import small_slurm
+from tests.tiny import on_two_lists, small_slurm, write_lists
 from training.checkpoint import load_weights, read_checkpoint
 from training.config import ConfigError, load_config
 from training.inputs import normalise
@@ -37,21 +37,16 @@ def tracks(tmp_path, frames):
             crop[..., 2] = np.maximum(crop[..., 2], 200 * (number % 2))
             cv2.imwrite(str(folder / f"frame{frame}_face1.jpg"), crop)
         lines.append(f"part_0/v{number}/frame%d_face1.jpg 1 1 {FRAMES} {number % 2}")
-    for name in ("train", "val"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return write_lists(tmp_path, lines)
 
 
 def overrides(tracks, **more):
     values = {
-        "pretrained": "null", "train_root": tracks / "faces", "val_root": tracks / "faces",
-        "train_list": tracks / "train.txt", "val_lists": f"{{held_out: {tracks / 'val.txt'}}}",
         "input_size": 48, "val_size": 56, "min_short_side": 48, "max_short_side": 64,
-        "sample_duration": 16, "sample_step": 2, "batch_size": 2, "positive_weight": 0.5, "workers": 0,
-        "reference_world_size": 1,
+        "sample_duration": 16, "sample_step": 2, "batch_size": 2,
         "lr_scheduler.max_iter": 3, "print_freq": 1, "val_freq": 2,
-    } | more  # fmt: skip
-    return [f"{key}={value}" for key, value in values.items()]
+    }  # fmt: skip
+    return on_two_lists(tracks, **values | more)
 
 
 def config(tracks, **more):
@@ -64,7 +59,7 @@ def test_central_clips(values):
         assert (clip_frames(case["n"], case["size"], case["step"], begin) + 1).tolist() == case["out"]
 
 
-def test_random_clips_begin_wherever_they_fit():
+def test_random_clips_begin_anywhere_they_fit():
     random = np.random.default_rng(0)
     assert {random_begin(20, 16, random) for _ in range(200)} == {0, 1, 2, 3, 4}
     assert {random_begin(10, 16, random) for _ in range(20)} == {0}
@@ -128,7 +123,7 @@ def test_the_first_batch_of_clips_is_drawn(run, tracks):
     assert "2 samples as rank 0 sees them in step 0" in done.stdout
     picture = cv2.imread(str(tracks / "batch.png"))
     assert picture.shape[1] == 8 * 48 + 7 * 8 + 16  # eight frames of 48 pixels beside each other
-    assert len({picture[8:56, 8 + 56 * at : 56 + 56 * at].tobytes() for at in range(8)}) > 1
+    assert len({picture[8:56, 8 + 56 * index : 56 + 56 * index].tobytes() for index in range(8)}) > 1
 
 
 def test_sides_that_do_not_fit_are_refused(tracks):
@@ -167,7 +162,7 @@ def test_slowfast_trains_validates_writes_and_recovers(run, tracks):
 @pytest.mark.slow
 @pytest.mark.slurm
 def test_two_tasks_train_on_a_real_slurm(tracks, slurm):
-    """The video launcher, srun and trainer, with gloo."""
+    """The launcher, srun and the trainer of video networks, with gloo."""
     (tracks / "dist").mkdir()
     kept = [word for word in overrides(tracks, reference_world_size=2) if " " not in word]  # TRAIN_ARGS are words
     sets = [word for override in (*kept, f"val_lists.all_videos={tracks / 'val.txt'}") for word in ("--set", override)]

@@ -1,4 +1,4 @@
-"""Trainings small enough to run many of: five videos of two crops each, 64 pixels, batches of two."""
+"""Small trainings for tests: five videos of two crops each, 64 pixels, batches of two."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ CONFIG = "image_based/configs/b0/config.yaml"
 
 
 def write_crops(root, frames):
-    """Five videos of one track of two crops each, and their list."""
+    """Five videos with one track of two crops each, and their list."""
     lines = []
     for number in range(5):
         folder = root / f"faces/part_0/v{number}"
@@ -34,7 +34,7 @@ def write_crops(root, frames):
 
 
 def settings(crops, **values):
-    """The words that make a b0 training on these crops: two reference processes, five steps."""
+    """The options for a b0 training on these crops: two reference processes, five steps."""
     wanted = {
         "pretrained": "null", "train_root": crops / "faces", "val_root": crops / "faces",
         "train_list": crops / "list.txt", "val_lists.val_30-39": crops / "list.txt",
@@ -44,16 +44,34 @@ def settings(crops, **values):
     return [word for key, value in wanted.items() for word in ("--set", f"{key}={value}")]
 
 
+def write_lists(root, lines):
+    """Write the lines as both `train.txt` and `val.txt`; return the folder."""
+    for name in ("train", "val"):
+        (root / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def on_two_lists(root, **values):
+    """The overrides for a training from random weights on `train.txt`, `val.txt` and `faces` in a folder."""
+    wanted = {
+        "pretrained": "null", "train_root": root / "faces", "train_list": root / "train.txt",
+        "val_root": root / "faces", "val_lists": f"{{held_out: {root / 'val.txt'}}}",
+        "reference_world_size": 1, "positive_weight": 0.5, "workers": 0,
+    } | values  # fmt: skip
+    return [f"{key}={value}" for key, value in wanted.items()]
+
+
 def command(crops, experiments, *more, **values):
-    """The arguments of Python for such a training."""
+    """Python's arguments for such a training."""
     words = ["-m", "image_based.main", "--config", ROOT / CONFIG, "--experiments", experiments, "--datetime", "now"]
     return [str(word) for word in (*words, *settings(crops, **values), *more)]
 
 
 def checkout(root, *more):
-    """A copy of what trains, and of more folders, with `experiments` folders of its own."""
-    for folder in ("common", "training", "image_based", "video_based", "pretrain", *more):
+    """A copy of what trains, and of more folders, with `experiments` folders of its own and this Python."""
+    for folder in ("common", "training", "image_based", "video_based", "pretrain", "slurm", *more):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("experiments", "__pycache__"))
+    (root / ".venv").symlink_to(sys.prefix)
     for script in ("train.sh", "train.sbatch"):
         shutil.copy(ROOT / script, root / script)
     (root / "logs").mkdir()
@@ -61,7 +79,7 @@ def checkout(root, *more):
 
 
 def small_slurm(environment, tasks, *train_args):
-    """The environment in which the launchers start so many tasks on one node, without GPUs, one thread each."""
+    """The environment in which the launchers start `tasks` tasks on one node, without GPUs, with one thread each."""
     return environment | {
         "NTASKS": str(tasks), "GPUS_PER_NODE": "0", "NTASKS_PER_NODE": str(tasks), "CPUS_PER_TASK": "1",
         "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PYTHON": sys.executable,
@@ -70,21 +88,21 @@ def small_slurm(environment, tasks, *train_args):
 
 
 def one_thread():
-    """This environment, one thread."""
+    """This environment, but with one thread."""
     return os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
 def write_checkpoints(folder, names):
-    """Checkpoints of these members in the published format: random weights whose scores differ
-    visibly between real faces.
+    """Checkpoints of these members in the published format, with random weights whose scores differ visibly between
+    real faces.
     """
     folder.mkdir(parents=True, exist_ok=True)
     frames = list(islice(read_frames(clip("single_face.mp4")), 8))
     for name in names:
         member = KNOWN[name]
         crops = [
-            cv2.LUT(resize(frame[60:300, 200:440], member.size), gamma(1.2**at))
-            for at, frame in enumerate(frames, start=-4)
+            cv2.LUT(resize(frame[60:300, 200:440], member.size), gamma(1.2**exponent))
+            for exponent, frame in enumerate(frames, start=-4)
         ]
         network = lively(member.arch)
         last = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)][-1]
@@ -101,5 +119,5 @@ def write_checkpoints(folder, names):
 
 
 def gamma(exponent):
-    """A table that darkens (above 1) or lightens an image."""
+    """A lookup table that darkens an image (exponents above 1) or lightens it."""
     return (255 * (np.arange(256) / 255) ** exponent).round().astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Self-blended images: fakes made of one real face (Shiohara and Yamasaki, CVPR 2022), by our own code.
+"""Self-blended images: fakes made from one real face (Shiohara and Yamasaki, CVPR 2022), by our own code.
 
-A face is blended with a changed copy of itself. The traces are those that every face swap leaves: a seam, and inside of
-it other colours, another sharpness, another history of scaling and compression, features a little out of place. What
-the fake does not show is the work of any particular swapper, so a network cannot learn one by heart.
+A face is blended with a changed copy of itself. This leaves the traces of every face swap: a seam, and inside it other
+colours, another sharpness, another history of scaling and compression, and features a little out of place. It does not
+show the work of any particular swapper, so a network cannot learn one by heart.
 
 `self_blend` returns the fake and the real face of a pair. Outside the mask they are equal, bit for bit.
 """
@@ -16,20 +16,20 @@ import numpy as np
 from training.augment import compress
 from training.ranges import Ranges
 
-# The mean face in a picture of 112 pixels, as face recognition aligns it (Deng et al., ArcFace, 2019): eyes, nose,
-# corners of the mouth. The outline of such a face follows, clockwise from the middle of the forehead.
+# The mean face in an image of 112 x 112 pixels, as face recognition aligns it (Deng et al., ArcFace, 2019): eyes, nose,
+# corners of the mouth. Then the outline of such a face, clockwise from the middle of the forehead.
 MEAN_LANDMARKS = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]], np.float32)
 HALF_WIDTHS = ((0, 0), (26, 4), (40, 18), (46, 38), (47, 56), (45, 76), (40, 94), (30, 109), (16, 120), (0, 123))
 OUTLINE = np.array(
     [(56 + x, y) for x, y in HALF_WIDTHS] + [(56 - x, y) for x, y in reversed(HALF_WIDTHS[1:-1])], np.float32
 )
-BROWS, NOSE = 36.0, 70.0  # heights in the mean face
-MASK_SCALE = 2  # masks are drawn at half the face's size: they are blurred anyway
-FINEST = 12  # the least side of a face in pixels
+BROWS, NOSE = 36.0, 70.0  # y in the mean face
+MASK_SCALE = 2  # masks are drawn at half the face's size, as they are blurred anyway
+FINEST = 12  # least side of a face in pixels
 
 
 class Blend(NamedTuple):
-    """BGR uint8 [H, W, 3] `fake` and `real`, and the `mask` float32 [H, W] in [0, 1]: where the fake may differ."""
+    """A pair: BGR uint8 [H, W, 3] `fake` and `real`, equal where `mask` is 0; float32 [H, W] in [0, 1]."""
 
     fake: np.ndarray
     real: np.ndarray
@@ -37,10 +37,10 @@ class Blend(NamedTuple):
 
 
 def self_blend(face: np.ndarray, landmarks: np.ndarray, ranges: Ranges, random: np.random.Generator) -> Blend:
-    """A fake and a real face of one real face, BGR uint8 [H, W, 3], with landmarks [5, 2] in its pixels.
+    """A fake and a real face, made from one real face BGR uint8 [H, W, 3] with landmarks [5, 2] in its pixels (x, y).
 
-    Either the copy inside the mask or the rest of the face (then also the real one) gets other colours and sharpness.
-    Raises ValueError for a face too small, or landmarks on one line.
+    Either the copy inside the mask changes its colours and sharpness, or the face around it does; then the real face of
+    the pair is changed in the same way. Raises ValueError if the face is too small, or its landmarks lie on one line.
     """
     height, width = face.shape[:2]
     if min(height, width) < FINEST:
@@ -56,14 +56,18 @@ def self_blend(face: np.ndarray, landmarks: np.ndarray, ranges: Ranges, random: 
         source = poisson(source, target, mask)
     ratio = float(random.choice(ranges.ratios))
     fake = cv2.blendLinear(source, target, mask * np.float32(ratio), 1 - mask * np.float32(ratio))
-    # blendLinear divides by the sum of the weights and may round where the mask is 0.
+    # blendLinear divides by the sum of the weights, and may round where the mask is 0.
     return Blend(np.where(mask[:, :, None] > 0, fake, target), target, mask)
 
 
 def poisson(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The source with its gradients kept and its colours fitted to the target's at the edge of the mask."""
+    """The source with its gradients, but colours that meet the target's at the edge of the mask (Perez et al., 2003).
+
+    `source` and `target` are BGR uint8 [H, W, 3], the mask is float32 [H, W]. Where the mask is too small, the source
+    is returned unchanged.
+    """
     inside = (mask > 0).astype(np.uint8) * 255
-    inside[[0, -1]] = inside[:, [0, -1]] = 0  # OpenCV needs a border outside
+    inside[[0, -1]] = inside[:, [0, -1]] = 0  # OpenCV needs a border outside the mask
     x, y, width, height = cv2.boundingRect(inside)
     if min(width, height) < FINEST:
         return source
@@ -73,7 +77,7 @@ def poisson(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndar
 def blend_mask(
     height: int, width: int, landmarks: np.ndarray, ranges: Ranges, random: np.random.Generator
 ) -> np.ndarray:
-    """A soft mask float32 [height, width] in [0, 1], 1 somewhere: a random part of the face, deformed.
+    """A soft mask of a random part of the face, deformed: float32 [height, width] in [0, 1], with 1 as its maximum.
 
     The mean face is fitted to the landmarks [5, 2] by an affine map with least squares. Raises ValueError if they lie
     on one line.
@@ -97,43 +101,43 @@ def blend_mask(
         small = cv2.dilate(small, kernel)
     sigma = max(side * random.uniform(*ranges.blur) / MASK_SCALE, 0.5)
     soft = cv2.GaussianBlur(small, (0, 0), sigma)
-    if random.random() < 0.5:  # a second blur inside the first one's edge: the seam moves inwards
+    if random.random() < 0.5:  # a second blur, inside the edge of the first, moves the seam inwards
         soft = cv2.GaussianBlur(np.where(soft > 127, soft, np.uint8(0)), (0, 0), sigma)
     mask = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
     return mask / max(float(mask.max()), 1.0)
 
 
 def whole_face(random: np.random.Generator) -> np.ndarray:
-    """The outline, wider or narrower, in the mean face's pixels."""
+    """The outline [N, 2] of the face, wider or narrower, in the mean face's pixels."""
     return scaled(OUTLINE, random.uniform(0.85, 1.1, 2))
 
 
 def without_forehead(random: np.random.Generator) -> np.ndarray:
-    """From the brows down."""
+    """The outline [N, 2] of the face from the brows down, in the mean face's pixels."""
     return scaled(below(OUTLINE, BROWS + random.uniform(-8, 8)), random.uniform(0.85, 1.1, 2))
 
 
 def lower_face(random: np.random.Generator) -> np.ndarray:
-    """From the nose down."""
+    """The outline [N, 2] of the face from the nose down, in the mean face's pixels."""
     return scaled(below(OUTLINE, NOSE + random.uniform(-6, 6)), random.uniform(0.8, 1.1, 2))
 
 
 def mouth_and_nose(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over nose and mouth."""
+    """An ellipse [N, 2] over nose and mouth, in the mean face's pixels."""
     return ellipse((56, 83), np.array([25, 26]) * random.uniform(0.75, 1.25, 2))
 
 
 def eyes(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over both eyes."""
+    """An ellipse [N, 2] over both eyes, in the mean face's pixels."""
     return ellipse((56, 50), np.array([42, 16]) * random.uniform(0.8, 1.3, 2))
 
 
 def mouth(random: np.random.Generator) -> np.ndarray:
-    """An ellipse over the mouth."""
+    """An ellipse [N, 2] over the mouth, in the mean face's pixels."""
     return ellipse((56, 95), np.array([24, 13]) * random.uniform(0.8, 1.3, 2))
 
 
-# The parts of a face that are blended, and how often
+# The parts of a face that are blended, and their chances
 PARTS: tuple[tuple[Callable[[np.random.Generator], np.ndarray], float], ...] = (
     (whole_face, 0.35),
     (without_forehead, 0.25),
@@ -145,19 +149,19 @@ PARTS: tuple[tuple[Callable[[np.random.Generator], np.ndarray], float], ...] = (
 
 
 def ellipse(centre: tuple[float, float], axes: np.ndarray) -> np.ndarray:
-    """The points of an ellipse, [40, 2]."""
+    """The points of an ellipse with these axes [2], float [40, 2]."""
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     return np.array(centre) + np.column_stack([np.cos(angles), np.sin(angles)]) * axes
 
 
 def scaled(outline: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """The outline [N, 2], stretched around the middle of its bounding box."""
+    """The outline [N, 2], stretched by factors [2] around the middle of its bounding box."""
     middle = (outline.min(axis=0) + outline.max(axis=0)) / 2
     return middle + (outline - middle) * factors
 
 
 def below(outline: np.ndarray, height: float) -> np.ndarray:
-    """The outline [N, 2] with all that is above a height pressed down to it."""
+    """The outline [N, 2] with every point above a height pressed down to it."""
     return np.column_stack([outline[:, 0], np.maximum(outline[:, 1], height)])
 
 
@@ -168,14 +172,14 @@ def densified(outline: np.ndarray, steps: int = 4) -> np.ndarray:
 
 
 def wobble(points: np.ndarray, height: int, width: int, size: float, random: np.random.Generator) -> np.ndarray:
-    """Displacements of points [N, 2] by a smooth random field over the image with a standard deviation of `size`."""
+    """Displacements [N, 2] of points [N, 2] by a smooth random field with a standard deviation of `size` pixels."""
     field = random.normal(0, size, (5, 5, 2)).astype(np.float32)
     x, y = (points / (width, height) * 4).astype(np.float32).T[:, None]
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
 
 def change(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """BGR uint8 [H, W, 3] with other colours and mostly another sharpness, scale or compression."""
+    """BGR uint8 [H, W, 3] with other colours and, mostly, another sharpness, scale or compression."""
     image = recolour(image, random)
     steps: Sequence[tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], float]] = CHANGES
     for step, chance in steps:
@@ -185,7 +189,7 @@ def change(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turn the hue, change saturation and value, then shift each channel."""
+    """BGR uint8 [H, W, 3] in other colours: half of the time another hue, saturation and value, then other levels."""
     if random.random() < 0.5:
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
         levels = np.arange(256, dtype=np.float32)
@@ -199,7 +203,7 @@ def recolour(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def rescale(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Shrink by 1.3 to 4, by the nearest pixel or by areas, then enlarge to the old size."""
+    """BGR uint8 [H, W, 3], shrunk to between 1/1.3 and 1/4, by nearest pixels or areas, then enlarged again."""
     height, width = image.shape[:2]
     factor = 1 / random.uniform(1.3, 4)
     down, up = random.choice([cv2.INTER_NEAREST, cv2.INTER_AREA]), random.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])
@@ -208,12 +212,12 @@ def rescale(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def soften(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian of sigma .5 to 1.6 pixels."""
+    """BGR uint8 [H, W, 3], blurred by a Gaussian with a sigma of 0.5 to 1.6 pixels."""
     return cv2.GaussianBlur(image, (0, 0), random.uniform(0.5, 1.6))
 
 
 def sharpen(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Add .3 to 1 times the difference to a blurred copy."""
+    """BGR uint8 [H, W, 3] plus 0.3 to 1 times its difference from a blurred copy."""
     amount = random.uniform(0.3, 1)
     return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), 2), -amount, 0)
 

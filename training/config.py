@@ -1,7 +1,7 @@
 """A training's config: a YAML file and overrides from the command line, as checked, typed values.
 
-Unknown and missing keys are errors, because a typo in a config must not train something else. The error names the
-unknown key and the nearest known one. pydantic checks the types and values. Every run records its resolved config.
+Unknown and missing keys are errors, because a typo must not start another training than was meant. The error names the
+unknown key and the nearest known one. pydantic checks types and values. Every run records its resolved config.
 """
 
 import difflib
@@ -22,14 +22,14 @@ from common.errors import BadInputError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
-Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]  # lists: how much each counts
+Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]  # list file: its relative weight
 
 
 class ConfigLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, to which `1e-4` is a number, as to everybody else, and a key given twice an error."""
+    """PyYAML's safe loader, but `1e-4` is a number, as it is everywhere else, and a key given twice is an error."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401  # untyped in PyYAML
-        """Raises ComposerError for a key given twice. A merge (`<<`) may bring a key again: it is not merged yet."""
+        """Raises ComposerError for a key given twice. Merged keys (`<<`) are not here yet, so they may come again."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
@@ -45,11 +45,7 @@ ConfigLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.01
 
 def read_yaml(text: str) -> Any:  # noqa: ANN401  # whatever the text holds
     """The value of a YAML text. Raises YAMLError."""
-    loader = ConfigLoader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+    return yaml.load(text, ConfigLoader)
 
 
 class ConfigError(BadInputError):
@@ -57,7 +53,7 @@ class ConfigError(BadInputError):
 
 
 def require(holds: bool, complaint: str) -> None:
-    """Raise ValueError with the complaint unless the condition holds."""
+    """Raises ValueError with the complaint unless the condition holds."""
     if not holds:
         raise ValueError(complaint)
 
@@ -66,8 +62,8 @@ def require(holds: bool, complaint: str) -> None:
 class LRScheduler:
     """Learning rate: linear from base_lr to warmup_lr in warmup_steps, then times each multiplier from its step on.
 
-    With `cosine`, which the reference does not have, it also falls along half a cosine after the warm-up, to 0 at
-    max_iter.
+    With `cosine`, which the reference does not have, it also falls along half a cosine after the warm-up, and reaches 0
+    at max_iter.
     """
 
     base_lr: float
@@ -85,23 +81,23 @@ class LRScheduler:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """The config keys that image and video trainings have in common. Paths are relative to the repository's root."""
+    """The config keys that image and video trainings share. Paths are relative to the repository's root."""
 
     arch: str
     pretrained: str | None  # weights to start from; null: random
     train_root: str  # folder that the lists' paths are relative to
-    train_list: str | Shares  # several lists: a batch holds so much of each, in proportion
+    train_list: str | Shares  # several lists: samples are drawn from them in proportion to their weights
     val_root: str
-    val_lists: dict[str, str]  # name of a validation set: its list
-    save_path: str  # folder of this config's runs below the experiments
+    val_lists: dict[str, str]  # name of a validation set: its list file
+    save_path: str  # the folder of this config's runs, in the experiments folder
     input_size: PositiveInt  # pixels
     color: Literal["rgb", "bgr"]
     mean: Triple
     std: Triple
     batch_size: PositiveInt  # per process
     reference_world_size: PositiveInt  # processes of the reference; the loss is divided by it
-    workers: NonNegativeInt | Literal["auto"]  # most loader processes per process; auto: as many as there are cores
-    positive_weight: float  # class weight of FAKE is twice this, of REAL 2 minus that
+    workers: NonNegativeInt | Literal["auto"]  # most loader processes per process; auto: all cores but one
+    positive_weight: float  # FAKE has twice this class weight, REAL 2 minus that
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -109,11 +105,11 @@ class TrainingConfig:
     print_freq: PositiveInt  # steps
     val_freq: PositiveInt  # steps between validations and checkpoints
     seed: int
-    max_bad_fraction: float  # training stops when more of its crops than this are unreadable
-    # The reference does not have these. `together`: so many consecutive samples are in one batch and get the same draw
-    # of augmentation. `mixup`: the fraction of pairs (together: 2) whose two samples are mixed with each other.
+    max_bad_fraction: float  # training stops if a larger fraction of its crops is unreadable
+    # The reference does not have the keys below. `together`: that many consecutive samples share a batch and a draw of
+    # augmentation. `mixup`: the fraction of pairs (together: 2) whose two samples are mixed with each other.
     # `optimizer`: adamw takes `momentum` as its first beta. `average`: validation and checkpoints take the moving
-    # average of the weights with this decay a step; 0: the weights themselves.
+    # average of the weights with this decay per step; 0: the weights themselves.
     together: PositiveInt = Field(default=1, kw_only=True)
     mixup: float = Field(default=0.0, kw_only=True, ge=0, le=1)
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", kw_only=True)
@@ -122,7 +118,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         divides = self.batch_size % self.together == 0
-        require(divides, f"batch_size: {self.batch_size} is no multiple of together, {self.together}")
+        require(divides, f"batch_size: {self.batch_size} is not a multiple of together, {self.together}")
         require(not self.mixup or self.together == 2, "mixup needs together: 2")
 
     @property
@@ -132,18 +128,18 @@ class TrainingConfig:
 
 
 def shares_of(lists: str | dict[str, float]) -> dict[str, float]:
-    """A list, or several and how much each counts, as lists and their shares; the sum is 1."""
+    """The share of each list, for one list or for several with their relative weights; the sum is 1."""
     weights = {lists: 1.0} if isinstance(lists, str) else lists
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-T = TypeVar("T", bound=TrainingConfig)
+Config = TypeVar("Config", bound=TrainingConfig)
 
 
-def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
-    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, check keys and values.
+def load_config(path: Path, config_type: type[Config], overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, and check keys and values.
 
-    Raises ConfigError.
+    Raises ConfigError if the file or an override is wrong, FileNotFoundError if there is no file.
     """
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
@@ -151,20 +147,20 @@ def load_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
             raise ConfigError(f"{path} is not a map of keys to values")
         for override in overrides:
             _apply(values, override)
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=str))
+        return TypeAdapter(config_type).validate_json(json.dumps(values, default=str))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_complaint(error.errors()[0], kind)}") from error
+        raise ConfigError(f"{path}: {_complaint(error.errors()[0], config_type)}") from error
 
 
 def dump_config(config: TrainingConfig) -> str:
-    """The config as YAML, with the keys in the order of its class."""
+    """The config as YAML text, with the keys in the order of its class."""
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    """Set the key that an override names; the check of the whole config finds unknown keys."""
+    """Set the key that an override names; unknown keys are found when the whole config is checked."""
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} is not key=value")
@@ -177,20 +173,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[last] = read_yaml(text)
 
 
-def _holder(kind: type[Any], keys: Sequence[int | str]) -> type[Any]:
-    """The class that holds the values below these keys of a config."""
+def _holder(config_type: type[Any], keys: Sequence[int | str]) -> type[Any]:
+    """The class of the section of a config that these keys lead to."""
     for key in keys:
-        hint = get_type_hints(kind)[str(key)]
-        kind = next(part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part))
-    return kind
+        hint = get_type_hints(config_type)[str(key)]
+        config_type = next(part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part))
+    return config_type
 
 
-def _complaint(error: ErrorDetails, kind: type[TrainingConfig]) -> str:
-    """The first problem that pydantic found, with the name of its key."""
+def _complaint(error: ErrorDetails, config_type: type[TrainingConfig]) -> str:
+    """What is wrong, in words, with the name of the key."""
     *_, last = error["loc"] or ("",)
     key = ".".join(map(str, error["loc"]))
     if error["type"] == "unexpected_keyword_argument":
-        known = [field.name for field in fields(_holder(kind, error["loc"][:-1]))]
+        known = [field.name for field in fields(_holder(config_type, error["loc"][:-1]))]
         (nearest,) = difflib.get_close_matches(str(last), known, n=1, cutoff=0)
         return f"unknown key {key!r}, the nearest known one is {nearest!r}"
     if error["type"] == "missing":

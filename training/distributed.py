@@ -1,8 +1,8 @@
 """The process group of a training: one process, the processes of a Slurm step, or those of torchrun.
 
-Slurm's processes meet at a file in the distributed directory. Its name contains job, step, restart and srun's port, so
-no start finds the file of another one. Rank 0 removes the file at the end. At the start it removes the files of jobs
-that Slurm no longer knows.
+Slurm's processes meet at a file in the distributed directory. Its name contains the numbers of the job, the step and
+the restart, and srun's port, so no start finds the file of another one. Rank 0 removes the file at the end. At the
+start it removes the files of jobs that Slurm no longer knows.
 """
 
 import os
@@ -54,8 +54,8 @@ class World(NamedTuple):
     bf16: bool = False
     control: distributed.ProcessGroup | None = None
 
-    def shares(self, reference: int) -> range:
-        """The numbers of the reference's processes that this one stands in for, one after another.
+    def reference_ranks(self, reference: int) -> range:
+        """The ranks of the reference's processes that this one stands in for, one after another.
 
         Raises BadInputError unless the number of processes divides the reference's.
         """
@@ -76,7 +76,7 @@ class World(NamedTuple):
         return bool(flags.item())
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give every process rank 0's buffers (batch-norm statistics): the others lack those of the last step."""
+        """Give every process rank 0's buffers (batch-norm statistics): the other ranks lack those of the last step."""
         for buffer in model.buffers() if self.size > 1 else ():
             distributed.broadcast(buffer, src=0)
 
@@ -99,22 +99,22 @@ class World(NamedTuple):
             value = work()
         except (BadInputError, OSError) as error:
             problem = error
-        said = [text for text in self.gather(None if problem is None else str(problem)) if text is not None]
+        messages = [text for text in self.gather(None if problem is None else str(problem)) if text is not None]
         if problem is not None:
             raise problem
-        if said:
-            raise BadInputError(f"in another process: {said[0]}")
+        if messages:
+            raise BadInputError(f"in another process: {messages[0]}")
         return value
 
     def from_rank0(self, work: Callable[[], Value]) -> Value:
         """Run `work` in rank 0 only; return its result in every process. Raises as `all_or_none` does."""
-        mine: Callable[[], Any] = work if self.rank == 0 else lambda: None
-        value: Value = self.gather(self.all_or_none(mine))[0]
+        here: Callable[[], Any] = work if self.rank == 0 else lambda: None
+        value: Value = self.gather(self.all_or_none(here))[0]
         return value
 
 
 def place(environment: Mapping[str, str] = os.environ) -> Place:
-    """The place that torchrun or srun gave; a process that neither started is alone, also in a batch script."""
+    """The place that torchrun or srun assigned. A process that neither started is alone, in a batch script too."""
     if "TORCHELASTIC_RUN_ID" in environment:
         rank, size, local = (int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         return Place(rank, size, local, None, torchrun=True)
@@ -131,12 +131,12 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
 def process_group(
     device: str, folder: Path | None = None, patience: float = 600, bf16: bool = False
 ) -> Iterator[World]:
-    """Form the group, nccl on GPUs and gloo on CPUs; leave it at the end.
+    """Form the group, with nccl on GPUs and gloo on CPUs; leave it at the end.
 
     If a process does not join a common operation within `patience` seconds (and PATIENCE more), the others raise an
     error. Raises RendezvousError if a rank does not come to the meeting within nine tenths of `patience`, before the
-    watchdog would end this process. Raises BadInputError if `folder` is not absolute, missing or not writable, or if it
-    is needed and not given.
+    watchdog would end this process. Raises BadInputError if `folder` is needed and not given, or if it is missing, not
+    absolute or not writable.
     """
     here = place()
     with tempfile.TemporaryDirectory(prefix="process_group_") as alone:
@@ -161,11 +161,11 @@ def process_group(
         try:
             beside = device == "cuda" and here.size > 1
             control: Any = distributed.new_group(backend="gloo", timeout=timeout) if beside else None
-            own = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
-            yield World(here.rank, here.size, own, bf16, control)
+            chosen = torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+            yield World(here.rank, here.size, chosen, bf16, control)
             done = True
         finally:
-            if done or here.size == 1:  # after an error this may wait for the others for ever
+            if done or here.size == 1:  # after an error this might wait for the others forever
                 distributed.destroy_process_group()
             if here.rank == 0 and meeting:
                 meeting.unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class RendezvousError(RuntimeError):
 
 
 def meet(store: Any, here: Place, patience: float) -> None:  # noqa: ANN401  # torch's stores have no common public type
-    """Wait until every rank has come. Raises RendezvousError naming those that have not after `patience` seconds."""
+    """Wait until every rank has come. Raises RendezvousError naming those that have not within `patience` seconds."""
     store.set(f"came/{here.rank}", socket.gethostname())
     missing, began = list(range(here.size)), time.monotonic()
     while missing := [rank for rank in missing if not store.check([f"came/{rank}"])]:
@@ -190,25 +190,28 @@ def meet(store: Any, here: Place, patience: float) -> None:  # noqa: ANN401  # t
 
 
 def meeting_file(here: Place, folder: Path | None, alone: Path) -> Path | None:
-    """The file where the processes meet; None under torchrun, which gives an address. Raises as `checked` does."""
+    """The file where the processes meet; None under torchrun, which gives an address.
+
+    Raises BadInputError as `usable` does.
+    """
     if here.size == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if here.torchrun:
         return None
     if here.size == 1 or here.meeting is None:
         return alone / "init"
-    meeting = checked(folder) / here.meeting
+    meeting = usable(folder) / here.meeting
     if here.rank == 0:
         remove_leftovers(meeting.parent)
     return meeting
 
 
-def checked(folder: Path | None) -> Path:
-    """The distributed directory; raises BadInputError saying what is wrong with it."""
+def usable(folder: Path | None) -> Path:
+    """The distributed directory. Raises BadInputError saying what is wrong with it."""
     if folder is None:
         raise BadInputError("several processes need --distributed-path: a directory that all their nodes share")
     if not folder.is_absolute():
-        raise BadInputError(f"--distributed-path {folder} must be absolute: torch waits for minutes at a relative one")
+        raise BadInputError(f"--distributed-path {folder} must be absolute: torch waits for minutes at a relative path")
     if not folder.is_dir():
         raise BadInputError(f"--distributed-path {folder} is not a directory")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -217,8 +220,8 @@ def checked(folder: Path | None) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove this user's files of jobs that Slurm no longer knows; if squeue does not answer, remove none."""
-    # The files are listed before squeue is asked, because a job may begin between the two.
+    """Remove this user's meeting files of jobs that Slurm no longer knows; if squeue does not answer, remove none."""
+    # List the files before asking squeue: a job may begin between the two.
     old = [path for path in folder.glob("group-*") if path.stat().st_uid == os.getuid()]
     try:
         answer = subprocess.run(

@@ -1,4 +1,4 @@
-"""The one way from a face crop to a network's input, in training and at inference."""
+"""From face crops to a network's input, the same in training and at inference."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,23 +12,26 @@ from training.config import TrainingConfig
 def to_input(images: Tensor, color: str, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """RGB uint8 [..., H, W, 3] -> float32 [..., 3, H, W]: divided by 255, minus `mean`, divided by `std`.
 
-    `color` (rgb or bgr) is the order of the result's channels and of `mean` and `std`. In memory the result stays
-    channels last. Whole rows are scaled at once; on a CPU this is several times as fast as pixel by pixel.
+    `color` (rgb or bgr) is the order of the result's channels and of the three values of `mean` and `std`. In memory
+    the result stays channels last. Whole rows are scaled at once: on a CPU this is several times as fast as pixel by
+    pixel.
     """
     if color == "bgr":
         images = images.flip(-1)
     width = images.shape[-2]
-    scale, shift = row_of(tuple(mean), tuple(std), width, images.device)
+    scale, shift = row_factors(tuple(mean), tuple(std), width, images.device)
     rows = images.flatten(-2).to(torch.float32, copy=True)
     return rows.mul_(scale).add_(shift).unflatten(-1, (width, 3)).movedim(-1, -3)
 
 
 @lru_cache
 @torch.inference_mode(False)
-def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Factors and summands for a row of pixels, [3 * width] each.
+def row_factors(
+    mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Factors and summands for a row of pixels, float32 [3 * width] each.
 
-    They are cached, because copying them to a GPU would make every step wait for it.
+    They are cached, because every step would wait for their copy to a GPU.
     """
     scale = torch.tensor([1 / (255 * value) for value in std], device=device)
     shift = torch.tensor([-middle / value for middle, value in zip(mean, std, strict=True)], device=device)
@@ -38,7 +41,7 @@ def row_of(mean: tuple[float, ...], std: tuple[float, ...], width: int, device: 
 def normalise(batch: Tensor, config: TrainingConfig) -> Tensor:
     """RGB uint8 images [B, H, W, 3] or clips [B, T, H, W, 3] -> float32 [B, 3, H, W] or [B, 3, T, H, W].
 
-    Colour order, mean and std are the config's.
+    The config gives the order of colours, mean and std.
     """
     values = to_input(batch, config.color, config.mean, config.std)
     return values.transpose(1, 2) if batch.ndim == 5 else values

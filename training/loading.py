@@ -1,7 +1,7 @@
-"""The loaders of training and validation batches.
+"""Data sets and the loaders of their batches.
 
 Loader processes are forked from a server process without threads. The training itself has threads, and a process that
-is forked while another thread holds a lock may hang for ever.
+is forked while another thread holds a lock may hang forever.
 """
 
 import atexit
@@ -28,12 +28,15 @@ from training.watch import TO_STOP, ignoring_requests_to_stop
 
 
 class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
-    """A data set indexed by (position, index), of (image or clip, label, names of unreadable crops)."""
+    """Training samples by (position, index): image or clip, label (1 FAKE), and the names of unreadable crops.
+
+    Images are RGB uint8 [H, W, 3], clips [T, H, W, 3]. The position in the training order decides about augmentation.
+    """
 
     @property
     @abstractmethod
     def parts(self) -> list[Part]:
-        """The number of samples of each list, in order, and its share of what is drawn."""
+        """For each list, in order: its number of samples, and its share of the samples that are drawn."""
 
     def __len__(self) -> int:
         return sum(samples for samples, _ in self.parts)
@@ -43,18 +46,18 @@ class TrainingSet(Dataset[tuple[Tensor, int, list[str]]], ABC):
 
     @abstractmethod
     def sample_name(self, index: int) -> str:
-        """The name of a sample in messages."""
+        """A sample's name for messages."""
 
     @property
     @abstractmethod
     def labels(self) -> set[int]:
-        """The labels that occur."""
+        """The labels that occur (1 FAKE)."""
 
 
 class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
-    """A data set of (image or clip, index), or None if it is unreadable; it knows each sample's video and label.
+    """Validation samples by index: image or clip, and the index; None for an unreadable sample.
 
-    `tracks` are the tracks that the samples are of.
+    Images are RGB uint8 [H, W, 3], clips [T, H, W, 3]. The samples come from `tracks`.
     """
 
     tracks: FaceTracks
@@ -67,13 +70,16 @@ class ValidationSet(Dataset[tuple[Tensor, int] | None], ABC):
 
     @abstractmethod
     def video_and_label(self, index: int) -> tuple[str, int]:
-        """The video and the label (1 FAKE) of a sample."""
+        """A sample's video, `<part>/<video>`, and its label (1 FAKE)."""
 
 
 def loader(
     data: TrainingSet | ValidationSet, order: Iterable[Any], config: TrainingConfig, device: torch.device
 ) -> DataLoader[Any]:
-    """Batches of a training set in a TrainingSampler's order, or of a validation set without its unreadable samples."""
+    """Batches of a training set in a TrainingSampler's order, or of a validation set without its unreadable samples.
+
+    What they hold: see `collate_training` and `collate_readable`.
+    """
     workers = loader_processes(config.workers)
     return DataLoader(
         data,
@@ -88,32 +94,35 @@ def loader(
 
 
 def loader_processes(workers: int | Literal["auto"]) -> int:
-    """How many loader processes to run: all cores of this process but one, at most `workers`, at least 1; 0 stays 0.
+    """How many loader processes to run: `workers`, but at most one less than this process has cores, and at least 1.
 
-    The samples do not depend on this number.
+    `auto` runs as many as that allows; 0 stays 0. The samples do not depend on this number.
     """
-    mine = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes divide the cores
-    free = max(mine - 1, 1)
+    share = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share the cores
+    free = max(share - 1, 1)
     return free if workers == "auto" else min(workers, free)
 
 
 def start_loader_server(*modules: str) -> None:
-    """Start the server that forks the loader processes; it imports these modules for all of them."""
+    """Start the server that forks the loader processes. It imports these modules once for all of them.
+
+    The module that Python runs as a program must not be among them: every loader process would warn of that.
+    """
     set_forkserver_preload(list(modules))
-    with ignoring_requests_to_stop():  # Slurm signals every process, but these two end only with their training
+    with ignoring_requests_to_stop():  # Slurm signals every process, but these two end with their training
         ensure_resource_tracker()
         ensure_running()
     atexit.register(kill_loaders)
 
 
 def kill_loaders() -> None:
-    """Kill the loader processes, which after a failed training wait for their next task and ignore SIGTERM."""
+    """Kill the loader processes. After a failed training they would wait for their next task, and ignore SIGTERM."""
     for process in multiprocessing.active_children():
         process.kill()
 
 
 def start_worker(number: int) -> None:
-    """Set up a loader process: one thread for OpenCV; it ignores requests to stop and ends with the training."""
+    """Set up a loader process: one thread for OpenCV, requests to stop ignored, its end tied to the training's."""
     cv2.setNumThreads(1)
     for request in TO_STOP:
         signal.signal(request, signal.SIG_IGN)
@@ -121,18 +130,18 @@ def start_worker(number: int) -> None:
 
 
 def end_with(training: multiprocessing.process.BaseProcess) -> None:
-    """Wait for the end of the training's process, then end this one."""
+    """Wait until the training's process ends, then end this one."""
     training.join()
     os._exit(1)
 
 
 def collate_training(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:
-    """Images and labels as batches; the names of unreadable crops in one list."""
+    """Images uint8 [B, ...], labels int64 [B], and the names of all unreadable crops."""
     images, labels = default_collate([sample[:2] for sample in samples])
     return images, labels, [name for *_, names in samples for name in names]
 
 
 def collate_readable(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
-    """Stack the samples that are not None; if there are none, return an empty batch."""
+    """Images uint8 [B, ...] and indices int64 [B] of the samples that are not None; both empty if there are none."""
     readable = [sample for sample in samples if sample is not None]
     return default_collate(readable) if readable else [torch.empty(0), torch.empty(0, dtype=torch.int64)]

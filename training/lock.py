@@ -1,7 +1,7 @@
 """One training at a time in a run's folder.
 
 Rank 0 holds a lock on the file `lock` in the folder until its process ends, however it ends. On a file system without
-locks it makes the file `holder` instead and removes it at the end. Both name the host, the process and the job.
+locks it creates the file `holder` instead, and removes it at the end. Both name the host, the process and the job.
 """
 
 import errno
@@ -20,21 +20,22 @@ LOCK, HOLDER = "lock", "holder"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def who() -> str:
-    """This process, in words."""
+def this_process() -> str:
+    """This process, in words: host, number, Slurm job, time."""
     began = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
-    return f"host {socket.gethostname()}, process {os.getpid()}, {job()}since {began}"
+    return f"host {socket.gethostname()}, process {os.getpid()}, {this_job()}since {began}"
 
 
-def job() -> str:
-    """This process's Slurm job in words, and how often it was queued again; nothing without a job."""
+def this_job() -> str:
+    """This process's Slurm job in words, and how often it was queued again; empty without a job."""
     number, restarts = (os.environ.get(f"SLURM_{name}") for name in ("JOB_ID", "RESTART_COUNT"))
     return f"job {number} queued again {restarts or 0} times, " if number else ""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, which must exist. Raises BadInputError naming the holder if there is one."""
+    """Hold a run's folder, and create it if it is missing. Raises BadInputError naming the holder if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
@@ -49,17 +50,17 @@ def locked(folder: Path) -> Iterator[None]:
                 yield
             return
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{who()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{this_process()}\n".encode(), 0)
         yield
     finally:
-        os.close(descriptor)  # this releases the lock; the file stays, for whoever removed it might remove another's
+        os.close(descriptor)  # releases the lock. The file stays: another process may hold it by now
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the file `holder`. Raises BadInputError naming the holder and saying how to remove it.
+    """Hold the file `holder`; a holder that is known to be gone is replaced.
 
-    A holder that is known to be gone is replaced.
+    Raises BadInputError naming the holder and saying which file to remove if it is gone.
     """
     while True:
         try:
@@ -74,7 +75,7 @@ def held(path: Path) -> Iterator[None]:
                 ) from error
             path.unlink(missing_ok=True)
     try:
-        os.write(descriptor, f"{who()}\n".encode())
+        os.write(descriptor, f"{this_process()}\n".encode())
         os.close(descriptor)
         yield
     finally:
@@ -82,13 +83,10 @@ def held(path: Path) -> Iterator[None]:
 
 
 def is_dead(holder: str) -> bool:
-    """Whether a holder is known to be gone.
-
-    It is a process of this host that does not exist, or one of this job before it was queued again.
-    """
+    """Whether a holder is known to be gone: no such process on this host, or this job before it was queued again."""
     host, _, rest = holder.removeprefix("host ").partition(", process ")
     number, _, rest = rest.partition(", ")
-    mine, known = (re.match(r"job (\d+) queued again (\d+) times", text) for text in (job(), rest))
-    if mine and known and mine[1] == known[1] and int(known[2]) < int(mine[2]):
+    now, then = (re.match(r"job (\d+) queued again (\d+) times", text) for text in (this_job(), rest))
+    if now and then and now[1] == then[1] and int(then[2]) < int(now[2]):
         return True
     return host == socket.gethostname() and number.isdecimal() and not Path(f"/proc/{number}").exists()

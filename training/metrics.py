@@ -1,4 +1,4 @@
-"""Log losses of videos (contract, section 5). Pure functions."""
+"""Log losses of videos (reference, section 5). Pure functions."""
 
 import math
 from collections import defaultdict
@@ -16,7 +16,7 @@ class VideoScore(NamedTuple):
 
 
 def video_scores(frames: Iterable[tuple[str, int, float]]) -> dict[str, VideoScore]:
-    """Group (video, label, probability of FAKE) of single frames by video, in order of first appearance."""
+    """Group the (video, label, probability of FAKE) of single frames by video, in order of first appearance."""
     grouped: dict[str, list[float]] = defaultdict(list)
     labels: dict[str, int] = {}
     for video, label, probability in frames:
@@ -26,7 +26,7 @@ def video_scores(frames: Iterable[tuple[str, int, float]]) -> dict[str, VideoSco
 
 
 def log_loss(scores: Iterable[VideoScore]) -> float:
-    """Mean of -log of the probability given to the true label, clipped to [1e-15, 1 - 1e-15]; NaN for no scores."""
+    """Mean of -log of the true label's probability, clipped to [1e-15, 1 - 1e-15]; NaN if there are no scores."""
     losses = []
     for label, probability in scores:
         clipped = min(max(probability, EPSILON), 1 - EPSILON)

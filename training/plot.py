@@ -23,7 +23,7 @@ CLASSES = {"REAL": "-", "FAKE": "--"}  # line styles
 
 
 def read_curves(run: Path) -> dict[str, Curve]:
-    """The scalars of a run by name. Raises BadInputError if the folder holds no TensorBoard file."""
+    """A run's curves by name. Raises BadInputError if the folder holds no TensorBoard file."""
     if not any(run.glob("events.out.tfevents.*")):
         raise BadInputError(
             f"{run} holds no TensorBoard file: name a run's folder, <experiments>/<save_path>/<datetime>"
@@ -37,7 +37,7 @@ def read_curves(run: Path) -> dict[str, Curve]:
 
 
 def draw(runs: dict[str, dict[str, Curve]]) -> Figure:
-    """Draw one panel each for loss, learning rate, and every validation set's log losses; each run has a colour."""
+    """Draw a panel for the loss, the learning rate and each validation set's log losses; each run has its colour."""
     sets = sorted({name.rpartition("/")[0] for curves in runs.values() for name in curves if "/" in name})
     figure = Figure(figsize=(9, 3 * (2 + len(sets))), layout="constrained")
     loss, rate, *validations = figure.subplots(2 + len(sets), sharex=True)

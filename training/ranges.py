@@ -1,15 +1,18 @@
-"""How far self-blended images differ from their face: the values that `training.blend` draws from."""
+"""How far self-blended images differ from their face: the ranges that `training.blend` draws from.
+
+They are not in that module because configs read them too, without OpenCV.
+"""
 
 from typing import NamedTuple
 
 
 class Ranges(NamedTuple):
-    """How far the copy and the mask differ; lengths are fractions of the face's side.
+    """How far the changed copy and the mask may differ; lengths are fractions of the face's side.
 
-    `shift` and `scale`: the copy is moved by up to `shift` and stretched by up to `scale`, each way. `elastic`: the
-    greatest displacement of the mask's outline. `blur`: the standard deviation of the mask's edge. `ratios`: one is
-    drawn, the copy's share where the mask is full. `poisson`: the chance of Poisson blending (Perez et al., 2003)
-    instead of linear blending.
+    `shift`, `scale`: the copy is moved by up to `shift` and stretched by up to `scale`, each way. `elastic`: range of
+    the displacement of the mask's outline. `blur`: range of the standard deviation of the mask's edge. `ratios`: the
+    copy's share where the mask is full is drawn from these. `poisson`: the chance of Poisson blending (Perez et al.,
+    2003) instead of linear blending.
     """
 
     shift: float = 0.03

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step (contract, section 5); it has no state to restore."""
+"""The learning rate as a function of the step (reference, section 5); it has no state to restore."""
 
 from bisect import bisect_right
 from math import cos, pi, prod

@@ -1,4 +1,4 @@
-"""What may end a training from outside: a signal that asks it to stop, and a watchdog if nothing gets done."""
+"""What ends a training from outside: a signal that asks it to stop, or a watchdog if nothing gets done."""
 
 import contextlib
 import os
@@ -8,14 +8,14 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-GRACE = 5.0  # seconds for the other processes to report as well: the end of the first one ends them all
-STALLED = 124  # exit status of a training that stalled, as timeout(1) has it
-STOPPED = 75  # exit status of one that was told to stop and saved, EX_TEMPFAIL of sysexits.h: start it again
+GRACE = 5.0  # seconds for the other processes to report too: the end of the first one ends them all
+STALLED = 124  # exit status of a training that stalled, as timeout(1) returns it
+STOPPED = 75  # exit status of one that was told to stop and saved: EX_TEMPFAIL of sysexits.h, start it again
 TO_STOP = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """Whether SIGTERM or SIGUSR1 told this process to stop. Without `listen` these signals end the process."""
+    """Knows whether SIGTERM or SIGUSR1 told this process to stop. Without `listen` these signals end the process."""
 
     def __init__(self, listen: bool) -> None:
         self.asked = False
@@ -29,7 +29,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def ignoring_requests_to_stop() -> Iterator[None]:
-    """Ignore requests to stop in the block; a process that is started in the block ignores them for ever."""
+    """Ignore requests to stop in the block. A process that is started in the block ignores them forever."""
     before = [(number, signal.signal(number, signal.SIG_IGN)) for number in TO_STOP]
     yield
     for number, handler in before:
@@ -37,9 +37,9 @@ def ignoring_requests_to_stop() -> Iterator[None]:
 
 
 class Watchdog:
-    """Ends the process if `beat` was not called for `seconds`; it first writes the stacks of all threads to stderr.
+    """Ends the process if `beat` is not called for `seconds`, after writing the stacks of all threads to stderr.
 
-    Time during which the whole process was suspended does not count.
+    Time for which the whole process is suspended does not count.
     """
 
     def __init__(self, rank: int, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Watchdog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:  # after an error it goes on watching, because the exit may hang as well
+        if kind is None:  # after an error it goes on watching, because the exit may hang too
             self.off.set()
             self.thread.join()
 
@@ -63,17 +63,17 @@ class Watchdog:
         self.idle = 0
 
     def watch(self) -> None:
-        """Look again and again until the context ends."""
+        """Check again and again until the context ends."""
         while not self.off.wait(self.pause):
             self.idle += 1
             if self.idle * self.pause > self.seconds:
-                threading.Thread(target=self.report, daemon=True).start()  # a thread, as writing may hang too
+                threading.Thread(target=self.report, daemon=True).start()  # in a thread, because writing may hang too
                 self.off.wait(GRACE)
-                if self.idle:  # it is 0 if the training went on after all
+                if self.idle:  # 0 if the training went on after all
                     os._exit(STALLED)
 
     def report(self) -> None:
-        """Write all threads' stacks, each line with the rank, in one piece: other ranks write to the same log."""
+        """Write all threads' stacks at once, with the rank on each line: other ranks write to the same log."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         lines = [f"stalled: nothing was done for {self.seconds:g} s; the threads stand at"]
         for number, frame in sys._current_frames().items():

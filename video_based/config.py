@@ -1,4 +1,4 @@
-"""What a video training's YAML file holds beyond the shared keys."""
+"""The config keys of video trainings, beyond those that all trainings share."""
 
 from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
@@ -8,12 +8,12 @@ from training.config import STRICT, TrainingConfig, require
 
 @dataclass(frozen=True, config=STRICT)
 class VideoConfig(TrainingConfig):
-    """`input_size` is the side of a training clip's crop, `val_size` that of a whole clip in validation."""
+    """`input_size` is the side of the crop from a training clip, `val_size` that of a whole clip in validation."""
 
     val_size: PositiveInt
-    sample_duration: PositiveInt  # consecutive frames that a clip spans
-    sample_step: PositiveInt  # a clip consists of every sample_step-th of them
-    min_short_side: PositiveInt  # before it is cropped, a clip is resized to a random side between these, in pixels
+    sample_duration: PositiveInt  # number of consecutive frames that a clip spans
+    sample_step: PositiveInt  # a clip consists of every sample_step-th of these
+    min_short_side: PositiveInt  # pixels: a clip is resized to a random side between these, then cropped
     max_short_side: PositiveInt
     color_and_jpeg: bool  # brightness-contrast and JPEG augmentation
 

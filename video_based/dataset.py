@@ -1,4 +1,4 @@
-"""Clips of face tracks, for training (a random one, augmented, endless) and validation (the central one, once each)."""
+"""Clips of face tracks: for training random and augmented, without end; for validation central, once each."""
 
 import logging
 from pathlib import Path
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class TrainingClips(TrainingSet):
-    """Augmented clips by (position, track) of the training order: RGB uint8 [T, H, W, 3], label, unreadable crops.
+    """Augmented clips RGB uint8 [T, input_size, input_size, 3] by (position, track) of the training order.
 
-    Where a clip begins and its augmentation depend only on the config's seed and the position. The nearest readable
-    crop of the track replaces an unreadable one. If there is none, BadInputError ends the training.
+    A clip's begin and its augmentation depend only on the config's seed and the position. The nearest readable crop of
+    the track replaces an unreadable one. If there is none, BadInputError ends the training.
     """
 
     def __init__(self, config: VideoConfig) -> None:
@@ -33,16 +33,16 @@ class TrainingClips(TrainingSet):
 
     @property
     def parts(self) -> list[Part]:
-        """The tracks of each list, and its share of the clips."""
+        """For each list, in order: its number of tracks, and its share of the clips that are drawn."""
         return list(zip(self.tracks.sizes, self.config.train_lists.values(), strict=True))
 
     @property
     def labels(self) -> set[int]:
-        """The labels that occur."""
+        """The labels that occur (1 FAKE)."""
         return self.tracks.labels
 
     def sample_name(self, index: int) -> str:
-        """The pattern of a track's crops, for messages."""
+        """The pattern of a track's crops, relative to the faces' folder."""
         return self.tracks[index].pattern
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
@@ -57,9 +57,9 @@ class TrainingClips(TrainingSet):
 
 
 class ValidationClips(ValidationSet):
-    """The central clip of each track, whole, with its index, or None for a clip with an unreadable crop.
+    """The central clip of each track, RGB uint8 [T, val_size, val_size, 3], with its index.
 
-    The log names the unreadable crops.
+    A clip with an unreadable crop is None, and is logged.
     """
 
     def __init__(self, config: VideoConfig, list_file: Path) -> None:
@@ -82,5 +82,5 @@ class ValidationClips(ValidationSet):
         return torch.from_numpy(np.stack(images)), index
 
     def video_and_label(self, index: int) -> tuple[str, int]:
-        """The video and the label (1 FAKE) of a sample."""
+        """A sample's video, `<part>/<video>`, and its label (1 FAKE)."""
         return self.tracks[index].video, self.tracks[index].label

@@ -1,4 +1,4 @@
-"""The image networks by the reference's `arch` names, and `efficientnet-lite0` and `-lite2`."""
+"""The image networks by the reference's `arch` names, with `efficientnet-lite0` and `-lite2` in addition."""
 
 from collections.abc import Callable
 from functools import partial
@@ -31,9 +31,9 @@ LAST_LAYERS = {
 
 
 def build_model(arch: str, num_classes: int = 2) -> nn.Module:
-    """A network of that name with random weights: images [B, 3, H, W] -> logits [B, num_classes].
+    """The network of that name with random weights: images [B, 3, H, W] -> logits [B, num_classes].
 
-    Raises BadInputError listing the known names for an unknown one.
+    Raises BadInputError for an unknown name, listing the known ones.
     """
     if arch not in ARCHS:
         raise BadInputError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")

@@ -1,7 +1,8 @@
 """Class activation maps (Zhou et al., CVPR 2016): where in an image the log odds of FAKE come from.
 
-All image networks end in the mean over a feature map and a linear layer. So the log odds are the mean of a map, exactly
-and without gradients: each place's features times the difference of the layer's two rows, plus that of its biases.
+All image networks end with the mean over a feature map and a linear layer. So the log odds are exactly the mean of a
+map, which needs no gradients: the features at each place times the difference between the layer's two rows, plus the
+difference between its biases.
 """
 
 from typing import Any
@@ -22,16 +23,16 @@ def features_of(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def logits_of(network: nn.Module, features: Tensor) -> Tensor:
-    """What the network makes of its feature map: [B, K, h, w] -> logits [B, num_classes]."""
+    """The logits [B, num_classes] that a network computes from its feature map [B, K, h, w]."""
     if isinstance(network, ResNet):
         return network.fc(torch.flatten(network.avgpool(features), 1))
     return _timm(network).forward_head(features)
 
 
 def activation_map(network: nn.Module, features: Tensor) -> Tensor:
-    """The map of a network of two classes: features [B, K, h, w] -> [B, h, w], whose mean is FAKE's log odds.
+    """The map of a network with two classes: features [B, K, h, w] -> [B, h, w], whose mean is the log odds of FAKE.
 
-    A place's value is what the log odds would be if every place looked like it.
+    The value at a place is what the log odds would be if every place looked like it.
     """
     last = network.fc if isinstance(network, ResNet) else _timm(network).get_classifier()
     weight, bias = last.weight[1] - last.weight[0], last.bias[1] - last.bias[0]

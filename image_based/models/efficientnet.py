@@ -1,12 +1,12 @@
-"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (contract, section 4); lite0 and lite2.
+"""EfficientNet-b0, b1 and b3 (Tan and Le, 2019) as the reference trained them (reference, section 4); lite0 and lite2.
 
-The blocks are timm's, with two differences. Padding is static and follows from the nominal image size, not the actual
-one: every stride-2 convolution pads one more on the right and below. State dicts use the published names
-(`_conv_stem`, `_blocks.0._depthwise_conv`, ...), both when read and when written.
+The blocks are timm's, with two differences. Padding is static: it follows from the nominal image size, not the actual
+one, so every stride-2 convolution pads one pixel more on the right and below. And state dicts have the published names
+(`_conv_stem`, `_blocks.0._depthwise_conv`, ...), both when they are read and when they are written.
 
-The reference does not have lite0 and lite2. They are Google's b0 and b2 for phones, without squeeze and excitation, and
-with ReLU6 instead of swish. The widths of stem and head and the numbers of blocks in the first and last stage are as in
-b0. Packages of the registry hold their ImageNet weights.
+The reference does not have lite0 and lite2. They are Google's b0 and b2 for phones, without squeeze and excitation and
+with ReLU6 instead of swish. The widths of stem and head, and the numbers of blocks in the first and last stage, are
+those of b0. Packages of the registry hold their ImageNet weights.
 """
 
 import re
@@ -45,11 +45,11 @@ def efficientnet(variant: str, num_classes: int) -> nn.Module:
         bn_momentum=BN_MOMENTUM,
         bn_eps=BN_EPS,
     )
-    # torch's own initialisation, as in the reference; timm's is meant for a thousand classes
+    # PyTorch's initialisation, as in the reference; timm's is meant for a thousand classes
     model.classifier.reset_parameters()
     _pad_statically(model)
     to_published = _published_names(model)
-    from_published = {published: own for own, published in to_published.items()}
+    from_published = {published: name for name, published in to_published.items()}
     model.register_state_dict_post_hook(partial(_rename, names=to_published))
     model.register_load_state_dict_pre_hook(partial(_rename, names=from_published))
     return model
@@ -63,17 +63,17 @@ def _pad_statically(model: nn.Module) -> None:
 
 
 def _published_names(model: nn.Module) -> dict[str, str]:
-    """Map timm's names of all layers to the published ones, as `blocks.1.0.conv_pw` to `_blocks.1._expand_conv`."""
+    """timm's names of all layers and the published ones, such as `blocks.1.0.conv_pw`: `_blocks.1._expand_conv`."""
     names = dict(TOP)
     blocks = [(name, block) for name, block in model.named_modules() if re.fullmatch(r"blocks\.\d+\.\d+", name)]
-    for number, (own, block) in enumerate(blocks):
+    for number, (name, block) in enumerate(blocks):
         table = BLOCK if hasattr(block, "conv_pwl") else FIRST_BLOCK
-        names |= {f"{own}.{layer}": f"_blocks.{number}.{published}" for layer, published in table.items()}
+        names |= {f"{name}.{layer}": f"_blocks.{number}.{published}" for layer, published in table.items()}
     return names
 
 
 def _rename(_model: nn.Module, state: dict[str, Tensor], prefix: str, *__: object, names: dict[str, str]) -> None:
-    """A state-dict hook: rename the layers of the entries below `prefix`, in place and without changing the order."""
+    """A state-dict hook: rename the layers of the entries below `prefix`, in place and in the same order."""
     entries = list(state.items())
     state.clear()
     for key, value in entries:

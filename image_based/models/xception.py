@@ -1,4 +1,4 @@
-"""Xception (Chollet, 2017) in Cadene's version (contract, section 4): timm's `legacy_xception`, with the same names."""
+"""Xception (Chollet, 2017) in Cadene's version (reference, section 4), as timm has it under Cadene's names."""
 
 import timm
 from torch import Tensor, nn

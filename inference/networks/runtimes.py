@@ -1,14 +1,14 @@
-"""The members' networks: faces of one or several videos in, each video's score by each member out.
+"""The members' networks: the faces of one or several videos in, each video's score by each member out.
 
-All frames, faces and mirrored images go through a network together, up to LIMITS at a time. If memory runs out, the
-limit of that network is halved from then on, and a line says so. On a CPU each video is scored alone, so that the last
-bits of its score do not depend on the videos beside it.
+All frames, faces and mirrored images go through a network together, up to LIMITS at a time. If memory runs out, that
+network's limit is halved from then on, and a line says so. On a CPU each video is scored alone, so the last bits of its
+score do not depend on the videos beside it.
 
-ONNX Runtime runs them, without PyTorch and faster on a CPU, or PyTorch (inference.networks.torch_networks). A member
-runs in ONNX Runtime, on the CPU at float32, if an ONNX file lies beside its checkpoint. The shipped members have theirs
-in the repository; `inference.networks.export` writes others. The file holds all steps from RGB crops to logits:
-colours, normalisation, the mirrored image, the network with its weights. It also holds the sha256 of the checkpoint
-that it was made from, and must be written again when the checkpoint changes.
+Networks run in ONNX Runtime, which needs no PyTorch and is faster on a CPU, or in PyTorch
+(inference.networks.torch_networks). A member can run in ONNX Runtime, on the CPU at float32, if an ONNX file lies
+beside its checkpoint. Those of the shipped members are in the repository; `inference.networks.export` writes others.
+The file holds every step from RGB crops to logits: colours, normalisation, the mirrored image, and the network with
+its weights. It also holds the sha256 of its checkpoint, and must be written again when the checkpoint changes.
 """
 
 import sys
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
-# How many images (their mirrored ones come on top) or clips go through a network at once. On a CPU more are slower,
+# How many images (not counting mirrored ones) or clips go through a network at once. On a CPU more would be slower,
 # because they do not fit into its caches.
 LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
 CROPS, LOGITS, MAPS = "crops", "logits", "maps"  # an ONNX graph's input and outputs; video members have no maps
@@ -46,26 +46,26 @@ class Network(Protocol):
 
     @property
     def is_exact(self) -> bool:
-        """Whether it computes at float32 in any case."""
+        """Whether it always computes at float32."""
 
     def __call__(self, pixels: np.ndarray, exact: bool = False) -> np.ndarray:
-        """RGB uint8 crops [N, side, side, 3] -> logits [N, 2]; of a video member clips [B, T, side, side, 3] -> [B, 2].
+        """RGB uint8 crops [N, side, side, 3] -> logits [N, 2]; a video member's clips [B, T, side, side, 3] -> [B, 2].
 
-        If the member flips, the logits are the mean of the crops' and their mirror images'. `exact` asks for float32.
-        Raises MemoryError, or RuntimeError with words of `out_of_memory`, if memory runs out.
+        If the member flips, the logits are the mean over the crops and their mirror images. `exact` asks for float32.
+        Raises MemoryError, or a RuntimeError that `out_of_memory` recognises, if memory runs out.
         """
 
     @property
     def has_maps(self) -> bool:
-        """Whether it gives class activation maps: not that of a video member, or of an ONNX file without them."""
+        """Whether it gives class activation maps. Video members and older ONNX files do not."""
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
-        """RGB uint8 crops [N, side, side, 3] -> maps [N, h, w] at float32, whose means are FAKE's log odds."""
+        """RGB uint8 crops [N, side, side, 3] -> float32 maps [N, h, w], whose means are the log odds of FAKE."""
 
 
 @dataclass
 class Networks:
-    """The members' networks on a device. `seconds` adds up how long each member took, and what else ran them."""
+    """The members' networks on a device. `seconds` adds up how long each member, and evidence's maps, took."""
 
     members: Mapping[str, tuple[Member, Network]]
     device: str = "cpu"
@@ -81,53 +81,54 @@ class Networks:
     ) -> list[dict[str, Score]]:
         """Each video's score by each member, from its faces; `on_member` gets the number of members done so far.
 
-        A member whose network gives a video no finite number has no score of it, by the rule NOT_FINITE. At a precision
-        below float32 it is first tried again at float32.
+        A member whose network gives no finite number for a video has no score, by the rule NOT_FINITE. Below float32,
+        it is tried again at float32 first.
         """
-        found: list[dict[str, Score]] = [{} for _ in videos]
+        by_video: list[dict[str, Score]] = [{} for _ in videos]
         for done, (name, (member, network)) in enumerate(self.members.items()):
             on_member(done)
             began = time.perf_counter()
             logits = self.logits(name, [face.crops[member.crop_kind] for faces in videos for face in faces])
-            left = iter(logits)
-            for scores, faces in zip(found, videos, strict=True):
-                mine = [next(left) for _ in faces]
-                if not all_finite(mine) and not network.is_exact:
-                    mine = self.logits(name, [face.crops[member.crop_kind] for face in faces], exact=True)
-                scores[name] = member_score(member, mine, faces) if all_finite(mine) else Score(None, NOT_FINITE)
+            remaining = iter(logits)
+            for scores, faces in zip(by_video, videos, strict=True):
+                by_face = [next(remaining) for _ in faces]
+                if not all_finite(by_face) and not network.is_exact:
+                    by_face = self.logits(name, [face.crops[member.crop_kind] for face in faces], exact=True)
+                finite = all_finite(by_face)
+                scores[name] = member_score(member, by_face, faces) if finite else Score(None, NOT_FINITE)
             self.seconds[name] += time.perf_counter() - began
-        return found
+        return by_video
 
     def logits(self, name: str, faces: Sequence[np.ndarray], exact: bool = False) -> list[np.ndarray]:
-        """For each face, from its crops [N, side, side, 3]: the crops' logits [N, 2], or the clip's [1, 2].
+        """Logits for each face, from its crops [N, side, side, 3]: [N, 2] by an image member, [1, 2] by a video member.
 
-        Of a face without crops there are none.
+        A face without crops gives [0, 2].
         """
         member, network = self.members[name]
         if member.branch == "image":
             lengths = np.cumsum([len(crops) for crops in faces])[:-1]
             pixels = np.concatenate(faces) if faces else np.empty((0, member.size, member.size, 3), np.uint8)
             return np.split(self.in_parts(name, pixels, lambda part: network(part, exact)), lengths)
-        found: list[np.ndarray] = [np.empty((0, 2))] * len(faces)
+        by_face: list[np.ndarray] = [np.empty((0, 2))] * len(faces)
         for frames in {len(crops) for crops in faces} - {0}:  # clips of one length can go together
             places = [place for place, crops in enumerate(faces) if len(crops) == frames]
             clips = np.stack([faces[place] for place in places])
             outputs = self.in_parts(name, clips, lambda part: network(part, exact))
             for place, logits in zip(places, outputs, strict=True):
-                found[place] = logits[None]
-        return found
+                by_face[place] = logits[None]
+        return by_face
 
     def maps(self, name: str, crops: np.ndarray) -> np.ndarray | None:
-        """An image member's class activation maps of crops [N, side, side, 3], [N, h, w]; None if it gives none."""
+        """An image member's class activation maps [N, h, w] of crops [N, side, side, 3]; None if it gives no maps."""
         network = self.members[name][1]
         if not network.has_maps:
             return None
         return self.in_parts(name, crops, network.maps)
 
     def in_parts(self, name: str, items: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Run `work` on at most the member's limit of items at a time and join the outputs.
+        """Run `work` on items [N, ...], at most the member's limit at a time, and join the outputs.
 
-        If memory runs out, the limit is halved. Raises BadInputError if one item does not fit into memory.
+        If memory runs out, the limit is halved. Raises BadInputError if a single item does not fit into memory.
         """
         outputs, start = list[np.ndarray](), 0
         while start < len(items):
@@ -152,15 +153,15 @@ class Networks:
 
 def member_score(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
     """A member's score of a video, from the logits of the faces that decide; its parts are the scores of all faces."""
-    of_all = score_of(member, logits, faces)
+    score = score_of(member, logits, faces)
     decides = [face.decides for face in faces]
     if all(decides):
-        return of_all
-    return score_of(member, list(compress(logits, decides)), faces)._replace(parts=of_all.parts)
+        return score
+    return score_of(member, list(compress(logits, decides)), faces)._replace(parts=score.parts)
 
 
 def score_of(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
-    """A member's score of some faces, from their logits."""
+    """A member's score of faces, from their logits."""
     if member.branch == "image":
         return image_score(logits, member.squeeze, faces[0].group if faces else GROUP)
     if any(len(face) == 0 for face in logits):
@@ -169,21 +170,21 @@ def score_of(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) ->
 
 
 def all_finite(logits: Sequence[np.ndarray]) -> bool:
-    """Whether a video's logits are numbers."""
+    """Whether the logits of a video's faces are finite."""
     return all(np.isfinite(face).all() for face in logits)
 
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error says that a device, one of its libraries, or the CPU's allocator had no memory left."""
-    said = str(error)
+    message = str(error)
     return isinstance(error, MemoryError) or any(
-        words in said for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+        words in message for words in ("out of memory", "ALLOC_FAILED", "can't allocate memory")
     )
 
 
 @dataclass
 class OnnxNetwork:
-    """A member's network in ONNX Runtime; see `inference.networks.runtimes.Network`."""
+    """A member's network in ONNX Runtime; see `Network`."""
 
     member: Member
     session: "InferenceSession"
@@ -196,7 +197,7 @@ class OnnxNetwork:
 
     @property
     def has_maps(self) -> bool:
-        """Whether its file gives class activation maps; files of older releases do not."""
+        """Whether its file gives class activation maps; those of older releases do not."""
         return MAPS in (output.name for output in self.session.get_outputs())
 
     def maps(self, pixels: np.ndarray) -> np.ndarray:
@@ -204,12 +205,12 @@ class OnnxNetwork:
         return self.run(pixels, MAPS)
 
     def run(self, crops: np.ndarray, output: str) -> np.ndarray:
-        """An output of the graph. Raises MemoryError if memory runs out."""
+        """One output of the graph. Raises MemoryError if memory runs out."""
         return run_session(self.session, {CROPS: crops}, self.member.file, [output])[0]
 
 
 def load_onnx(member: Member, models: Path, threads: int) -> OnnxNetwork:
-    """The member's network. Raises CheckpointError if its ONNX file was made from another checkpoint."""
+    """The member's network on `threads` threads. Raises CheckpointError if its ONNX file is of another checkpoint."""
     path, checkpoint = models / member.onnx, models / member.file
     session = load_session(path, threads, take_turns=True)
     if session.get_modelmeta().custom_metadata_map.get(CHECKPOINT) != sha256(checkpoint):
@@ -227,7 +228,7 @@ def load_networks(
     runtime: str = "torch",
     threads: int = 1,
 ) -> Networks:
-    """The members' networks with their checkpoints in `models`; `threads` are those of ONNX Runtime.
+    """Load the members' networks from the folder `models`; `threads` is for ONNX Runtime.
 
     Raises BadInputError for a checkpoint that does not fit, or an ONNX file that was not made from it.
     """

@@ -58,8 +58,8 @@ class OverFrames(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
         rows = images.flatten(2).transpose(0, 1).unsqueeze(0)  # [1, C, T, H * W]
-        found = self.norm(self.convolution(rows))
-        return found.squeeze(0).transpose(0, 1).unflatten(2, (height, width))
+        output = self.norm(self.convolution(rows))
+        return output.squeeze(0).transpose(0, 1).unflatten(2, (height, width))
 
 
 class SeveralFrames(nn.Module):
@@ -90,8 +90,8 @@ class SeveralFrames(nn.Module):
         after = TOGETHER * (blocks + 1) - frames - self.margin
         padded = F.pad(images, (0, 0, 0, 0, 0, 0, self.margin, after))
         channels = padded.unflatten(0, (blocks + 1, TOGETHER)).flatten(1, 2)
-        found = self.pool(F.relu(self.early(channels[:-1]) + self.late(channels[1:])))
-        return found.unflatten(1, (TOGETHER, -1)).flatten(0, 1)[:frames]
+        output = self.pool(F.relu(self.early(channels[:-1]) + self.late(channels[1:])))
+        return output.unflatten(1, (TOGETHER, -1)).flatten(0, 1)[:frames]
 
 
 def by_frames(module: nn.Module) -> None:

@@ -33,7 +33,7 @@ class TorchNetwork:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it computes at float32 in any case."""
+        """Whether it always computes at float32."""
         return DTYPES[self.precision] == torch.float32
 
     @torch.inference_mode()
@@ -57,13 +57,13 @@ class TorchNetwork:
     def maps(self, pixels: np.ndarray) -> np.ndarray:
         """Crops [N, side, side, 3] -> class activation maps [N, h, w]."""
         inputs = self.inputs(pixels)
-        found = self.mapped(inputs)
+        maps = self.mapped(inputs)
         if self.member.flip:
-            found = (found + self.mapped(inputs.flip(-1)).flip(-1)) / 2
-        return found.cpu().numpy()
+            maps = (maps + self.mapped(inputs.flip(-1)).flip(-1)) / 2
+        return maps.cpu().numpy()
 
     def mapped(self, images: Tensor) -> Tensor:
-        """The network's maps of its input, [N, h, w]."""
+        """The network's maps [N, h, w] of its input [N, 3, side, side]."""
         features = features_of(self.network, images.contiguous(memory_format=memory_format(images)))
         return activation_map(self.network, features)
 
@@ -83,7 +83,7 @@ def networks_of(
     precision: str = "fp32",
     limits: Mapping[str, int] | None = None,
 ) -> Networks:
-    """The members' networks from modules that are on the device; `limits` as in `Networks`."""
+    """The members' networks from modules that are on the device; `limits` are those of `Networks`."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     return Networks(
         {name: (member, TorchNetwork(member, module, device, precision)) for name, (member, module) in loaded.items()},
@@ -93,9 +93,9 @@ def networks_of(
 
 
 def load_networks(members: Mapping[str, Member], models: Path, device: str, precision: str) -> Networks:
-    """The members' networks with their checkpoints in `models`. Raises BadInputError for one that does not fit.
+    """Load the members' networks from the folder `models`. Raises BadInputError for a checkpoint that does not fit.
 
-    From now on this process keeps the memory that it frees.
+    From then on, this process keeps the memory that it frees.
     """
     keep_freed_memory()
     loaded = {name: (member, load_member(member, models, device)) for name, member in members.items()}

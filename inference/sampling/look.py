@@ -1,7 +1,7 @@
-"""What a worker process does with one video: find its faces, cut their crops, describe what was seen.
+"""What a worker process does with one video: find its faces, cut their crops, and describe what was seen.
 
-It imports no PyTorch, so a worker starts in 0.3 s and takes 100 MB. Faces are found on the CPU on every machine: 16
-cores find them faster than a GPU scores them, and the crops are always the same.
+It does not import PyTorch, so a worker starts in 0.3 s and takes 100 MB. Faces are found on the CPU on every machine:
+16 cores find them faster than a GPU scores them, and the crops are always the same.
 """
 
 import time
@@ -34,16 +34,16 @@ from inference.sampling.tally import Tally
 from inference.scoring import sampling_interval
 from inference.settings import MAX_FACES, Settings
 
-MAX_SHOTS = 64  # the longest ones of a video: that many sampled shots fit into memory
+MAX_SHOTS = 64  # shots of a video that are sampled, the longest ones, so that they fit into memory
 POSTER_WIDTH = 640
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 256 << 20  # of pixels around faces
 MEASURED_SIDE = 128  # pixels to which a crop is scaled before it is measured
 MEASURED = 16  # crops of a face that are measured, spread over the video
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to look for in videos: by which settings, which kinds of crops, with which detector, on how many cores."""
+    """What to look for in videos: the settings, the kinds of crops, the detector, and the number of cores to use."""
 
     settings: Settings
     kinds: Set[CropKind]
@@ -52,7 +52,7 @@ class Wanted:
 
 
 class Kept:
-    """The squares of each face, BGR uint8 [S, S, 3], in some sampled frames."""
+    """The squares of each face, BGR uint8 [S, S, 3], in some sampled frames: those that perturbed versions need."""
 
     def __init__(self, frames: Iterable[int], faces: int) -> None:
         self.frames = frozenset(frames)
@@ -60,21 +60,21 @@ class Kept:
 
 
 class Choose(Protocol):
-    """Chooses the faces to score among those that were found; `quality.masks` has such a choice."""
+    """Chooses the faces to score among those that were found, as `quality.masks.ByMask` does."""
 
     @property
     def others(self) -> int:
-        """How many faces to find beyond those that are scored without a choice."""
+        """How many faces to find in addition to those that would be scored anyway."""
 
     def __call__(self, faces: Faces, most: int) -> tuple[Faces, dict[str, str]]:
-        """The faces to score (`most`, unless there is a reason for others), and what became of the reason."""
+        """The faces to score (`most` of them, unless it chooses others), and what became of the choice."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is looked at: a video, a shot of it, or a still image.
+    """A video, a shot of it, or a still image.
 
-    `frames` are one in `interval` of its frames. `reading` has read the whole video when these end.
+    `frames` yields one in `interval` of its frames. When they end, `reading` has read the whole video.
     """
 
     frames: Iterable[Shown]
@@ -86,9 +86,9 @@ class Part:
 def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choose | None = None) -> list[Sampled]:
     """Find the faces of a video or still image, or of each shot of a video, and cut their crops.
 
-    `tally` gets the number of frames while it works. `choose` applies to whole videos. Raises the exceptions of
+    `tally` counts the frames meanwhile. `choose` applies to whole videos. Raises the exceptions of
     `common.workers.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file
-    is not the same at the end.
+    changed while it was read.
     """
     before, spent, most = identity(video), Spent(), wanted.settings.max_frames
     with threads(wanted.cores) as (submit, ahead):
@@ -103,7 +103,9 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
             sampled = [look_at(part) for part in shots_of(video, info, most, spent)]
         else:
             sampled = [look_at(whole(video, info, info.frames, most), choose=choose)]
-            if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets told another number
+            if sampled[0].interval != sampling_interval(
+                sampled[0].total, most
+            ):  # the packets announced another number of frames
                 sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
     if wanted.settings.evidence:
         digest, facts = sha256(video), facts_of(video, None if info.still else info.stream)
@@ -114,7 +116,7 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What tells whether a file is still the same one and was not written to: device, inode, size, both times."""
+    """What shows that a file was replaced or written to: device, inode, size, and both times."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -133,24 +135,24 @@ def finder_for(wanted: Wanted, submit: Submit, ahead: int) -> Finder:
 
 
 def whole(video: Path, info: VideoInfo, frames: int, most: int) -> Part:
-    """A video that shows this many frames, of which at most `most` are sampled."""
+    """A whole video of `frames` frames, of which at most `most` are sampled."""
     interval = sampling_interval(frames, most)
     reading = Reading(video, info, lambda number: number % interval == 0)
     return Part(reading, reading, interval)
 
 
 def shots_of(video: Path, info: VideoInfo, most: int, spent: "Spent") -> Iterator[Part]:
-    """The longest shots of a video, at most MAX_SHOTS, in their order, in two passes over its frames."""
+    """The longest shots of a video, at most MAX_SHOTS, in order; takes two passes over its frames."""
     reading = Reading(video, info)
     with spent.on("decode"):
         shots = find_shots(reading)
     longest = sorted(range(len(shots)), key=lambda index: -len(shots[index]))[:MAX_SHOTS]
     sampled = {index: shots[index][:: sampling_interval(len(shots[index]), most)] for index in sorted(longest)}
-    numbers = {number for of_shot in sampled.values() for number in of_shot}
-    frames = iter(Reading(video, info, numbers.__contains__))
-    for index, of_shot in sampled.items():
+    wanted_frames = {number for numbers in sampled.values() for number in numbers}
+    frames = iter(Reading(video, info, wanted_frames.__contains__))
+    for index, numbers in sampled.items():
         shot = Shot(index + 1, len(shots), shots[index][0], shots[index][-1])
-        yield Part(islice(frames, len(of_shot)), reading, of_shot.step, shot)
+        yield Part(islice(frames, len(numbers)), reading, numbers.step, shot)
 
 
 def look(
@@ -178,7 +180,7 @@ def look(
 
 
 def find(part: Part, finder: Finder, spent: "Spent", tally: Tally | None, others: int) -> Faces:
-    """Find and track the faces in the frames of a part, and `others` beyond those of the finder."""
+    """Find and track the faces in the frames of a part: those that the finder looks for, and `others` more."""
     info = part.reading.info
     count = tally.counter(-(-info.frames // part.interval)) if tally else finder.on_frames
     submit, more = spent.measured(finder.submit), finder.more_faces + others
@@ -186,7 +188,7 @@ def find(part: Part, finder: Finder, spent: "Spent", tally: Tally | None, others
 
 
 def with_perturbed(part: Part, faces: Faces, wanted: Wanted, finder: Finder) -> Sampled:
-    """What was seen in a part, also of perturbed versions of it."""
+    """What was seen in a part and in its perturbed versions."""
     from inference.sampling.perturbed import frames_needed, perturbed_faces  # only --stability needs it
 
     kept = Kept(frames_needed(faces), len(faces.squares))
@@ -211,7 +213,7 @@ def cut(faces: Faces, wanted: Wanted, kept: Kept | None = None) -> list[Face]:
 def cut_crops(faces: Faces, kinds: Set[CropKind], kept: Kept) -> list[dict[CropKind, np.ndarray]]:
     """Each face's crops of each kind, RGB uint8 [N, side, side, 3].
 
-    They are cut only from the frames that the kind's branch sees, or whose squares are to be kept.
+    Only frames that a kind's branch sees, or whose squares are to be kept, are cut.
     """
     seen = {branch: frames_seen(branch, faces.frames, faces.info.still) for branch in {kind.branch for kind in kinds}}
     places = {branch: {frame: place for place, frame in enumerate(frames)} for branch, frames in seen.items()}
@@ -238,14 +240,14 @@ def cut_crops(faces: Faces, kinds: Set[CropKind], kept: Kept) -> list[dict[CropK
 
 
 def middle(image: np.ndarray, fraction: float) -> np.ndarray:
-    """The middle of a square image [S, S, 3], `fraction` of its side wide, as a view."""
+    """The middle of a square image [S, S, 3] as a view, `fraction` of its side wide."""
     side = max(round(len(image) * fraction), 1)
     start = (len(image) - side) // 2
     return image[start : start + side, start : start + side]
 
 
 def conditions_of(faces: Sequence[Face], bits_per_pixel: float) -> Conditions | None:
-    """The conditions of faces that have crops, by those that show most of the face; None if there are none."""
+    """The conditions of faces, measured in the crops that show most of them; None if there are no crops."""
     kinds = {kind for face in faces for kind, crops in face.crops.items() if len(crops)}
     if not kinds:
         return None
@@ -255,13 +257,12 @@ def conditions_of(faces: Sequence[Face], bits_per_pixel: float) -> Conditions | 
 
 
 def measure(crops: Sequence[np.ndarray], sides: Sequence[float], bits_per_pixel: float | None = None) -> Conditions:
-    """The conditions of crops, RGB uint8 [N, side, side, 3] per face, whose squares have these sides in a video.
+    """The conditions of crops, RGB uint8 [N, side, side, 3] per face, whose squares have these `sides` in the video.
 
-    A crop may have any size. Raises ValueError without a crop.
+    Crops may have any size. Raises ValueError if there is no crop.
     """
-    looks = [
-        sharpness_and_light(image) for of_face in crops for image in of_face[:: max(-(-len(of_face) // MEASURED), 1)]
-    ]
+    measured = [images[:: max(-(-len(images) // MEASURED), 1)] for images in crops]
+    looks = [sharpness_and_light(image) for images in measured for image in images]
     if not looks:
         raise ValueError("no crop to measure")
     sharpness, light = np.mean(looks, axis=0)
@@ -271,14 +272,13 @@ def measure(crops: Sequence[np.ndarray], sides: Sequence[float], bits_per_pixel:
 
 def sharpness_and_light(image: np.ndarray) -> tuple[float, float]:
     """Sharpness and light of one crop, RGB uint8 [H, W, 3], both in [0, 1]."""
-    grey = cv2.resize(
-        cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (MEASURED_SIDE, MEASURED_SIDE), interpolation=cv2.INTER_LINEAR
-    )
+    size = MEASURED_SIDE, MEASURED_SIDE
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_LINEAR)
     return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean()) / 255, float(grey.mean()) / 255
 
 
-def describe(part: Part, faces: Faces, found: list[Face]) -> Sampled:
-    """What was seen in a part of a video that was read to its end."""
+def describe(part: Part, faces: Faces, scored: list[Face]) -> Sampled:
+    """What was seen in a part, once the video was read to its end."""
     boxes = sum(len(tracking_boxes(frame)) for frame in faces.detections)
     return Sampled(
         info=faces.info,
@@ -290,17 +290,17 @@ def describe(part: Part, faces: Faces, found: list[Face]) -> Sampled:
         concealed=part.reading.concealed,
         voted_faces=faces.tracking.voted_faces,
         voted_frames=faces.tracking.voted_frames,
-        faces=found,
+        faces=scored,
         detections=boxes,
-        other_detections=boxes - sum(len(face.track) for face in found),
+        other_detections=boxes - sum(len(face.track) for face in scored),
         timing=timing(faces, part.reading),
-        conditions=conditions_of([face for face in found if face.decides], faces.info.bits_per_pixel),
+        conditions=conditions_of([face for face in scored if face.decides], faces.info.bits_per_pixel),
         shot=part.shot,
     )
 
 
 def timing(faces: Faces, reading: Reading | Still) -> Timing:
-    """When the sampled frames are shown, in a video that was read to its end."""
+    """When the sampled frames are shown, once the video was read to its end."""
     times = [seconds for seconds in faces.times if seconds is not None]
     if len(times) == faces.frames:
         return Timing(times, reading.first or 0.0, reading.duration, "timestamps")
@@ -309,14 +309,14 @@ def timing(faces: Faces, reading: Reading | Still) -> Timing:
 
 
 def frame_as_jpeg(faces: Faces, index: int) -> bytes:
-    """The JPEG of the frame that was sampled as number `index`, scaled to POSTER_WIDTH."""
+    """A sampled frame as JPEG, POSTER_WIDTH pixels wide."""
     _, frame = next(faces.again({faces.numbers[index]}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 
 
 class Spent:
-    """CPU seconds by stage, of whichever threads work on a video."""
+    """CPU seconds by stage, over all threads that work on a video."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, float]] = []  # several threads append to it

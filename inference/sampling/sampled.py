@@ -1,6 +1,6 @@
-"""What a worker process hands over: the faces of a video with their crops, and what was seen (inference.sampling.look).
+"""What a worker process returns: the faces of a video with their crops, and what was seen (inference.sampling.look).
 
-This shape stays inside the process: it holds arrays. What is written comes from `inference.results.Result`.
+These classes hold arrays and stay inside the program. Files are written from `inference.results.Result`.
 """
 
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ from inference.scoring import GROUP
 
 @dataclass
 class Face:
-    """A tracked face: detections and squares by sampled frame, and by kind its crops, RGB uint8 [N, side, side, 3].
+    """A tracked face: its detections, a square per sampled frame, and its crops by kind, RGB uint8 [N, side, side, 3].
 
-    The image members' logits are averaged over `group` crops: five, or one of a still image. `decides` says whether the
+    The image members' logits are averaged over `group` crops: five, or one in a still image. `decides` says whether the
     video's label depends on the face.
     """
 
@@ -33,18 +33,18 @@ class Face:
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a video shows the faces that decide: what a false-positive rate depends on, besides the networks."""
+    """How a video shows the faces that decide. A false-positive rate depends on it, besides the networks."""
 
-    face_pixels: float  # side, in the video, of the square that the networks see; the median
-    sharpness: float  # mean size of the Laplacian of the crops' grey, in [0, 1] (inference.sampling.look)
-    light: float  # mean grey of the crops, in [0, 1]
-    bits_per_pixel: float | None = None  # that the file spends on a pixel of a frame; None for crops of an unknown file
+    face_pixels: float  # median side, in pixels of the video, of the part of the squares that the networks see
+    sharpness: float  # mean absolute Laplacian of the crops in grey, in [0, 1] (inference.sampling.look)
+    light: float  # mean grey level of the crops, in [0, 1]
+    bits_per_pixel: float | None = None  # that the file spends per pixel of a frame; None if the file is unknown
 
 
 class Timing(NamedTuple):
-    """When the sampled frames are shown, and when the video begins and ends, in seconds of a player's clock.
+    """When the sampled frames are shown, and when the video begins and ends, in seconds on a player's clock.
 
-    They come from the timestamps or, where these are missing, from the frame rate.
+    The times come from the timestamps or, where these are missing, from the frame rate.
     """
 
     times: list[float]
@@ -75,30 +75,32 @@ class Sampled:
 
     info: VideoInfo
     total: int  # frames that the video shows
-    interval: int  # every interval-th frame was sampled
-    frames: int  # how many frames were sampled
-    face_frames: int  # how many of them show a face
+    interval: int  # one frame in `interval` was sampled
+    frames: int  # sampled
+    face_frames: int  # sampled frames that show a face
     damaged: int  # packets that could not be decoded
-    concealed: int  # frames of the video whose damage the decoder noticed and filled in
-    voted_faces: int  # how many faces most sampled frames show
-    voted_frames: int  # how many sampled frames show that many faces
+    concealed: int  # frames in which the decoder noticed damage and filled it in
+    voted_faces: int  # the number of faces that most sampled frames show
+    voted_frames: int  # sampled frames that show that number of faces
     faces: list[Face]
-    detections: int  # boxes of faces
-    other_detections: int  # those that are not among `faces`
+    detections: int  # face boxes
+    other_detections: int  # face boxes that belong to none of `faces`
     timing: Timing
-    conditions: Conditions | None  # of the faces that decide; None if there are none
-    seconds: dict[str, float] = field(default_factory=dict)  # of a core, by stage
+    conditions: Conditions | None  # of the faces that decide; None if no face does
+    seconds: dict[str, float] = field(default_factory=dict)  # of one core, by stage
     shot: Shot | None = None
-    chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces, if something chose them (quality.masks)
+    chosen_by: dict[str, str] = field(
+        default_factory=dict
+    )  # why these faces were scored, if a mask chose them (quality.masks)
     perturbed: dict[str, Perturbed] = field(default_factory=dict)  # with --stability, by name
-    file: list[Fact] = field(default_factory=list)  # with evidence: what the container says about how it was made
-    sha256: str | None = None  # of the file, with evidence
-    poster: bytes | None = None  # with evidence: JPEG of the frame that first shows the first face
+    file: list[Fact] = field(default_factory=list)  # with evidence: what the file says about how it was made
+    sha256: str | None = None  # with evidence: that of the file
+    poster: bytes | None = None  # with evidence: a JPEG of the frame that first shows the first face
 
     def frames_seen(self, branch: Branch) -> list[int]:
-        """Which sampled frames a branch sees."""
+        """The sampled frames that a branch sees."""
         return frames_seen(branch, self.frames, self.info.still)
 
     def sources(self, face: int) -> list[int]:
-        """From which sampled frame the crop of a face for each sampled frame comes: another one where it is absent."""
+        """For each sampled frame, the frame that a face's crop comes from: another frame where the face is absent."""
         return [detection.frame for detection in fill_track(self.faces[face].track, self.frames)]

@@ -10,9 +10,9 @@ LAST_LAYERS = {"slowfast50": "fc"}
 
 
 def build_model(arch: str, num_classes: int = 2) -> nn.Module:
-    """A network of that name with random weights: clips [B, 3, T, H, W] -> logits [B, num_classes].
+    """The network of that name with random weights: clips [B, 3, T, H, W] -> logits [B, num_classes].
 
-    Raises BadInputError listing the known names for an unknown one.
+    Raises BadInputError for an unknown name, listing the known ones.
     """
     if arch not in ARCHS:
         raise BadInputError(f"unknown arch {arch!r}; known are {', '.join(sorted(ARCHS))}")

@@ -1,9 +1,9 @@
-"""SlowFast-50 (Feichtenhofer et al., 2019) as the reference trained it (contract, section 4).
+"""SlowFast-50 (Feichtenhofer et al., 2019) as the reference trained it (reference, section 4).
 
 Two ResNet-50s over time: the Slow path sees every fourth frame with 64 channels, the Fast path every frame with 8.
-After the stem and each of the first three stages, a convolution over five frames, without normalisation, brings the
-Fast features to Slow's frame rate. They are then appended to Slow's channels. Module names are those of the published
-checkpoints.
+After the stem and after each of the first three stages, a convolution over five frames, without normalisation, brings
+the Fast features to Slow's frame rate. They are then appended to Slow's channels. Module names are those of the
+published checkpoints.
 """
 
 import torch
@@ -18,7 +18,7 @@ DROPOUT = 0.5
 
 
 class Bottleneck(nn.Module):
-    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride), and over channels, and a shortcut."""
+    """Convolutions over `temporal` frames, over 3x3 pixels (with the stride) and over channels, beside a shortcut."""
 
     def __init__(self, channels: int, width: int, temporal: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -78,7 +78,8 @@ class SlowFast50(nn.Module):
     def _add_stages(self, path: str, width: int, temporal: tuple[int, ...], lateral: int) -> None:
         """Add the stages `<path>_res1` to `<path>_res4`.
 
-        `lateral` channels of the other path are appended to the stem's. After each stage they grow as the width does.
+        `lateral` channels of the other path are appended to the stem's. After each stage their number grows with the
+        width.
         """
         channels = width + lateral
         for stage, (depth, span) in enumerate(zip(DEPTHS, temporal, strict=True)):
