@@ -1,4 +1,4 @@
-"""How good is a score? Measures, calibration, robustness, and how the shipped weights are made.
+"""How good is a score? Measures, calibration, robustness, public data sets, and comparisons of detectors.
 
 It imports `inference`; `inference` never imports it.
 """

@@ -1,4 +1,4 @@
-"""Another detector in our harness: a Python file with `predict(path: str) -> float`, the probability of FAKE.
+"""An external detector in our benchmark: a Python file with `predict(path: str) -> float`, the probability of FAKE.
 
 The file runs in this process, so run only files that you trust.
 """
@@ -6,31 +6,69 @@ The file runs in this process, so run only files that you trust.
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.files import file_state, sha256
+from common.files import FileState, file_state, sha256
 from common.status import Status
 from inference.conclude import unscored
 from inference.results import Result
-from inference.scoring import NO_SCORE
-from quality.sets.one_process import make_results
+from inference.run import Json
+from quality.sets.items import Item
 
 
 @dataclass(frozen=True)
-class Detector:
-    """What scores, and the sha256 of its file."""
+class ExternalDetector:
+    """The function of a detector's file, and the file's sha256; a `quality.score_items.ItemScorer`."""
 
     predict: Callable[[str], float]
+    file: Path
     digest: str
 
+    @property
+    def depends_on(self) -> Json:
+        """What the scores depend on."""
+        return {"detector": self.digest}
 
-def load_detector(file: Path) -> Detector:
-    """The detector of a file. Raises BadInputError if it does not load or has no `predict`, or FileNotFoundError."""
+    @property
+    def provenance(self) -> Json:
+        """What benchmark.json says of it."""
+        return {"detector": str(self.file), "sha256": self.digest}
+
+    def state(self, item: Item, root: Path) -> FileState | None:
+        """The state of the item's file; None if it does not exist."""
+        return file_state(root / item.key)
+
+    def score(self, item: Item, root: Path) -> Result:
+        """The item's result.
+
+        An exception of the detector, or a number outside [0, 1], becomes a status, never a score of 0.
+        """
+        path = root / item.key
+
+        def without_score(status: Status, reason: str) -> Result:
+            return unscored(item.key, status, reason, 0, {})
+
+        if not path.is_file():
+            return without_score(Status.MISSING, f"{path} is missing")
+        try:
+            score = float(self.predict(str(path)))
+        except Exception as error:  # whatever foreign code raises costs only this video, and its row says so
+            return without_score(Status.CRASHED, f"the detector raised {type(error).__name__}: {error}")
+        if not (math.isfinite(score) and 0 <= score <= 1):
+            return without_score(Status.NOT_FINITE, f"the detector gave {score}, which is not in [0, 1]")
+        return replace(without_score(Status.OK, "the detector's"), label=score)
+
+
+def load_detector(file: Path) -> ExternalDetector:
+    """The detector in a file.
+
+    Raises FileNotFoundError, or BadInputError if the file cannot be loaded or has no `predict`.
+    """
     digest = sha256(file)
-    spec = importlib.util.spec_from_file_location("foreign_detector", file)
+    spec = importlib.util.spec_from_file_location("external_detector", file)
     if spec is None or spec.loader is None:
         raise BadInputError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
@@ -42,34 +80,4 @@ def load_detector(file: Path) -> Detector:
         raise BadInputError(f"{file} cannot be loaded: {error}") from error
     if not callable(getattr(module, "predict", None)):
         raise BadInputError(f"{file} has no function predict(path) -> float")
-    return Detector(module.predict, digest)
-
-
-def score_by(detector: Detector, paths: Mapping[str, Path], output: Path) -> dict[str, Result]:
-    """A result for each video, written to `output` as inference.predict does.
-
-    What the detector raises, or a number outside [0, 1], is a status, never a score of 0. If this is killed, it goes on
-    when it is called again.
-    """
-    states = {name: file_state(path) for name, path in paths.items()}
-    return make_results(
-        states, lambda name: result_of(detector, name, paths[name]), output, {"detector": detector.digest}
-    )
-
-
-def result_of(detector: Detector, name: str, path: Path) -> Result:
-    """A video's result."""
-    label, status, reason = NO_SCORE, Status.CRASHED, ""
-    if not path.is_file():
-        status, reason = Status.MISSING, f"{path} is missing"
-    else:
-        try:
-            score = float(detector.predict(str(path)))
-        except Exception as error:  # whatever another's code raises costs this video only, and the row says it
-            reason = f"the detector raised {type(error).__name__}: {error}"
-        else:
-            if math.isfinite(score) and 0 <= score <= 1:
-                label, status, reason = score, Status.OK, "the detector's"
-            else:
-                status, reason = Status.NOT_FINITE, f"the detector gave {score}, which is not in [0, 1]"
-    return replace(unscored(name, status, reason, 0, {}), label=label)
+    return ExternalDetector(module.predict, file, digest)

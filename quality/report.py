@@ -1,159 +1,148 @@
-"""What a benchmark found: measures with intervals, overall and by manipulation, as JSON, table and picture."""
+"""What a benchmark measured: measures with intervals, overall and by manipulation, as JSON, table and picture."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.metrics import average_precision_score, roc_curve
 
-from common.files import atomic_file
 from common.status import Status
 from inference.results import Result
-from quality.measures import auc, found_at, intervals, measures
-from quality.sets.layouts import Item
+from quality.measures import Statistics, intervals, measure
+from quality.sets.items import Item
+from quality.videos import Videos, draw_roc, save_figure
 
-Values = dict[str, tuple[float, float, float]]  # a measure's value and its 95 % interval
-
-
-@dataclass(frozen=True)
-class Videos:
-    """Arrays of one length; `frames` holds the scores of each video's groups of five frames."""
-
-    labels: np.ndarray
-    scores: np.ndarray
-    originals: np.ndarray
-    frames: list[tuple[float, ...]]
-
-    def __getitem__(self, chosen: np.ndarray) -> "Videos":
-        frames = [mine for mine, wanted in zip(self.frames, chosen, strict=True) if wanted]
-        return Videos(self.labels[chosen], self.scores[chosen], self.originals[chosen], frames)
+Values = dict[str, tuple[float, float, float]]  # a measure's value and its 95% interval
+# Names in benchmark.json, and those of quality.measures.MEASURES.
+VIDEO_MEASURES = {"video_auc": "auc"} | {
+    name: name
+    for name in (
+        *("average_precision", "eer", "log_loss", "balanced_log_loss", "accuracy"),
+        *("recall_at_1_percent", "recall_at_5_percent"),
+    )
+}
+FRAME_MEASURES = {"frame_auc": "auc"}
 
 
-def video_measures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """The measures of videos; NaN where a class is missing."""
-    both, known = 0 < labels.sum() < len(labels), measures(labels, scores)
-    return {
-        "video_auc": known["auc"],
-        "average_precision": float(average_precision_score(labels, scores)) if both else math.nan,
-        **{name: known[name] for name in ("eer", "log_loss", "balanced_log_loss", "accuracy")},
-        "recall_at_1_percent": found_at(labels, scores, 0.01) if both else math.nan,
-        "recall_at_5_percent": found_at(labels, scores, 0.05) if both else math.nan,
-    }
-
-
-def frame_auc(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """The area under the ROC curve over groups of frames."""
-    return {"frame_auc": auc(labels, scores)}
-
-
-def measured(videos: Videos, rounds: int) -> Values:
-    """All measures with their intervals, by drawing originals."""
-    lengths = [len(frames) for frames in videos.frames]
-    frames = np.array([score for mine in videos.frames for score in mine])
-    of_frames = np.repeat(videos.labels, lengths), frames, np.repeat(videos.originals, lengths)
-    of_videos = videos.labels, videos.scores, videos.originals
-    found: Values = {}
-    for (labels, scores, originals), of in ((of_videos, video_measures), (of_frames, frame_auc)):
-        if len(labels):
-            ranges = intervals(labels, scores, originals, rounds, of=of)
-            found |= {name: (value, *ranges[name]) for name, value in of(labels, scores).items()}
-    return found
-
-
-def scored_videos(items: Sequence[Item], rows: Mapping[str, Result]) -> Videos:
-    """What is measured: a video's label counts, and the groups of the face that is seen longest."""
-    mine = [rows[item.key] for item in items]
+def scored_videos(items: Sequence[Item], results: Mapping[str, Result]) -> Videos:
+    """The items' videos with the scores of their results, by key; their subsets are the manipulations."""
     return Videos(
-        np.array([item.label for item in items]),
-        np.array([row.label for row in mine]),
-        np.array([item.original for item in items]),
-        [row.faces[0].groups if row.faces and row.status == Status.OK else () for row in mine],
+        names=np.array([item.key for item in items]),
+        labels=np.array([item.label for item in items]),
+        scores=np.array([results[item.key].label for item in items]),
+        originals=np.array([item.original for item in items]),
+        statuses=np.array([str(results[item.key].status) for item in items]),
+        subsets=np.array([item.manipulation for item in items]),
     )
 
 
-def report_of(items: Sequence[Item], rows: Mapping[str, Result], rounds: int) -> dict[str, Any]:
-    """The content of benchmark.json but for what the run was."""
-    videos = scored_videos(items, rows)
-    scored = np.array([rows[item.key].status == Status.OK for item in items])
-    manipulations = np.array([item.manipulation for item in items])
-    parts = {
-        name: measured(videos[(manipulations == name) | (manipulations == "")], rounds)
-        for name in sorted(set(manipulations) - {""})
+def scored_frames(videos: Videos, results: Mapping[str, Result]) -> Videos:
+    """The same with an entry for each group of five frames: of the face that is seen longest, if there is a score."""
+    faces = [results[name].faces if results[name].status == Status.OK else () for name in videos.names.tolist()]
+    groups = [of_video[0].groups if of_video else () for of_video in faces]
+    repeated = videos[np.repeat(np.arange(len(groups)), [len(scores) for scores in groups])]
+    scores = np.array([score for of_video in groups for score in of_video], float)
+    return replace(repeated, scores=scores)
+
+
+def with_intervals(videos: Videos, frames: Videos, rounds: int) -> Values:
+    """All measures with their intervals, by `rounds` of the bootstrap over originals."""
+    values: Values = {}
+    for part, names in ((videos, VIDEO_MEASURES), (frames, FRAME_MEASURES)):
+        if len(part.labels):
+            statistics = named_measures(names)
+            ranges = intervals(statistics, part.labels, part.scores, part.originals, rounds)
+            values |= {name: (value, *ranges[name]) for name, value in statistics(part.labels, part.scores).items()}
+    return values
+
+
+def named_measures(names: Mapping[str, str]) -> Statistics:
+    """A function that gives measures of labels and scores, under names of their own."""
+    return lambda labels, scores: {name: measure(known, labels, scores) for name, known in names.items()}
+
+
+def report_of(items: Sequence[Item], results: Mapping[str, Result], rounds: int) -> dict[str, Any]:
+    """The content of benchmark.json, without what describes the run; `results` by the items' keys."""
+    videos = scored_videos(items, results)
+    frames = scored_frames(videos, results)
+    scored = videos[videos.statuses == Status.OK]
+    by_manipulation = {
+        name: with_intervals(with_real(videos, name), with_real(frames, name), rounds) for name in manipulations(videos)
     }
-    worst_first = sorted(parts.items(), key=lambda part: part[1]["video_auc"][0])
+    worst_first = sorted(by_manipulation.items(), key=lambda entry: entry[1]["video_auc"][0])
     return {
-        "overall": measured(videos, rounds),
-        "overall_scored": measured(videos[scored], rounds) if scored.any() else {},
+        "overall": with_intervals(videos, frames, rounds),
+        "overall_scored": with_intervals(scored, frames, rounds) if len(scored.labels) else {},
         "by_manipulation": dict(worst_first),
-        "coverage": coverage(items, rows),
-        "by_known": {item.key: rows[item.key].chosen_by for item in items if rows[item.key].chosen_by},
+        "coverage": coverage(items, results),
+        "by_known": {item.key: results[item.key].chosen_by for item in items if results[item.key].chosen_by},
     }
 
 
-def coverage(items: Sequence[Item], rows: Mapping[str, Result]) -> dict[str, dict[str, int]]:
+def manipulations(videos: Videos) -> list[str]:
+    """The names of the manipulations, in order."""
+    return sorted(set(videos.subsets.tolist()) - {""})
+
+
+def with_real(videos: Videos, manipulation: str) -> Videos:
+    """The fakes of a manipulation, and all real videos."""
+    return videos[(videos.subsets == manipulation) | (videos.subsets == "")]
+
+
+def coverage(items: Sequence[Item], results: Mapping[str, Result]) -> dict[str, dict[str, int]]:
     """How many videos of each manipulation have each status."""
-    found: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for item in items:
-        found.setdefault(item.manipulation or "real", Counter())[rows[item.key].status] += 1
-    return {name: dict(statuses) for name, statuses in found.items()}
+        counts.setdefault(item.manipulation or "real", Counter())[results[item.key].status] += 1
+    return {name: dict(statuses) for name, statuses in counts.items()}
 
 
-def mask_table(items: Sequence[Item], rows: Mapping[str, Result]) -> str:
-    """A Markdown table of what became of masks, by manipulation; empty if there were none.
+def mask_table(items: Sequence[Item], results: Mapping[str, Result]) -> str:
+    """A Markdown table of what became of the masks, by manipulation; empty if there were none.
 
     Videos without a score do not count.
     """
+    scored = [item for item in items if item.label and results[item.key].status == Status.OK]
     lines = []
-    for name in sorted({item.manipulation for item in items} - {""}):
-        of_kind = [rows[item.key] for item in items if item.manipulation == name]
-        mine = [row for row in of_kind if row.status == Status.OK]
-        masks = [row.chosen_by["mask"] for row in mine if "mask" in row.chosen_by]
+    for name in sorted({item.manipulation for item in scored}):
+        chosen_by = [results[item.key].chosen_by for item in scored if item.manipulation == name]
+        masks = [reasons["mask"] for reasons in chosen_by if "mask" in reasons]
         if masks:
-            lines.append(f"| {name} | {count_words(masks)} | {len(mine) - len(masks)} |")
+            lines.append(f"| {name} | {count_words(masks)} | {len(chosen_by) - len(masks)} |")
     head = ["| | mask | no mask: the reference's policy |", "|---|---|---|"]
     return "\n".join([*head, *lines]) if lines else ""
 
 
 def count_words(words: Iterable[str]) -> str:
-    """How often each comes, the most frequent first."""
-    return ", ".join(f"{number} {what}" for what, number in Counter(words).most_common())
+    """How often each word comes, the most frequent first."""
+    return ", ".join(f"{number} {word}" for word, number in Counter(words).most_common())
 
 
 def table(report: Mapping[str, Any]) -> str:
     """The report as a Markdown table."""
     names = list(report["overall"])
     lines = ["| | videos | no score | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"]
-    reals = report["coverage"].get("real", {})
+    real = report["coverage"].get("real", {})
     for part, values in {"overall": report["overall"], **report["by_manipulation"]}.items():
-        of_part = report["coverage"].values() if part == "overall" else (report["coverage"][part], reals)
+        of_part = report["coverage"].values() if part == "overall" else (report["coverage"][part], real)
         videos = sum(sum(statuses.values()) for statuses in of_part)
-        lost = videos - sum(statuses.get(Status.OK, 0) for statuses in of_part)
-        cells = [cell(*values[name]) if name in values else "" for name in names]
-        lines.append(f"| {part} | {videos} | {lost} | {' | '.join(cells)} |")
+        unscored = videos - sum(statuses.get(Status.OK, 0) for statuses in of_part)
+        cells = [table_cell(*values[name]) if name in values else "" for name in names]
+        lines.append(f"| {part} | {videos} | {unscored} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def cell(value: float, low: float, high: float) -> str:
+def table_cell(value: float, low: float, high: float) -> str:
     """A measure and its interval, or nothing where it is not defined."""
     return "" if math.isnan(value) else f"{value:.4f} ({low:.3f} to {high:.3f})"
 
 
-def draw(path: Path, videos: Videos, items: Sequence[Item]) -> None:
-    """Draw the ROC curve of each manipulation against all reals."""
+def draw(path: Path, videos: Videos) -> None:
+    """Draw the ROC curve of each manipulation against all real videos."""
     figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
-    manipulations = np.array([item.manipulation for item in items])
-    for name in sorted(set(manipulations) - {""}):
-        part = videos[(manipulations == name) | (manipulations == "")]
-        if 0 < part.labels.sum() < len(part.labels):
-            axes.plot(*roc_curve(part.labels, part.scores)[:2], label=name)
-    axes.plot((0, 1), (0, 1), ":", color="gray")
-    axes.set(xlabel="REAL taken for FAKE", ylabel="FAKE found", title="ROC")
-    axes.legend(fontsize="small")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+    draw_roc(figure.subplots(), {name: with_real(videos, name) for name in manipulations(videos)})
+    save_figure(figure, path)

@@ -1,51 +1,58 @@
-"""Scores as they travel between tools: three kinds of CSV, told apart by their columns.
+"""Score files of three kinds, told apart by their columns, and the truth that goes with them.
 
 filename,label                                  Kaggle's, and this project's submission.csv; label = P(FAKE)
-dataset,key,compression,label,score,status      this project's scores.csv: no video is dropped; label 1 = FAKE
+dataset,key,compression,label,score,status      this project's scores.csv: no video is left out; label 1 = FAKE
 files,labels,prob_class_0,prob_class_1          GenD's: prob_class_1 = P(FAKE)
+
+The truth is a metadata.json of DFDC, or a CSV filename,label[,original][,subset].
 """
 
 import csv
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from common.errors import BadInputError
-from common.files import write_table
+from common.files import write_table, write_text
+from common.labels import parse_label
+from inference.scoring import NO_SCORE
 
+# The columns of name and score, by the column that tells the kinds apart.
 KINDS = {"label": ("filename", "label"), "score": ("key", "score"), "prob_class_1": ("files", "prob_class_1")}
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A row of scores.csv. `score` is None where there is none; `status` says why."""
+class ScoreRow:
+    """A row of scores.csv. Where there is no score, `score` is None and `status` says why."""
 
     dataset: str
     key: str
     compression: str
     label: int  # 1 FAKE
-    score: float | None
+    score: float | None  # in [0, 1]
     status: str
 
 
-def write_scored(path: Path, rows: Iterable[Scored]) -> None:
+def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
     """Write scores.csv, atomically; a missing score is an empty cell."""
     cells = [["" if value is None else value for value in astuple(row)] for row in rows]
-    write_table(path, [tuple(field.name for field in fields(Scored)), *cells])
+    write_table(path, [tuple(field.name for field in fields(ScoreRow)), *cells])
 
 
-def write_gend(path: Path, rows: Iterable[Scored]) -> None:
-    """Write GenD's columns; they have no place for a missing score, so .5 stands for one."""
-    scores = [(row, 0.5 if row.score is None else row.score) for row in rows]
+def write_gend_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
+    """Write GenD's columns; they have no place for a missing score, so 0.5 stands for it."""
+    scores = [(row, NO_SCORE if row.score is None else row.score) for row in rows]
     head = ("files", "labels", "prob_class_0", "prob_class_1")
     write_table(path, [head, *((row.key, row.label, f"{1 - score:.8f}", f"{score:.8f}") for row, score in scores)])
 
 
 def read_score_file(path: Path) -> dict[str, float | None]:
-    """The scores of any of the three kinds by name; None where a row has none.
+    """The scores of a file of any kind, in [0, 1], by name; None where a row has no score.
 
-    Raises BadInputError for other columns, a name that stands there twice, or a score outside [0, 1].
+    Raises BadInputError for other columns, a name that comes twice, or a score outside [0, 1].
     """
     scores: dict[str, float | None] = {}
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -64,6 +71,59 @@ def read_score_file(path: Path) -> dict[str, float | None]:
             except (TypeError, ValueError) as error:
                 raise BadInputError(f"{path}:{number}: {name_column},{score_column} is {name},{text}") from error
             if name in scores or (score is not None and not (math.isfinite(score) and 0 <= score <= 1)):
-                raise BadInputError(f"{path}:{number}: {name} stands there twice or has no score in [0, 1]: {text}")
+                raise BadInputError(f"{path}:{number}: {name} comes twice or has no score in [0, 1]: {text}")
             scores[name] = score
     return scores
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """As `read_score_file`, with 0.5 for a video without a score."""
+    return {name: NO_SCORE if score is None else score for name, score in read_score_file(path).items()}
+
+
+class Truth(NamedTuple):
+    """The truth about a video: label (1 FAKE), the name of its original (a real video's own), a subset or "".
+
+    `columns` holds the other columns of its row.
+    """
+
+    label: int
+    original: str
+    subset: str
+    columns: dict[str, str]
+
+
+def read_truth(path: Path) -> dict[str, Truth]:
+    """The truth about each video, by file name. Raises BadInputError for a malformed file."""
+    try:
+        if path.suffix == ".json":
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            rows = [{"filename": name, **entry} for name, entry in entries.items()]
+        else:
+            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+                rows = list(csv.DictReader(file))
+        return {row["filename"]: read_truth_row(row) for row in rows}
+    except (BadInputError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(
+            f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}"
+        ) from error
+
+
+def read_truth_row(row: dict[str, str]) -> Truth:
+    """The truth in a row of a file. Raises BadInputError for an unknown label, KeyError without a filename."""
+    others = {name: value for name, value in row.items() if name not in ("filename", "label", "original", "subset")}
+    return Truth(parse_label(row.get("label")), row.get("original") or row["filename"], row.get("subset") or "", others)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON, atomically. NaN becomes null, which means not defined; a path becomes text."""
+    write_text(path, json.dumps(without_nan(content), indent=1, default=str) + "\n")
+
+
+def without_nan(value: object) -> object:
+    """The value with None for NaN, because JSON has no NaN, and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,1 +1,1 @@
-"""How the weights in the repository are made, calibrated and checked."""
+"""How the weights in the repository are made, calibrated and checked, on sets of single face crops."""

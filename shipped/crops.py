@@ -1,125 +1,111 @@
-"""Score ready-made face crops, each alone, with image members: how the model card's numbers are made.
-
-Reads  a list of crops in the contract's format, the faces, the members' checkpoints
-Writes a CSV `filename,label` for quality.evaluate; label = probability of FAKE; several members are combined by the
-       policy for a branch (contract, section 3)
-
-    python -m shipped.crops DFDC-Kaggle_list/faces224_test.txt --output scores.csv
-    python -m quality.evaluate scores.csv DFDC-Kaggle_list/faces224_test.csv
-"""
+"""Sets of single face crops, scored by image members, as `shipped.sets`, `maps` and `release` need them."""
 
 import argparse
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from common.command import DEVICES, pick_device, run_script
+from common.command import DEVICES, pick_device
 from common.errors import BadInputError
-from common.files import write_table
 from common.images import resize
 from common.workers import cores, progress
 from faces.video import in_batches
 from inference.conclude import combine
+from inference.evidence.maps import image_members
 from inference.members import MODELS, SHIPPED, Member, choose_members
 from inference.networks.runtimes import Networks, load_networks
 from inference.scoring import Score, fake_probability
 from inference.settings import choose_runtime
+from quality.sets.precropped import require_image_members
 from training.face_tracks import FaceTracks
 
-TOGETHER = 64  # crops in memory at a time
-Name = TypeVar("Name", bound=Hashable)  # of a crop
+CHOOSE_BY = ("faces224_calibration", "ffpp_val", "celebdf_val", "inswapper_val", "utk_val", "lfw_val")
+SETS = (*CHOOSE_BY, "faces224_test")
+BATCH = 64  # crops in memory at a time
+CropIndex = tuple[int, int]  # the number of a track, and of one of its frames
 
 
-def load_fastest(members: Mapping[str, Member], models: Path, device: str) -> Networks:
-    """The members' networks at float32, by the runtime that `auto` chooses, on all cores. Raises as `load_networks`."""
-    return load_networks(members, models, device, "fp32", choose_runtime("auto", members, models, device), cores())
-
-
-def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, dict[str, float]]:
-    """Each member's probability of FAKE for each crop of a list, by the crop's path below the faces.
-
-    Raises BadInputError for a crop that cannot be read.
-    """
-    places = places_of(tracks)
-    scores: dict[str, dict[str, float]] = {name: {} for name in networks.members}
-    with progress(total=len(places), desc="crops", unit="crop") as bar:
-        for some in in_batches(places, TOGETHER):
-            crops = [tracks.read(*place) for place in some]
-            paths = [tracks[number].frame(at) for number, at in some]
-            for name, values in score_images(networks, crops).items():
-                scores[name] |= dict(zip(paths, values, strict=True))
-            bar.update(len(some))
-    return scores
-
-
-def places_of(tracks: FaceTracks) -> list[tuple[int, int]]:
-    """Track and frame of every crop."""
-    return [(number, at) for number, track in enumerate(tracks) for at in range(track.count)]
-
-
-def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, list[float]]:
-    """Each member's probability of FAKE for each crop, BGR uint8 [h, w, 3]."""
-    scores = {}
-    for name, seen in as_seen(networks, crops).items():
-        (logits,) = networks.logits(name, [seen])
-        scores[name] = fake_probability(logits).tolist()
-    return scores
-
-
-def as_seen(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Crops, BGR uint8 [h, w, 3], as each member sees them: RGB [N, side, side, 3]."""
-    return {
-        name: np.stack([resize(crop, member.size) for crop in crops]) for name, (member, _) in networks.members.items()
-    }
-
-
-def combined(members: Mapping[str, Member], scores: Mapping[str, Mapping[Name, float]]) -> dict[Name, float]:
-    """The score of each crop from its members' scores, by the policy for a branch."""
-    found = {}
-    for path in next(iter(scores.values())):
-        score = combine(members, {name: Score(mine[path], "crop") for name, mine in scores.items()}).final.value
-        assert score is not None  # each member has one
-        found[path] = score
-    return found
-
-
-def write_scores(path: Path, scores: Mapping[str, float]) -> None:
-    """Write scores by crop as `filename,label`."""
-    write_table(path, [("filename", "label"), *((crop, f"{score:.8f}") for crop, score in scores.items())])
-
-
-def add_crop_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where crops lie, and which members see them."""
+def add_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which sets are scored, and by which members."""
+    parser.add_argument("--sets", metavar="A,B", help=f"default: those with a list of {', '.join(SETS)}")
+    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--members", default=",".join(SHIPPED), metavar="A,B", help=f"default: {','.join(SHIPPED)}")
     parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
-def image_members(names: str, models: Path) -> dict[str, Member]:
-    """The members of a comma-separated list. Raises BadInputError for one that sees no single crops."""
-    members = choose_members(names, models).members
-    if any(member.branch != "image" for member in members.values()):
-        raise BadInputError(f"--members {names}: a crop is for image members only")
-    return members
+def chosen_sets(options: argparse.Namespace) -> list[str]:
+    """The names of the chosen sets, or of those of SETS that have a list. Raises BadInputError if there are none."""
+    if options.sets is not None:
+        return list(options.sets.split(","))
+    names = [name for name in SETS if (options.lists / f"{name}.txt").is_file()]
+    if not names:
+        raise BadInputError(f"{options.lists} holds none of {', '.join(SETS)}: run make_crop_lists.py first")
+    return names
 
 
-def main() -> int:
-    """Score the crops of a list."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=Path, metavar="LIST")
-    add_crop_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("scores.csv"), metavar="CSV", help="default: scores.csv")
-    options = parser.parse_args()
-    members = image_members(options.members, options.models)
-    networks = load_fastest(members, options.models, pick_device(options.device))
-    final = combined(members, score_crops(networks, FaceTracks(options.faces, options.list)))
-    write_scores(options.output, final)
-    print(f"crops: {len(final)} scored by {', '.join(members)}; {options.output}")
-    return 0
+def load_chosen(options: argparse.Namespace) -> Networks:
+    """The networks of the chosen members. Raises BadInputError for one that is unknown or needs clips."""
+    members = choose_members(options.members, options.models).members
+    require_image_members(members)
+    return load_fastest(members, options.models, pick_device(options.device))
 
 
-if __name__ == "__main__":
-    run_script(main)
+def load_fastest(members: Mapping[str, Member], models: Path, device: str) -> Networks:
+    """The members' networks at float32, in the runtime that `auto` chooses, on all cores. Raises as `load_networks`."""
+    return load_networks(members, models, device, "fp32", choose_runtime("auto", members, models, device), cores())
+
+
+def crop_indices(tracks: FaceTracks) -> list[CropIndex]:
+    """The indices of every crop of a list, in its order."""
+    return [(number, frame) for number, track in enumerate(tracks) for frame in range(track.count)]
+
+
+def read_batches(
+    tracks: FaceTracks, indices: Sequence[CropIndex], size: int, desc: str
+) -> Iterator[tuple[list[CropIndex], list[np.ndarray]]]:
+    """Yield `size` crops at a time, BGR uint8 [h, w, 3], with their indices, under a progress bar called `desc`.
+
+    Raises BadInputError for a crop that cannot be read.
+    """
+    with progress(total=len(indices), desc=desc, unit="crop") as bar:
+        for batch in in_batches(indices, size):
+            yield batch, [tracks.read(*index) for index in batch]
+            bar.update(len(batch))
+
+
+def score_crops(networks: Networks, tracks: FaceTracks) -> dict[str, np.ndarray]:
+    """Each member's probability of FAKE, float [N] in [0, 1], of the N crops of a list, in its order.
+
+    Raises BadInputError for a crop that cannot be read.
+    """
+    batches = read_batches(tracks, crop_indices(tracks), BATCH, "crops")
+    scored = [score_images(networks, crops) for _, crops in batches]
+    return {name: np.concatenate([scores[name] for scores in scored]) for name in networks.members}
+
+
+def score_images(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Each member's probability of FAKE, float [N] in [0, 1], of N crops, BGR uint8 [h, w, 3]."""
+    scores = {}
+    for name, pixels in member_inputs(networks, crops).items():
+        (logits,) = networks.logits(name, [pixels])
+        scores[name] = fake_probability(logits).astype(float)
+    return scores
+
+
+def member_inputs(networks: Networks, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """N crops, BGR uint8 [h, w, 3], as each member sees them: RGB uint8 [N, side, side, 3]."""
+    members = image_members(networks)
+    return {name: np.stack([resize(crop, member.size) for crop in crops]) for name, member in members.items()}
+
+
+def combine_scores(networks: Networks, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The score, float [N] in [0, 1], of N crops by each member's scores [N], by the policy for a branch."""
+    members = image_members(networks)
+    combined = []
+    for values in zip(*scores.values(), strict=True):
+        by_member = {name: Score(value, "crop") for name, value in zip(scores, values, strict=True)}
+        combined.append(combine(members, by_member).final.value)
+    return np.array(combined, float)

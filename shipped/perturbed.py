@@ -1,33 +1,35 @@
-"""Face crops as they come out of other hands: smaller, and compressed as video is, for `shipped.sets --calibration`."""
+"""Perturbed face crops, as others might pass them on: smaller, and compressed as video is.
 
-from collections.abc import Iterator, Mapping, Sequence
+`shipped.sets --calibration` scores them.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from common.images import resize
-from common.workers import progress
-from faces.video import in_batches
+from inference.evidence.maps import image_members
 from inference.networks.runtimes import Networks
 from inference.sampling.look import measure
 from inference.sampling.perturbed import RECODINGS, Recoding, recode
 from inference.sampling.sampled import Conditions
-from quality.evaluate import Truth
-from shipped.crops import combined, places_of, score_images
+from quality.score_files import Truth
+from shipped.crops import combine_scores, crop_indices, read_batches, score_images
 from training.face_tracks import FaceTracks
 
-FORMS = (
+PERTURBATIONS = (
     RECODINGS["H.264 at crf 28"],
     RECODINGS["half size"],
     Recoding(scale=0.5, crf=33),
     Recoding(scale=0.25, crf=28),
 )
-TOGETHER = 16  # crops in memory at a time, each in all forms
+BATCH = 16  # crops in memory at a time, each in all versions
 
 
-class Form(NamedTuple):
-    """A form of a crop: the crop's path, its truth, the members' score, its conditions."""
+class PerturbedCrop(NamedTuple):
+    """A version of a crop: the crop's path, its truth, the members' score in [0, 1], its conditions."""
 
     crop: str
     truth: Truth
@@ -35,34 +37,26 @@ class Form(NamedTuple):
     conditions: Conditions
 
 
-def forms_of(crop: np.ndarray) -> Iterator[np.ndarray]:
-    """The crop, BGR uint8 [h, w, 3], as it is and in each of FORMS."""
+def versions_of(crop: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield a crop, BGR uint8 [h, w, 3], as it is, and after each of PERTURBATIONS, which may make it smaller."""
     yield crop
-    for recoding in FORMS:
+    for recoding in PERTURBATIONS:
         yield recode([crop], recoding)[0]
 
 
-def score_forms(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[Form]:
-    """Score every crop of a list in each form; `truth` by the crop's path."""
+def score_versions(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[PerturbedCrop]:
+    """Score every crop of a list in each version; `truth` by the crop's path.
+
+    Raises BadInputError for a crop that cannot be read.
+    """
     tracks = FaceTracks(faces, list_file)
-    places = places_of(tracks)
-    side = max(member.size for member, _ in networks.members.values())
-    found = []
-    with progress(total=len(places), desc=list_file.stem, unit="crop") as bar:
-        for some in in_batches(places, TOGETHER):
-            images = [
-                (tracks[number].frame(at), form) for number, at in some for form in forms_of(tracks.read(number, at))
-            ]
-            scores = together(networks, [image for _, image in images])
-            for (path, image), score in zip(images, scores, strict=True):
-                seen = measure([resize(image, side)[None]], [max(image.shape[:2])])
-                found.append(Form(path, truth[path], score, seen))
-            bar.update(len(some))
-    return found
-
-
-def together(networks: Networks, images: Sequence[np.ndarray]) -> list[float]:
-    """The members' combined score of each image, by the policy for a branch."""
-    members = {name: member for name, (member, _) in networks.members.items()}
-    alone = {name: dict(enumerate(values)) for name, values in score_images(networks, images).items()}
-    return list(combined(members, alone).values())
+    side = max(member.size for member in image_members(networks).values())
+    scored = []
+    for indices, crops in read_batches(tracks, crop_indices(tracks), BATCH, list_file.stem):
+        paths = [tracks[number].frame(frame) for number, frame in indices]
+        versions = [(path, image) for path, crop in zip(paths, crops, strict=True) for image in versions_of(crop)]
+        scores = combine_scores(networks, score_images(networks, [image for _, image in versions]))
+        for (path, image), score in zip(versions, scores.tolist(), strict=True):
+            conditions = measure([resize(image, side)[None]], [max(image.shape[:2])])
+            scored.append(PerturbedCrop(path, truth[path], score, conditions))
+    return scored

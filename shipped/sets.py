@@ -1,16 +1,16 @@
-"""Score the validation crops of all sets with image members, and print the model card's table.
+"""Score the validation crops of all sets with image members, and print the table of the weights' page.
 
 Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
        <output>/sets.json   the table's rows
-       --calibration FILE   what inference reads to say how many real faces score as high (inference.verdicts), by
-                            the faces as they are and also smaller and compressed (shipped.perturbed)
+       --calibration FILE   how many real faces score as high, for inference.verdicts, by the faces as they are and also
+                            smaller and compressed (shipped.perturbed)
 
-A row is a set, a manipulation of it (its fakes against all reals of the set), or a group of real faces. Columns: crops
-and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the fraction of
-fakes found when 5 % of the reals are taken for fakes; the fractions of reals above .5 and above .8. The last line has
-the means over the sets that hold both classes, and the worst set's reals above .5: choose weights by these. A second
-table says what a score means: of faces so scored, how many are fake.
+A row is a set, a manipulation of it (its fakes against all real faces of the set), or a group of real faces. Columns:
+crops and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the true-
+positive rate at a false-positive rate of 5%; the fractions of real faces above 0.5 and above 0.8. The last line has the
+means over the sets of both classes, and the set with most real faces above 0.5: choose weights by these. A second table
+says what a score means: which fraction of the faces with such a score is fake.
 
     python -m shipped.sets
     python -m shipped.sets --sets faces224_calibration,ffpp_val --members lite0 --models image_based/experiments/...
@@ -18,7 +18,6 @@ table says what a score means: of faces so scored, how many are fake.
 
 import argparse
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,166 +26,179 @@ from pathlib import Path
 
 import numpy as np
 
-from common.command import pick_device, run_script
+from common.command import run_script
 from common.errors import BadInputError
-from common.files import write_text
-from inference.members import choose_members
+from common.files import write_table
+from inference.evidence.maps import image_members
+from inference.networks.runtimes import Networks
 from inference.verdicts import digests
-from quality.evaluate import Truth, read_truth, without_nan
-from quality.measures import balanced_weights, found_at, measures
-from quality.operating_points import Observed, fit
-from shipped.crops import add_crop_options, combined, load_fastest, score_crops, write_scores
-from shipped.perturbed import Form, score_forms
+from quality.calibration import CalibrationData, fit_calibration
+from quality.measures import has_both, measure
+from quality.platt import balanced_weights
+from quality.score_files import Truth, read_truth, write_json
+from shipped.crops import (
+    CHOOSE_BY,
+    add_set_options,
+    chosen_sets,
+    combine_scores,
+    crop_indices,
+    load_chosen,
+    score_crops,
+)
+from shipped.perturbed import PerturbedCrop, score_versions
 from training.face_tracks import FaceTracks
 
 ROUNDS = 200  # of the bootstrap of operating points
-YEARS = 20  # ages are grouped by so many
-FOUND_AT = 0.05  # of the reals above
-CHOOSE_BY = ("faces224_calibration", "ffpp_val", "celebdf_val", "inswapper_val", "utk_val", "lfw_val")
-SETS = (*CHOOSE_BY, "faces224_test")
-EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)  # of the verdicts' bands
+YEARS = 20  # ages are grouped by this many
+EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)  # of the bands of scores
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table; a measure that the crops do not define is NaN."""
+class MeasuresRow:
+    """A row of the table: the measures of a set, or of a part of it; those that the crops do not define are NaN."""
 
     set: str
-    part: str  # "" for the whole set, else `method Deepfakes` or `race Asian`
+    part: str  # "" for the whole set, else as `method Deepfakes` or `race Asian`
     crops: int
     real: int
     auc: float
     balanced_log_loss: float
     ece: float
-    found: float  # fraction of fakes above the score that 5 % of the reals exceed
+    found: float  # true-positive rate at a false-positive rate of 5%
     real_above_half: float
     real_above_08: float
 
 
-def row_of(name: str, part: str, labels: np.ndarray, scores: np.ndarray) -> Row:
-    """The measures of crops with labels (1 FAKE) and scores in [0, 1]."""
-    all_measures, real = measures(labels, scores), scores[labels == 0]
-    both = 0 < len(real) < len(labels)
-    return Row(
+def measure_crops(name: str, part: str, labels: np.ndarray, scores: np.ndarray) -> MeasuresRow:
+    """The row of crops with labels int [N] (1 FAKE) and scores float [N] in [0, 1]."""
+    real = scores[labels == 0]
+    return MeasuresRow(
         name,
         part,
-        len(labels),
-        len(real),
-        all_measures["auc"],
-        all_measures["balanced_log_loss"],
-        all_measures["ece"] if both else math.nan,
-        found_at(labels, scores, FOUND_AT) if both else math.nan,
-        float(np.mean(real > 0.5)) if len(real) else math.nan,
-        float(np.mean(real > 0.8)) if len(real) else math.nan,
+        crops=len(labels),
+        real=len(real),
+        auc=measure("auc", labels, scores),
+        balanced_log_loss=measure("balanced_log_loss", labels, scores),
+        ece=measure("ece", labels, scores) if has_both(labels) else math.nan,
+        found=measure("recall_at_5_percent", labels, scores),
+        real_above_half=float(np.mean(real > 0.5)) if len(real) else math.nan,
+        real_above_08=float(np.mean(real > 0.8)) if len(real) else math.nan,
     )
 
 
-def value_of(text: str) -> str:
-    """A column's value as it is, or an age as its span of twenty years."""
+def measure_set(name: str, truths: Sequence[Truth], labels: np.ndarray, scores: np.ndarray) -> list[MeasuresRow]:
+    """The rows of a set with labels int [N] (1 FAKE) and scores float [N] in [0, 1], whose crops have these truths.
+
+    First all of it, then each manipulation, the worst first, or each group of a set of real faces.
+    """
+    any_fake = bool(labels.any())
+    grouped = labels == int(any_fake)  # fakes have manipulations, real faces of a set of real faces have groups
+    parts = []
+    for column in truths[0].columns:
+        values = np.array([group_value(truth.columns[column]) for truth in truths])
+        groups = sorted(set(values[grouped].tolist()) - {""})
+        for group in groups if len(groups) > 1 else ():
+            chosen = (grouped & (values == group)) | ((labels == 0) & any_fake)
+            parts.append(measure_crops(name, f"{column} {group}", labels[chosen], scores[chosen]))
+    if any_fake:
+        parts.sort(key=lambda row: row.auc)
+    return [measure_crops(name, "", labels, scores), *parts]
+
+
+def group_value(text: str) -> str:
+    """The value of a column as it is, or an age as its span of twenty years."""
     if not text.isdecimal():
         return text
     first = int(text) // YEARS * YEARS
     return f"{first}-{first + YEARS - 1}"
 
 
-def rows_of(name: str, truths: Sequence[Truth], labels: np.ndarray, scores: np.ndarray) -> list[Row]:
-    """The rows of a set: all of it, then each manipulation, worst first, or each group of a set of real faces."""
-    parts = []
-    for column in truths[0].known:
-        kinds = np.array([value_of(truth.known[column]) for truth in truths])
-        looked_at = labels == (1 if labels.any() else 0)
-        found = sorted(set(kinds[looked_at]) - {""})
-        for kind in found if len(found) > 1 else ():
-            chosen = (looked_at & (kinds == kind)) | ((labels == 0) & labels.any())
-            parts.append(row_of(name, f"{column} {kind}", labels[chosen], scores[chosen]))
-    if labels.any():
-        parts.sort(key=lambda row: row.auc)
-    return [row_of(name, "", labels, scores), *parts]
-
-
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Iterable[MeasuresRow]) -> str:
     """The rows as a Markdown table; fractions in percent."""
     lines = [
-        "| set | part | crops | real | AUC | log loss | ECE | found at 5 % | real > .5 | real > .8 |",
+        "| set | part | crops | real | AUC | log loss | ECE | found at 5% | real > 0.5 | real > 0.8 |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        numbers = [shown(value, 4) for value in (row.auc, row.balanced_log_loss, row.ece)]
-        percents = [shown(100 * value, 1, " %") for value in (row.found, row.real_above_half, row.real_above_08)]
+        numbers = [shown(value, ".4f") for value in (row.auc, row.balanced_log_loss, row.ece)]
+        percents = [shown(value, ".1%") for value in (row.found, row.real_above_half, row.real_above_08)]
         lines.append(f"| {' | '.join([row.set, row.part, str(row.crops), str(row.real), *numbers, *percents])} |")
     return "\n".join(lines)
 
 
-def shown(value: float, digits: int, unit: str = "") -> str:
-    """A number without its leading zero, or nothing for NaN."""
-    text = f"{value:.{digits}f}".removeprefix("0") if 0 < value < 1 else f"{value:.{digits}f}"
-    return "" if math.isnan(value) else text + unit
+def shown(value: float, form: str) -> str:
+    """A number in a form of Python's format, or nothing for NaN."""
+    return "" if math.isnan(value) else f"{value:{form}}"
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[MeasuresRow]) -> str:
     """The means over whole sets."""
     whole = [row for row in rows if not row.part]
     both = [row for row in whole if not math.isnan(row.auc)]
     auc, found = (np.mean([getattr(row, name) for row in both] or [math.nan]) for name in ("auc", "found"))
     worst = max(whole, key=lambda row: -1 if math.isnan(row.real_above_half) else row.real_above_half)
     return (
-        f"sets: {len(whole)}; mean of {len(both)}: AUC {auc:.4f}, found at 5 % {found:.1%}; "
-        f"most reals above .5: {worst.set} {worst.real_above_half:.1%}"
+        f"sets: {len(whole)}; mean of {len(both)}: AUC {auc:.4f}, found at 5% {found:.1%}; "
+        f"most real faces above 0.5: {worst.set} {worst.real_above_half:.1%}"
     )
 
 
-def bands(scored: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
-    """A Markdown table of what a score means, from (labels, scores) of each set; every set counts alike.
+def score_bands(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
+    """A Markdown table of what a score means, by labels int [N] (1 FAKE) and scores float [N] of each set.
 
-    For each verdict's band: the fraction of fakes among the faces so scored, if half of all faces are fake (sets of
-    both classes), and the fraction of real faces with as high a score (all sets).
+    Every set counts alike. For each band of scores: the fraction of fakes among its faces if half of all faces are fake
+    (by sets of both classes), and the fraction of real faces with as high a score (by all sets).
     """
-    both = [(labels, scores) for labels, scores in scored if 0 < labels.sum() < len(labels)]
-    real = [scores[labels == 0] for labels, scores in scored if not labels.all()]
-    lines = ["| score | of the faces so scored, fake | real faces that score as high or higher |", "|---|---:|---:|"]
+    both = [(labels, scores) for labels, scores in sets if has_both(labels)]
+    real = [scores[labels == 0] for labels, scores in sets if not labels.all()]
+    lines = [
+        "| score | fake, of the faces with this score | real faces that score as high or higher |",
+        "|---|---:|---:|",
+    ]
     for low, high in reversed(list(itertools.pairwise(EDGES))):
         within = [
             [np.mean((scores[labels == label] >= low) & (scores[labels == label] < high)) for label in (0, 1)]
             for labels, scores in both
         ]
-        reals, fakes = np.mean(within, axis=0) if within else (math.nan, math.nan)
-        share = fakes / (reals + fakes) if reals + fakes > 0 else math.nan
-        above = float(np.mean([np.mean(mine >= low) for mine in real])) if real else math.nan
-        lines.append(f"| {low:g} to {min(high, 1):g} | {shown(100 * share, 0, ' %')} | {shown(100 * above, 0, ' %')} |")
+        real_share, fake_share = np.mean(within, axis=0) if within else (math.nan, math.nan)
+        fake = fake_share / (real_share + fake_share) if real_share + fake_share > 0 else math.nan
+        above = float(np.mean([np.mean(scores >= low) for scores in real])) if real else math.nan
+        lines.append(f"| {low:g} to {min(high, 1):g} | {shown(fake, '.0%')} | {shown(above, '.0%')} |")
     return "\n".join(lines)
 
 
-def calibrate(path: Path, forms: Mapping[str, Sequence[Form]], members: Mapping[str, str]) -> str:
-    """Fit a calibration of the faces of several sets, every set alike, write it, and return its strata as a table."""
-    every = [(name, form) for name, of_set in forms.items() for form in of_set]
-    labels, scores = np.array([form.truth.label for _, form in every]), np.array([form.score for _, form in every])
-    sets = np.array([name for name, _ in every])
-    size = Counter(sets[labels == 0].tolist())
-    seen = Observed(
+def calibrate(path: Path, crops: Mapping[str, Sequence[PerturbedCrop]], members: Mapping[str, str]) -> str:
+    """Fit a calibration on the crops of several sets, every set alike; write it, and return its strata as a table.
+
+    `members` holds the sha256 of each member's checkpoint.
+    """
+    named = [(name, crop) for name, of_set in crops.items() for crop in of_set]
+    labels, scores = np.array([crop.truth.label for _, crop in named]), np.array([crop.score for _, crop in named])
+    sets = np.array([name for name, _ in named])
+    real = Counter(sets[labels == 0].tolist())
+    data = CalibrationData(
         labels=labels,
         scores=scores,
-        originals=np.array([f"{name} {form.truth.original}" for name, form in every]),
-        conditions=[form.conditions for _, form in every],
-        sources=[form.crop for _, form in every],
+        originals=np.array([f"{name} {crop.truth.original}" for name, crop in named]),
+        conditions=[crop.conditions for _, crop in named],
+        sources=[crop.crop for _, crop in named],
         platt_weights=balanced_weights(sets, labels),
-        rate_weights=np.array([1 / max(size[name], 1) for name in sets.tolist()]),
+        rate_weights=np.array([1 / max(real[name], 1) for name in sets.tolist()]),
     )
-    return fit(path, members, "faces", seen, ROUNDS).table
+    return fit_calibration(path, members, "faces", data, ROUNDS).table
 
 
-def present(lists: Path, wanted: str | None) -> list[str]:
-    """The sets of a comma-separated list, or those of SETS that have a list. Raises BadInputError if there is none."""
-    names = [name for name in SETS if (lists / f"{name}.txt").is_file()] if wanted is None else wanted.split(",")
-    if not names:
-        raise BadInputError(f"{lists} holds none of {', '.join(SETS)}: run make_crop_lists.py first")
-    return names
+def score_set(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> dict[str, float]:
+    """The members' combined score, in [0, 1], of each crop of a list, by the crop's path.
 
-
-def add_set_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which sets are looked at, and by which members."""
-    parser.add_argument("--sets", metavar="A,B", help=f"default: those with a list of {', '.join(SETS)}")
-    parser.add_argument("--lists", type=Path, default=Path("DFDC-Kaggle_list"), metavar="DIR")
-    add_crop_options(parser)
+    Raises BadInputError if the truth lacks a crop, or a crop cannot be read.
+    """
+    tracks = FaceTracks(faces, list_file)
+    paths = [tracks[number].frame(frame) for number, frame in crop_indices(tracks)]
+    if absent := set(paths) - truth.keys():
+        raise BadInputError(f"{list_file.with_suffix('.csv')} lacks {len(absent)} crops of its list")
+    scores = combine_scores(networks, score_crops(networks, tracks))
+    return dict(zip(paths, scores.tolist(), strict=True))
 
 
 def main() -> int:
@@ -195,36 +207,31 @@ def main() -> int:
     add_set_options(parser)
     parser.add_argument("--output", type=Path, default=Path("evaluation/sets"), metavar="DIR")
     parser.add_argument(
-        "--calibration", type=Path, metavar="FILE", help=f"write it, by the reals of {', '.join(CHOOSE_BY)}"
+        "--calibration", type=Path, metavar="FILE", help=f"write it, by the real faces of {', '.join(CHOOSE_BY)}"
     )
     options = parser.parse_args()
-    names = present(options.lists, options.sets)
-    members = choose_members(options.members, options.models).members
-    networks = load_fastest(members, options.models, pick_device(options.device))
+    names, networks = chosen_sets(options), load_chosen(options)
     options.output.mkdir(parents=True, exist_ok=True)
-    rows: list[Row] = []
-    scored, truths_by = [], dict[str, dict[str, Truth]]()
+    rows: list[MeasuresRow] = []
+    arrays, truths = [], dict[str, dict[str, Truth]]()
     for name in names:
-        truth = read_truth(options.lists / f"{name}.csv")
-        scores = combined(members, score_crops(networks, FaceTracks(options.faces, options.lists / f"{name}.txt")))
-        if absent := scores.keys() - truth.keys():
-            raise BadInputError(f"{options.lists / name}.csv lacks {len(absent)} crops of its list")
-        write_scores(options.output / f"{name}.csv", scores)
-        truths_by[name] = truth
-        truths = [truth[path] for path in scores]
-        scored.append((np.array([one.label for one in truths]), np.array([*scores.values()])))
-        rows += rows_of(name, truths, *scored[-1])
-    report = [without_nan(asdict(row)) for row in rows]
-    write_text(options.output / "sets.json", json.dumps(report, indent=1) + "\n")
+        truth = truths[name] = read_truth(options.lists / f"{name}.csv")
+        scores = score_set(networks, options.faces, options.lists / f"{name}.txt", truth)
+        labelled = [(path, f"{score:.8f}") for path, score in scores.items()]
+        write_table(options.output / f"{name}.csv", [("filename", "label"), *labelled])
+        of_set = [truth[path] for path in scores]
+        arrays.append((np.array([crop.label for crop in of_set]), np.array([*scores.values()])))
+        rows += measure_set(name, of_set, *arrays[-1])
+    write_json(options.output / "sets.json", [asdict(row) for row in rows])
     print(table(rows))
-    print(f"\nWhat a score means, every set alike:\n\n{bands(scored)}\n")
+    print(f"\nWhat a score means, every set alike:\n\n{score_bands(arrays)}\n")
     if options.calibration:
-        forms = {
-            name: score_forms(networks, options.faces, options.lists / f"{name}.txt", truths_by[name])
+        crops = {
+            name: score_versions(networks, options.faces, options.lists / f"{name}.txt", truths[name])
             for name in names
             if name in CHOOSE_BY
         }
-        print(f"{calibrate(options.calibration, forms, digests(members, options.models))}\n")
+        print(f"{calibrate(options.calibration, crops, digests(image_members(networks), options.models))}\n")
     print(f"{summary(rows)}; {options.output}")
     return 0
 

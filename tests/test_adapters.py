@@ -1,4 +1,4 @@
-"""Our members in other harnesses, each run as that harness does it."""
+"""Our members in other harnesses, each run as the harness does it."""
 
 import csv
 import importlib
@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 
 
 class Registry(dict):
-    """DeepfakeBench's, by training/metrics/registry.py: a decorator fills it."""
+    """As DeepfakeBench's in training/metrics/registry.py: a decorator fills it."""
 
     def register_module(self, module_name=None):
         return lambda kind: self.setdefault(module_name or kind.__name__, kind)
@@ -38,9 +38,9 @@ def harness(monkeypatch):
         model = registry[config["model_name"]](config).to("cpu")
         model.eval()
         images = (torch.from_numpy(crops / np.float32(255)) - 0.5) / 0.5
-        found = model({"image": images.movedim(-1, 1).contiguous(), "label": torch.zeros(len(crops))}, inference=True)
-        assert found["cls"].shape == found["feat"].shape == (len(crops), 2)
-        return found["prob"].cpu().numpy()
+        output = model({"image": images.movedim(-1, 1).contiguous(), "label": torch.zeros(len(crops))}, inference=True)
+        assert output["cls"].shape == output["feat"].shape == (len(crops), 2)
+        return output["prob"].cpu().numpy()
 
     yield test
     sys.modules.pop("quality.adapters.deepfakebench")
@@ -54,7 +54,7 @@ def crops(frames):
 
 
 @pytest.mark.parametrize("name", ["lite0", "lite2"])
-def test_a_member_scores_crops_in_deepfakebench_as_here(harness, crops, name, tmp_path, monkeypatch):
+def test_a_member_scores_crops_in_deepfakebench_as_it_does_here(harness, crops, name, tmp_path, monkeypatch):
     member = KNOWN[name]
     networks = load_fastest({name: member}, MODELS, "cpu")
     (logits,) = networks.logits(name, [np.stack([resize(crop, member.size) for crop in crops])])
@@ -62,17 +62,17 @@ def test_a_member_scores_crops_in_deepfakebench_as_here(harness, crops, name, tm
     assert harness(crops, name) == pytest.approx(fake_probability(logits), abs=1e-5)
 
 
-def test_an_unknown_member_is_said(harness, crops):
+def test_an_unknown_member_is_refused(harness, crops):
     with pytest.raises(BadInputError, match="sf1 is not one of the image members"):
         harness(crops, "sf1")
 
 
-def test_predict_of_a_path_is_what_the_members_say(run, film, tmp_path):
+def test_predict_of_a_path_is_the_members_score(run, film, tmp_path):
     root = tmp_path / "set"
     for name in ("real/a.mp4", "fake/b.mp4"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(film.read_bytes())
-    (root / "fake/c.mp4").write_text("no video\n" * 99)
+    (root / "fake/c.mp4").write_text("not a video\n" * 99)
     scores = {}
     for way, words in {"ours": [], "theirs": ["--detector", ROOT / "quality/adapters/predict.py"]}.items():
         output = tmp_path / way

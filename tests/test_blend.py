@@ -225,7 +225,7 @@ def test_lists_whose_classes_are_encoded_differently_are_detected(run, frames, t
         lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {label}")
     (tmp_path / "list.txt").write_text("\n".join(sorted(lines, key=hash)) + "\n")
     where = (tmp_path / "list.txt", "--faces", tmp_path / "faces")
-    even = quality.sets.leaks.leaks_of(tmp_path / "list.txt", tmp_path / "faces")
+    even = quality.sets.leaks.list_leaks(tmp_path / "list.txt", tmp_path / "faces")
     assert even["coarseness"] == 0.5
     for number in range(1, 40, 2):
         path = tmp_path / f"faces/p/v{number}/frame1_face1.jpg"

@@ -1,4 +1,4 @@
-"""What a score means: rates of reals in like conditions that score as high, and the verdicts that come from them."""
+"""What a score means: how many real videos in similar conditions score as high, and the verdicts that follow."""
 
 import csv
 import json
@@ -17,8 +17,8 @@ from inference.results import ShotResult
 from inference.sampling.look import measure
 from inference.sampling.sampled import Conditions
 from inference.verdicts import Calibration, calibration_of, read_calibration, verdict
-from quality.operating_points import CHANCE, ENOUGH, reals_of, strata_of, write_calibration
-from shipped.perturbed import FORMS, forms_of
+from quality.calibration import CHANCE, ENOUGH, make_strata, real_scores, write_calibration
+from shipped.perturbed import PERTURBATIONS, versions_of
 
 
 def conditions(face=100.0, sharpness=0.02, light=0.4, bits=None):
@@ -27,24 +27,33 @@ def conditions(face=100.0, sharpness=0.02, light=0.4, bits=None):
 
 @pytest.fixture(scope="module")
 def blurred():
-    """1,000 reals of which the blurred half scores higher, and their conditions."""
+    """1,000 real videos, of which the blurred half scores higher: scores, which are sharp, conditions, strata."""
     random = np.random.default_rng(0)
     sharp = np.arange(1000) % 2 == 0
     scores = np.where(sharp, random.beta(1, 20, 1000), random.beta(2, 5, 1000))
-    known = [conditions(random.uniform(50, 200), 0.03 if one else 0.01, random.uniform(0.3, 0.6)) for one in sharp]
-    return scores, sharp, known, strata_of(reals_of(scores.tolist(), known, [str(at) for at in range(1000)]))
+    known = [
+        conditions(random.uniform(50, 200), 0.03 if is_sharp else 0.01, random.uniform(0.3, 0.6)) for is_sharp in sharp
+    ]
+    return (
+        scores,
+        sharp,
+        known,
+        make_strata(real_scores(scores.tolist(), known, [str(number) for number in range(1000)])),
+    )
 
 
-def test_reals_are_kept_apart_by_what_their_scores_depend_on(blurred):
+def test_strata_separate_real_videos_by_what_their_scores_depend_on(blurred):
     scores, sharp, _, strata = blurred
     assert [stratum.reals for stratum in strata] == [500, 500]
     calibration = Calibration({}, "videos", strata)
-    for mine, own in ((0.03, scores[sharp]), (0.01, scores[~sharp])):
+    for sharpness, of_stratum in ((0.03, scores[sharp]), (0.01, scores[~sharp])):
         for score in np.linspace(0.01, 0.999, 50):
-            counted = int((own >= score).sum())
-            judgement = calibration.judge(score, conditions(sharpness=mine))
+            counted = int((of_stratum >= score).sum())
+            judgement = calibration.judge(score, conditions(sharpness=sharpness))
             exact = (counted + 1) / 501
-            assert exact - 1e-6 <= judgement.rate <= exact + 5 / 501, "never in disfavour, 500 scores in 300 entries"
+            assert exact - 1e-6 <= judgement.rate <= exact + 5 / 501, (
+                "never below the counted rate, 500 scores in 300 entries"
+            )
             assert judgement.reals == 500
             if counted <= 100:
                 assert judgement.rate == pytest.approx(exact, abs=1e-6)
@@ -52,8 +61,8 @@ def test_reals_are_kept_apart_by_what_their_scores_depend_on(blurred):
     assert ["sharpness 0.008 to 0.020" in words[0], "sharpness 0.020 to 0.037" in words[1]] == [True, True]
 
 
-def test_held_back_reals_are_called_fake_as_often_as_it_says(blurred):
-    """Reals of the same kind that the fit did not see: of those with a rate of 5 % or less there are 5 %."""
+def test_new_real_videos_are_called_fake_as_often_as_the_rate_says(blurred):
+    """5% of real videos of the same kind, which the fit did not see, have a rate of at most 5%."""
     strata, random = blurred[3], np.random.default_rng(1)
     calibration = Calibration({}, "videos", strata)
     for sharpness, (a, b) in ((0.03, (1, 20)), (0.01, (2, 5))):
@@ -62,25 +71,25 @@ def test_held_back_reals_are_called_fake_as_often_as_it_says(blurred):
             assert abs(np.mean(np.array(rates) <= level) - level) < 0.6 * level
 
 
-def test_few_or_like_reals_are_not_cut():
+def test_few_or_similar_real_videos_stay_in_one_stratum():
     random = np.random.default_rng(0)
     known = [conditions(sharpness=random.uniform(0.01, 0.02)) for _ in range(1000)]
-    names = [str(at) for at in range(1000)]
-    alike = strata_of(reals_of(random.uniform(0, 1, 1000).tolist(), known, names))
-    assert len(alike) == 1, f"chance does so with a probability of {CHANCE}"
-    apart = [float(one.sharpness > 0.015) for one in known]
+    names = [str(number) for number in range(1000)]
+    alike = make_strata(real_scores(random.uniform(0, 1, 1000).tolist(), known, names))
+    assert len(alike) == 1, f"chance gives two strata with a probability of {CHANCE}"
+    apart = [float(condition.sharpness > 0.015) for condition in known]
     few = 2 * ENOUGH - 10
-    assert len(strata_of(reals_of(apart[:few], known[:few], names[:few]))) == 1
-    assert len(strata_of(reals_of(apart, known, names))) == 2
-    forms = [str(at // 5) for at in range(1000)]  # 200 reals in five forms each
-    assert len(strata_of(reals_of(apart, known, forms))) == 1
-    (stratum,) = strata_of(reals_of([0.1, 0.2, 0.3], known[:3], names[:3]))
-    assert stratum.rate(0.9) == 1 / 4, "three reals cannot tell more"
-    with pytest.raises(ValueError, match="needs reals"):
-        reals_of([], [], [])
+    assert len(make_strata(real_scores(apart[:few], known[:few], names[:few]))) == 1
+    assert len(make_strata(real_scores(apart, known, names))) == 2
+    sources = [str(number // 5) for number in range(1000)]  # 200 real videos in five versions each
+    assert len(make_strata(real_scores(apart, known, sources))) == 1
+    (stratum,) = make_strata(real_scores([0.1, 0.2, 0.3], known[:3], names[:3]))
+    assert stratum.rate(0.9) == 1 / 4, "three real videos cannot tell more"
+    with pytest.raises(ValueError, match="needs real faces or videos"):
+        real_scores([], [], [])
 
 
-def test_a_clip_unlike_all_reals_has_no_rate(blurred):
+def test_a_video_unlike_all_real_ones_has_no_rate(blurred):
     calibration = Calibration({}, "videos", blurred[3])
     dark = calibration.judge(0.9, conditions(light=0.05))
     assert (dark.rate, dark.outside) == (None, "light 0.05; known are light 0.24 to 0.75")
@@ -88,16 +97,16 @@ def test_a_clip_unlike_all_reals_has_no_rate(blurred):
     assert small.outside.startswith("faces 20 pixels wide; known are faces 40 pixels wide or more")
     assert calibration.judge(0.9, conditions(face=2000)).rate is not None, "networks see no more of a larger face"
     assert calibration.judge(0.9, None).rate is None
-    said = verdict(Status.OK, 0.9, "the mean", dark)
-    assert said.name == "uncertain"
-    assert "light 0.05" in said.meaning
+    of_dark = verdict(Status.OK, 0.9, "the mean", dark)
+    assert of_dark.name == "uncertain"
+    assert "light 0.05" in of_dark.meaning
 
 
-def test_bits_a_pixel_count_only_where_all_reals_have_them():
+def test_bits_per_pixel_count_only_if_they_are_known_of_all_real_ones():
     mixed = [conditions(bits=0.1), conditions()]
-    (stratum,) = strata_of(reals_of([0.1, 0.2], mixed, ["a", "b"]))
+    (stratum,) = make_strata(real_scores([0.1, 0.2], mixed, ["a", "b"]))
     assert "bits_per_pixel" not in stratum.ranges
-    (stratum,) = strata_of(reals_of([0.1, 0.2], [conditions(bits=0.1), conditions(bits=0.2)], ["a", "b"]))
+    (stratum,) = make_strata(real_scores([0.1, 0.2], [conditions(bits=0.1), conditions(bits=0.2)], ["a", "b"]))
     assert stratum.ranges["bits_per_pixel"] == (pytest.approx(0.08), None)
     assert stratum.outside(conditions(bits=0.05)) == ["bits_per_pixel"]
 
@@ -106,7 +115,7 @@ def test_bits_a_pixel_count_only_where_all_reals_have_them():
     ("rate", "name"),
     [(0.001, "likely fake"), (0.01, "likely fake"), (0.04, "leans fake"), (0.2, "suspicious"), (0.21, "uncertain")],
 )
-def test_words_come_from_rates_and_not_from_scores(blurred, rate, name):
+def test_verdicts_depend_on_rates_and_not_on_scores(blurred, rate, name):
     judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
     assert verdict(Status.OK, 0.1, "", type(judgement)(rate, 500, "videos", "")).name == name
     assert verdict(Status.OK, 0.1, "", None).name == "likely real", "without a calibration the bands of the score stay"
@@ -125,16 +134,16 @@ def test_sharpness_light_and_size_of_crops(frames):
         measure([], [])
 
 
-def test_forms_of_a_crop_are_smaller_and_harder_compressed(frames):
+def test_versions_of_a_crop_are_smaller_and_more_compressed(frames):
     crop = np.ascontiguousarray(frames[0][100:228, 200:328])
-    forms = list(forms_of(crop))
-    assert [form.shape[0] for form in forms] == [128, *(round(128 * recoding.scale) for recoding in FORMS)]
-    assert np.array_equal(forms[0], crop)
-    apart = [float(np.abs(form.astype(float) - crop).mean()) for form in forms[:2]]
-    assert 0 < apart[1] < 12
+    versions = list(versions_of(crop))
+    sides = [128, *(round(128 * recoding.scale) for recoding in PERTURBATIONS)]
+    assert [version.shape[0] for version in versions] == sides
+    assert np.array_equal(versions[0], crop)
+    assert 0 < float(np.abs(versions[1].astype(float) - crop).mean()) < 12
 
 
-def test_a_file_is_the_same_when_it_is_read_again(blurred, tmp_path):
+def test_a_calibration_is_the_same_when_it_is_read_again(blurred, tmp_path):
     calibration = Calibration({"lite0": "ab"}, "videos", blurred[3])
     write_calibration(tmp_path / "c.json", calibration, {"temperature": 2.0})
     assert read_calibration(tmp_path / "c.json") == calibration
@@ -142,19 +151,19 @@ def test_a_file_is_the_same_when_it_is_read_again(blurred, tmp_path):
 
 
 @pytest.mark.slow
-def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
-    """Real clips are scored and fitted; the same clips then have the rates that one counts by hand."""
+def test_a_calibration_fitted_on_clips_is_used(run, clip, weights, tmp_path):
+    """After real clips are scored and fitted, the same clips have the rates counted by hand."""
     videos = tmp_path / "videos"
     videos.mkdir()
     names = ["single_face.mp4", "carphone_pristine.mp4", "face_noface.mov", "no_face.mp4"]
     for name in names:
         (videos / name).symlink_to(clip(name).resolve())
-    one = run("-m", "inference.predict", videos, "--max-frames", 10, "--output", tmp_path / "one.csv", check=False)
-    assert one.returncode == 0, one.stderr
+    first = run("-m", "inference.predict", videos, "--max-frames", 10, "--output", tmp_path / "one.csv", check=False)
+    assert first.returncode == 0, first.stderr
     rows = {row["filename"]: row for row in map(json.loads, (tmp_path / "one.jsonl").read_text().splitlines())}
-    reals = [name for name in names if rows[name]["status"] == "ok"]
-    assert len(reals) >= 2
-    fake = {**rows[reals[0]], "filename": "fake.mp4", "label": 0.99}
+    real = [name for name in names if rows[name]["status"] == "ok"]
+    assert len(real) >= 2
+    fake = {**rows[real[0]], "filename": "fake.mp4", "label": 0.99}
     lines = [json.dumps(row) for row in [*rows.values(), fake]]
     (tmp_path / "known.jsonl").write_text("\n".join(lines) + "\n")
     scores = [(name, row["label"]) for name, row in rows.items()]
@@ -165,13 +174,13 @@ def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
     fit = tmp_path / "fit.json"
     done = run("-m", "quality.evaluate", tmp_path / "known.csv", tmp_path / "truth.csv", "--fit", fit,
                "--output", tmp_path / "evaluation", "--rounds", 20)  # fmt: skip
-    assert f"| {len(reals)} |" in done.stdout
+    assert f"| {len(real)} |" in done.stdout
     assert "predict --calibration takes it for lite0,lite2" in done.stdout
     words = ("-m", "inference.predict", videos, "--max-frames", 10, "--calibration", fit)
     done = run(*words, "--output", tmp_path / "two.csv", "--evidence", tmp_path / "evidence")
     with (tmp_path / "two.verdicts.csv").open(newline="") as file:
         table = {row["filename"]: row for row in csv.DictReader(file)}
-    labels = [rows[name]["label"] for name in reals]
+    labels = [rows[name]["label"] for name in real]
     for row in map(json.loads, (tmp_path / "two.jsonl").read_text().splitlines()):
         name = row["filename"]
         page = (tmp_path / f"evidence/{name}.html").read_text()
@@ -179,7 +188,7 @@ def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
             assert (row["false_positive_rate"], row["verdict"]) == (None, "not scored")
             continue
         counted = sum(label >= row["label"] for label in labels)
-        assert row["false_positive_rate"] == pytest.approx((counted + 1) / (len(reals) + 1), abs=1e-5)
+        assert row["false_positive_rate"] == pytest.approx((counted + 1) / (len(real) + 1), abs=1e-5)
         assert row["judgement"]["unit"] == "videos"
         assert row["conditions"]["bits_per_pixel"] > 0
         meaning = f"{1000 * row['false_positive_rate']:.0f} of 1,000 real videos like this one score as high"
@@ -187,65 +196,65 @@ def test_fitted_on_clips_it_is_obeyed(run, clip, weights, tmp_path):
         assert meaning in page
         assert row["verdict"] in page
         assert (table[name]["verdict"], table[name]["meaning"]) == (row["verdict"], meaning)
-        assert row["verdict"] == "uncertain", "so few reals cannot tell more"
+        assert row["verdict"] == "uncertain", "a few real videos cannot tell more"
     other = run(*words, "--members", "lite0", "--output", tmp_path / "three.csv", check=False)
     assert other.returncode == 2
     assert "fit.json was made for lite0, lite2, not for lite0" in other.stderr
 
 
-def test_the_highest_of_many_shots_is_rare_more_seldom(blurred):
-    """A rate is of one face; of sixteen real shots the highest is at 1 % in 15 of 100 videos."""
+def test_a_high_score_is_less_rare_among_many_shots(blurred):
+    """A rate is for one shot; in 15 of 100 real videos the highest of sixteen shots has a rate of at most 1%."""
     judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
-    one = replace(judgement, rate=0.01)
+    rare = replace(judgement, rate=0.01)
     parts = []
     for number in range(16):
         shot = ShotResult(number, 0.0, 1.0, 0, 9, 9, 9, 1, 0.3, Status.OK, "")
-        part = replace(unscored("a", Status.OK, "", 9, {}), judgement=one, verdict="likely fake", shots=(shot,))
+        part = replace(unscored("a", Status.OK, "", 9, {}), judgement=rare, verdict="likely fake", shots=(shot,))
         parts.append(replace(part, label=0.9 if number == 3 else 0.1))
-    place, many = highest(parts)
-    assert (place, many.label, len(many.shots)) == (3, 0.9, 16)
+    index, many = highest(parts)
+    assert (index, many.label, len(many.shots)) == (3, 0.9, 16)
     assert many.false_positive_rate == many.judgement.rate == pytest.approx(1 - 0.99**16)
     assert many.verdict == "suspicious"
     assert "the highest of 16 shots" in many.judgement.stratum
     assert highest(parts[:1]) == (0, parts[0])
 
 
-def test_forms_and_weights_do_not_make_reals_more(blurred):
+def test_versions_and_weights_do_not_make_real_videos_more(blurred):
     known = [conditions()] * 10
-    (five,) = strata_of(reals_of([0.1] * 10, known, [str(at // 2) for at in range(10)]))
+    (five,) = make_strata(real_scores([0.1] * 10, known, [str(number // 2) for number in range(10)]))
     assert five.rate(0.9) == pytest.approx(1 / 6, abs=1e-6)
-    (few,) = strata_of(reals_of([0.1] * 10, known, [str(at) for at in range(10)], [1.0] * 2 + [1e-9] * 8))
-    assert few.rate(0.9) == pytest.approx(1 / 3, abs=1e-4), "two reals weigh, eight do not"
+    (few,) = make_strata(real_scores([0.1] * 10, known, [str(number) for number in range(10)], [1.0] * 2 + [1e-9] * 8))
+    assert few.rate(0.9) == pytest.approx(1 / 3, abs=1e-4), "two real videos have a weight, eight have almost none"
 
 
-def test_what_has_no_row_or_comes_from_another_run_is_not_fitted(run, clip, tmp_path):
+def test_videos_without_a_row_are_left_out_and_rows_of_several_runs_are_refused(run, clip, tmp_path):
     known = {"face_pixels": 90.0, "sharpness": 0.02, "light": 0.4, "bits_per_pixel": 0.1}
     always = {"reason": "", "frames": 9, "faces": 1, "members": {"lite0": 0.1, "lite2": 0.1}, "image": None}
     always |= {"video": None, "seconds": {}, "run": "a", "conditions": known}
     rows = []
-    for at in range(20):
-        label, status = at / 40 + 0.4 * (at % 3 == 2), "ok" if at else "no_face"
-        rows.append(always | {"filename": f"s\udcfc{at}.mp4", "label": label, "status": status})
-    names = [f"s%FC{at}.mp4" for at in range(20)]
+    for number in range(20):
+        label, status = number / 40 + 0.4 * (number % 3 == 2), "ok" if number else "no_face"
+        rows.append(always | {"filename": f"s\udcfc{number}.mp4", "label": label, "status": status})
+    names = [f"s%FC{number}.mp4" for number in range(20)]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = [f"{name},{row['label']}\n" for name, row in zip([*names, "x"], [*rows, {"label": 0.9}], strict=True)]
     (tmp_path / "s.csv").write_text("filename,label\n" + "".join(table))
-    truth = [f"{name},{int(at % 3 == 2)}\n" for at, name in enumerate([*names, "x"])]
+    truth = [f"{name},{int(number % 3 == 2)}\n" for number, name in enumerate([*names, "x"])]
     (tmp_path / "t.csv").write_text("filename,label\n" + "".join(truth))
     words = ("-m", "quality.evaluate", tmp_path / "s.csv", tmp_path / "t.csv", "--fit", tmp_path / "c.json",
              "--output", tmp_path / "e", "--rounds", "5")  # fmt: skip
     done = run(*words)
-    assert "2 videos without a score, or without a row, left out" in done.stdout
+    assert "2 videos without a score or without a row are left out" in done.stdout
     (stratum,) = json.loads((tmp_path / "c.json").read_text())["strata"]
     assert stratum["ranges"].keys() == {"face_pixels", "sharpness", "light", "bits_per_pixel"}
-    assert stratum["reals"] == sum(at % 3 != 2 for at in range(1, 20))
+    assert stratum["reals"] == sum(number % 3 != 2 for number in range(1, 20))
     rows[3]["run"] = "b"
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = run(*words, check=False)
-    assert (done.returncode, "the rows are of several runs" in done.stderr) == (2, True)
+    assert (done.returncode, "the rows come from several runs" in done.stderr) == (2, True)
 
 
-def test_members_without_a_calibration_say_so_and_keep_the_bands(run, film, weights, tmp_path):
+def test_members_without_a_calibration_use_bands_of_the_score(run, film, weights, tmp_path):
     done = run("-m", "inference.predict", film, "--members", "lite0", "--output", tmp_path / "s.csv",
                "--evidence", tmp_path / "e")  # fmt: skip
     assert "no calibration: verdicts follow fixed bands" in done.stdout
@@ -254,8 +263,8 @@ def test_members_without_a_calibration_say_so_and_keep_the_bands(run, film, weig
     assert "These members have no calibration" in (tmp_path / "e/film.mp4.html").read_text()
 
 
-def test_what_no_real_face_looks_like_is_uncertain(frames, tmp_path, weights):
-    """A picture so dark that no real face of the sets is as dark."""
+def test_a_face_unlike_all_real_ones_is_uncertain(frames, tmp_path, weights):
+    """An image that is darker than all real faces of the sets."""
     write_image(tmp_path / "dark.png", frames[0] // 12)
     with Scorer() as scorer:
         result = scorer.score(tmp_path / "dark.png")
@@ -264,7 +273,7 @@ def test_what_no_real_face_looks_like_is_uncertain(frames, tmp_path, weights):
     assert "light 0.0" in result.judgement.outside
 
 
-def test_the_shipped_members_have_theirs():
+def test_the_shipped_members_have_a_calibration():
     calibration = calibration_of(SHIPPED, MODELS, None)
     assert calibration is not None
     assert calibration.unit == "faces"
@@ -277,7 +286,7 @@ def test_the_shipped_members_have_theirs():
     assert content.keys() == {"members", "unit", "temperature", "shift", "operating_points", "strata"}
 
 
-def test_it_is_of_certain_checkpoints(tmp_path):
+def test_a_calibration_belongs_to_certain_checkpoints(tmp_path):
     lite0 = {"lite0": SHIPPED["lite0"]}
     assert calibration_of(lite0, MODELS, None) is None
     with pytest.raises(BadInputError, match="was made for lite0, lite2, not for lite0"):
@@ -299,12 +308,12 @@ GOOD = {"ranges": {"light": [0.1, None]}, "reals": 3, "scores": [0.0, 0.5], "rat
         json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"scores": [0.1, 0.5]}]}),
         json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"rates": [1.0]}]}),
         json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"ranges": {"age": [1, 2]}}]}),
-        json.dumps({"members": {}, "scores": [0.0], "rates": [1.0]}),  # of an older release
+        json.dumps({"members": {}, "scores": [0.0], "rates": [1.0]}),  # from an older release
     ],
 )
-def test_another_file_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_calibration_is_refused(tmp_path, content):
     path = tmp_path / "calibration.json"
     path.write_text(content)
     with pytest.raises(BadInputError, match="is not a calibration"):
         read_calibration(path)
-    assert calibration_of(SHIPPED, tmp_path, None) is None, "one that nobody asked for does not stop anything"
+    assert calibration_of(SHIPPED, tmp_path, None) is None, "a bad file that nobody asked for does not stop anything"

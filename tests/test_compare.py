@@ -15,7 +15,7 @@ from quality.compare import compare, delong
 
 @pytest.fixture
 def videos():
-    """Sixty videos of twenty originals, and two scores of each: the second knows more. Some scores tie."""
+    """Sixty videos of twenty originals with two scores each, of which the second is better. Some scores tie."""
     random = np.random.RandomState(0)
     labels = np.tile([0, 1, 1], 20)
     first = np.round(np.clip(0.4 + 0.1 * labels + random.normal(0, 0.2, 60), 0, 1), 2)
@@ -23,7 +23,7 @@ def videos():
     return labels, first, second, np.repeat([f"o{number}" for number in range(20)], 3)
 
 
-def by_pairs(labels, a, b):
+def delong_by_pairs(labels, a, b):
     """DeLong's p-value from every pair of a fake and a real, as the paper writes it (equations 3 to 8)."""
 
     def kernel(scores):
@@ -41,22 +41,22 @@ def by_pairs(labels, a, b):
     return 2 * NormalDist().cdf(-abs(z))
 
 
-def test_delong_is_the_papers_and_knows_a_difference_from_none(videos):
+def test_delongs_test_agrees_with_the_paper_and_tells_a_difference_from_none(videos):
     labels, first, second, originals = videos
-    assert delong(labels, first, second) == pytest.approx(by_pairs(labels, first, second), rel=1e-9)
+    assert delong(labels, first, second) == pytest.approx(delong_by_pairs(labels, first, second), rel=1e-9)
     assert delong(labels, first, second) == pytest.approx(delong(labels, second, first))
     assert delong(labels, first, second) < 0.01
     assert delong(labels, first, first) == 1
     assert delong(labels, labels / 1.0, np.full(60, 0.5)) == 0, "a perfect score and a constant one"
     noisy = np.clip(first + np.random.RandomState(1).normal(0, 0.02, 60), 0, 1)
     assert delong(labels, first, noisy) > 0.05
-    found = compare(labels, first, second, originals, 0.5, 200)
-    assert found.auc_a == pytest.approx(roc_auc_score(labels, first))
-    assert found.difference == pytest.approx(roc_auc_score(labels, second) - roc_auc_score(labels, first))
-    assert 0 < found.low < found.difference < found.high
+    better = compare(labels, first, second, originals, 0.5, 200)
+    assert better.auc_a == pytest.approx(roc_auc_score(labels, first))
+    assert better.difference == pytest.approx(roc_auc_score(labels, second) - roc_auc_score(labels, first))
+    assert 0 < better.low < better.difference < better.high
     same = compare(labels, first, noisy, originals, 0.5, 200)
     assert same.low < 0 < same.high
-    with pytest.raises(BadInputError, match="two videos of each class"):
+    with pytest.raises(BadInputError, match="at least two videos of each class"):
         compare(labels[:3], first[:3], second[:3], originals[:3], 0.5, 10)
 
 
@@ -71,8 +71,8 @@ def test_the_command_names_what_flipped(run, tmp_path):
     (tmp_path / "b.csv").write_text("\n".join(["dataset,key,compression,label,score,status", *lines]) + "\n")
     words = ["-m", "quality.compare", tmp_path / "a.csv", tmp_path / "b.csv", truth, "--output", tmp_path / "out"]
     done = run(*words, "--rounds", "50")
-    found = json.loads((tmp_path / "out/comparison.json").read_text())
-    assert (found["videos"], found["flipped"], found["mended"]) == (6, 3, 2)
+    comparison = json.loads((tmp_path / "out/comparison.json").read_text())
+    assert (comparison["videos"], comparison["flipped"], comparison["mended"]) == (6, 3, 2)
     with (tmp_path / "out/flipped.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["filename"], row["label"], float(row["a"]), float(row["b"])) for row in rows] == [

@@ -27,8 +27,8 @@ from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
 from inference.networks.runtimes import load_networks
 from make_crop_lists import half
-from quality.measures import Platt, balanced_weights, fit_calibration, fit_mean, least_shift
-from shipped.crops import score_crops
+from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt, least_shift
+from shipped.crops import combine_scores, load_fastest, score_crops
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.checkpoint import load_pretrained
@@ -266,7 +266,7 @@ def face_list(tmp_path_factory, frames):
     labels = np.array([track.label for track in tracks])
     for name, scores in score_crops(load_networks(SHIPPED, root / "trained", "cpu", "fp32"), tracks).items():
         # These weights are random: let FAKE score higher, and half precision change nothing.
-        sign = np.sign(np.corrcoef(labels, list(scores.values()))[0, 1])
+        sign = np.sign(np.corrcoef(labels, scores)[0, 1])
         path = root / "trained" / SHIPPED[name].file
         content = torch.load(path, weights_only=True)
         for key, value in content["state_dict"].items():
@@ -276,12 +276,11 @@ def face_list(tmp_path_factory, frames):
     return root
 
 
-def crop_scores(run, root, models, output, *more):
-    """The scores of the crops of a list, in its order."""
-    where = ("--faces", root / "faces", "--models", models, "--output", output)
-    run("-m", "shipped.crops", root / "list.txt", *where, *more)
-    with output.open(newline="") as file:
-        return np.array([float(row["label"]) for row in csv.DictReader(file)])
+def crop_scores(root, models, *names):
+    """The scores of the crops of the list by some members (default: all shipped ones), in its order."""
+    members = {name: SHIPPED[name] for name in names or SHIPPED}
+    networks = load_fastest(members, models, "cpu")
+    return combine_scores(networks, score_crops(networks, FaceTracks(root / "faces", root / "list.txt")))
 
 
 @pytest.mark.slow
@@ -301,7 +300,7 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
         "--models",
         models,
     )
-    assert done.stdout.count("ship: lite") == len(SHIPPED) == 2
+    assert done.stdout.count("release: lite") == len(SHIPPED) == 2
     for member in SHIPPED.values():
         shipped = models / member.file
         assert shipped.stat().st_size < 12e6
@@ -312,16 +311,16 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
     alone = []
     for name in SHIPPED:
-        before = crop_scores(run, root, root / "trained", tmp_path / "s.csv", "--members", name)
-        alone.append(fit_calibration(labels, before).apply(before))
-    common = fit_mean(labels, alone)
-    after = crop_scores(run, root, models, tmp_path / "s.csv")
+        before = crop_scores(root, root / "trained", name)
+        alone.append(fit_platt(labels, before).apply(before))
+    common = fit_mean_temperature(labels, alone)
+    after = crop_scores(root, models)
     sharpened = [Platt(common, 0.0).apply(scores) for scores in alone]
     np.testing.assert_allclose(after, np.mean(sharpened, axis=0), atol=0.02)
-    shipped_alone = [crop_scores(run, root, models, tmp_path / "s.csv", "--members", name) for name in SHIPPED]
-    assert fit_mean(labels, shipped_alone) == pytest.approx(1, abs=0.05)
+    shipped_alone = [crop_scores(root, models, name) for name in SHIPPED]
+    assert fit_mean_temperature(labels, shipped_alone) == pytest.approx(1, abs=0.05)
     for scores in shipped_alone:
-        again = fit_calibration(labels, scores)
+        again = fit_platt(labels, scores)
         assert again.temperature * common == pytest.approx(1, abs=0.05)
         assert again.shift == pytest.approx(0, abs=0.05)
 
@@ -336,7 +335,7 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     assert "10 of 11 members have no checkpoint" in refused.stderr
 
 
-def test_every_set_and_class_counts_alike_and_no_set_has_many_false_positives():
+def test_every_set_and_class_counts_alike_and_the_shift_limits_false_positives():
     sets = np.repeat([0, 1, 2], (100, 40, 60))
     labels = np.concatenate([np.repeat([0, 1], (20, 80)), np.repeat([0, 1], 20), np.zeros(60, int)])
     weights = balanced_weights(sets, labels)
@@ -347,15 +346,15 @@ def test_every_set_and_class_counts_alike_and_no_set_has_many_false_positives():
     shift = least_shift(sets, labels, [scores, scores**2], 0.1)
 
     def most(shift):
-        means = np.mean([Platt(1.0, shift).apply(mine) for mine in (scores, scores**2)], axis=0)
+        means = np.mean([Platt(1.0, shift).apply(values) for values in (scores, scores**2)], axis=0)
         return max((means > 0.5)[(sets == name) & (labels == 0)].mean() for name in range(3))
 
     assert most(shift) <= 0.1 < most(shift - 0.02)
     assert least_shift(sets, labels, [scores / 2], 0.1) == 0
 
 
-def test_ship_holds_down_the_reals_of_every_list(run, face_list, tmp_path):
-    """A list of real faces alone, all dark: they score high until the shift."""
+def test_release_limits_the_high_scores_of_real_faces_in_every_list(run, face_list, tmp_path):
+    """One list holds only real faces, all dark: without the shift they would score high."""
     root, models = face_list, tmp_path / "models"
     dark = [line[:-1] + "0" for line in (root / "list.txt").read_text().splitlines() if line.endswith(" 1")]
     (root / "dark.txt").write_text("\n".join(dark) + "\n")
@@ -363,27 +362,27 @@ def test_ship_holds_down_the_reals_of_every_list(run, face_list, tmp_path):
     lists = ("--calibrate-on", root / "list.txt", root / "dark.txt")
     run("-m", "shipped.release", *trained, *lists, "--faces", root / "faces", "--models", models)
     labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
-    scores = crop_scores(run, root, models, tmp_path / "s.csv")
+    scores = crop_scores(root, models)
     assert (scores[labels == 1] > 0.5).mean() <= 0.1  # the same crops as of dark.txt
     assert (scores[labels == 0] > 0.5).mean() <= 0.1
 
 
 def test_the_common_temperature_fits_the_mean():
-    """Two calibrated scores with errors of their own: their mean is not sure enough."""
+    """The mean of two calibrated scores with independent errors is not confident enough."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 4000)
     scores = []
     for _ in range(2):
         odds = 2 * labels - 1 + random.normal(0, 1, 4000)
-        scores.append(fit_calibration(labels, 1 / (1 + np.exp(-odds))).apply(1 / (1 + np.exp(-odds))))
-    temperature = fit_mean(labels, scores)
+        scores.append(fit_platt(labels, 1 / (1 + np.exp(-odds))).apply(1 / (1 + np.exp(-odds))))
+    temperature = fit_mean_temperature(labels, scores)
     assert 0.3 < temperature < 0.8
-    sharpened = np.mean([Platt(temperature, 0.0).apply(mine) for mine in scores], axis=0)
-    assert fit_mean(labels, [sharpened]) > temperature + 0.1
-    assert fit_mean(labels, scores[:1]) == pytest.approx(1, abs=0.02)
+    sharpened = np.mean([Platt(temperature, 0.0).apply(values) for values in scores], axis=0)
+    assert fit_mean_temperature(labels, [sharpened]) > temperature + 0.1
+    assert fit_mean_temperature(labels, scores[:1]) == pytest.approx(1, abs=0.02)
 
 
-def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
+def test_release_refuses_checkpoints_and_lists_that_it_cannot_use(run, face_list, tmp_path):
     where = ("--faces", face_list / "faces", "--models", tmp_path / "models")
     first, second = (face_list / "trained" / member.file for member in SHIPPED.values())
     other = write_checkpoints(tmp_path / "other", ["res34"]) / "res34_rgb_23000.pth.tar"
@@ -393,20 +392,14 @@ def test_ship_refuses_what_it_cannot_use(run, face_list, tmp_path):
         (
             (other, second),
             face_list / "list.txt",
-            "is of resnet34, the shipped members are of efficientnet-lite0",
+            "holds resnet34; the shipped members are efficientnet-lite0",
         ),
-        ((first, first), face_list / "list.txt", "is the second of efficientnet-lite0"),
+        ((first, first), face_list / "list.txt", "is the second checkpoint of efficientnet-lite0"),
         ((first,), face_list / "list.txt", "no checkpoint of efficientnet-lite2 is given"),
     ):
         refused = run("-m", "shipped.release", *paths, "--calibrate-on", crops, *where, check=False)
         assert (refused.returncode, complaint in refused.stderr) == (2, True), refused.stderr
     assert not (tmp_path / "models").exists()
-    (tmp_path / "videos").mkdir()
-    (tmp_path / "videos/sf_bc_jc_44000.pth.tar").touch()
-    video = run(
-        "-m", "shipped.crops", face_list / "list.txt", "--members", "sf1", "--models", tmp_path / "videos", check=False
-    )
-    assert (video.returncode, "a crop is for image members only" in video.stderr) == (2, True), video.stderr
 
 
 def write_other_sets(crops, frames):
@@ -454,36 +447,36 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     done = recipe()
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert done.stdout.count("done: 30 steps") == 8
-    assert done.stdout.count("ship: lite") == 2
+    assert done.stdout.count("release: lite") == 2
     assert {path.name for path in (root / "made").iterdir()} == {member.file for member in SHIPPED.values()}
     again = recipe()
     assert (again.returncode, again.stdout.count("steps")) == (0, 0)
 
 
 @pytest.mark.slow
-def test_the_cards_numbers_come_again(run, shared, tmp_path):
-    """Those of the shipped weights on crops that they have not seen, by the card's own commands."""
+def test_the_figures_on_the_weights_page_can_be_reproduced(run, shared, tmp_path):
+    """Those of the shipped weights on crops that they have not seen, by the commands on inference/submit_models."""
     folders = ("--faces", tmp_path / "faces", "--lists", tmp_path / "lists")
     run("make_crop_lists.py", "--crops", shared("faces"), *folders)
     sets = "faces224_test,ffpp_val,inswapper_val"
     where = ("--lists", tmp_path / "lists", "--faces", tmp_path / "faces", "--output", tmp_path / "sets")
     run("-m", "shipped.sets", "--sets", sets, *where)
-    found = {(row["set"], row["part"]): row for row in json.loads((tmp_path / "sets/sets.json").read_text())}
-    card = (ROOT / "inference/submit_models/README.md").read_text()
+    rows = {(row["set"], row["part"]): row for row in json.loads((tmp_path / "sets/sets.json").read_text())}
+    page = (ROOT / "inference/submit_models/README.md").read_text()
     for line, key in {
         "**DFDC, test half**": ("faces224_test", ""),
         "FaceForensics++": ("ffpp_val", ""),
         "its NeuralTextures": ("ffpp_val", "method NeuralTextures"),
         "inswapper (none trained on)": ("inswapper_val", ""),
     }.items():
-        cells = re.search(rf"^\| {re.escape(line)} \| (.*) \|$", card, re.MULTILINE)[1].split(" | ")
+        cells = re.search(rf"^\| {re.escape(line)} \| (.*) \|$", page, re.MULTILINE)[1].split(" | ")
         crops, auc, loss, fakes, above, _ = cells
-        row = found[key]
+        row = rows[key]
         assert crops == f"{row['crops']}, {row['real']}"
         for text, measure in ((auc, "auc"), (loss, "balanced_log_loss")):
             assert row[measure] == pytest.approx(float(text), abs=2e-3), (key, measure)
         for text, measure in ((fakes, "found"), (above, "real_above_half")):
-            assert row[measure] == pytest.approx(float(text.removesuffix(" %")) / 100, abs=0.015), (key, measure)
+            assert row[measure] == pytest.approx(float(text.rstrip(" %")) / 100, abs=0.015), (key, measure)
 
 
 def test_a_fake_and_its_original_score_apart(run, shared, tmp_path):

@@ -1,4 +1,4 @@
-"""The same scores by every protocol, each worked out by hand, and another detector in the harness."""
+"""The AUC by every protocol, each worked out by hand, and an external detector in the benchmark."""
 
 import json
 import math
@@ -11,17 +11,19 @@ from common.status import Status
 from inference.conclude import unscored
 from inference.results import FaceResult
 from quality import protocols
-from quality.sets.layouts import Item
+from quality.sets.items import Item
 
 
 def item(key, label, manipulation=""):
     return Item(key, label, manipulation, key, (key,), "test")
 
 
-def row(key, label, *faces, status=Status.OK):
-    """A row whose faces have these scores of frames."""
-    each = tuple(FaceResult(at + 1, 0.5, "", True, {}, 9, 0.0, 1.0, groups) for at, groups in enumerate(faces))
-    return replace(unscored(key, status, "", 9, {}), label=label, faces=each)
+def result(key, label, *faces, status=Status.OK):
+    """A result whose faces have these scores of frames."""
+    results = tuple(
+        FaceResult(number, 0.5, "", True, {}, 9, 0.0, 1.0, groups) for number, groups in enumerate(faces, start=1)
+    )
+    return replace(unscored(key, status, "", 9, {}), label=label, faces=results)
 
 
 ITEMS = [
@@ -32,53 +34,53 @@ ITEMS = [
     item("FaceSwap/000_001.mp4", 1, "FaceSwap"),
     item("FaceSwap/002_000.mp4", 1, "FaceSwap"),
 ]
-ROWS = {
-    one.filename: one
-    for one in (
-        row("real/000.mp4", 0.2, (0.1, 0.3), (0.6, 0.8)),  # the second face is higher
-        row("real/001.mp4", 0.6, (0.6, 0.6)),
-        row("real/002.mp4", 0.5, status=Status.NO_FACE),
-        row("Deepfakes/000_001.mp4", 0.9, (0.9, 0.5)),
-        row("FaceSwap/000_001.mp4", 0.4, (0.3, 0.1)),
-        row("FaceSwap/002_000.mp4", 0.55, (0.65, 0.45)),
+RESULTS = {
+    scored.filename: scored
+    for scored in (
+        result("real/000.mp4", 0.2, (0.1, 0.3), (0.6, 0.8)),  # the second face is higher
+        result("real/001.mp4", 0.6, (0.6, 0.6)),
+        result("real/002.mp4", 0.5, status=Status.NO_FACE),
+        result("Deepfakes/000_001.mp4", 0.9, (0.9, 0.5)),
+        result("FaceSwap/000_001.mp4", 0.4, (0.3, 0.1)),
+        result("FaceSwap/002_000.mp4", 0.55, (0.65, 0.45)),
     )
 }
-# Pairs of a fake and a real that are the right way round, over all pairs.
+# The number of scores, and pairs of a fake and a real score that are in the right order, over all pairs.
 BY_HAND = {
-    # .9 beats .2 .6 .5; .4 beats .2; .55 beats .2 .5
+    # 0.9 beats 0.2, 0.6, 0.5; 0.4 beats 0.2; 0.55 beats 0.2, 0.5
     "whole videos": (6, 6 / 9),
-    # without .5 of the reals: .9 beats 2, .4 one, .55 one
+    # without the real video of 0.5: 0.9 beats two, 0.4 one, 0.55 one
     "whole videos that have a score": (5, 4 / 6),
-    # reals .2 .6; fakes .7 .2 .55: 2 + a tie + 1
+    # real 0.2, 0.6; fakes 0.7, 0.2, 0.55: 2 + a tie + 1
     "mean of frames": (5, 3.5 / 6),
-    # 000_001: (.9 .5 .3 .1) = .45; 002_000 = .55; each beats .2
+    # 000_001: the mean of 0.9, 0.5, 0.3, 0.1 is 0.45; 002_000: 0.55; each beats 0.2
     "mean of frames by folder name": (4, 2 / 4),
-    # reals .7 .6; fakes .7 .2 .55: .7 ties and beats .6
+    # real 0.7, 0.6; fakes 0.7, 0.2, 0.55: 0.7 ties and beats 0.6
     "highest face, mean of frames": (5, 1.5 / 6),
-    # reals .1 .3 .6 .6; fakes .9 (4) .5 (2) .3 (1.5) .1 (.5) .65 (4) .45 (2)
+    # real 0.1, 0.3, 0.6, 0.6; fakes 0.9 (4), 0.5 (2), 0.3 (1.5), 0.1 (0.5), 0.65 (4), 0.45 (2)
     "frames": (10, 14 / 24),
-    # the second real is dropped: .2 is left; .7 beats it, .2 ties, .55 beats it
-    "mean of frames, half of the reals": (4, 2.5 / 3),
+    # the second real video is dropped, 0.2 is left: 0.7 beats it, 0.2 ties, 0.55 beats it
+    "mean of frames, half of the real videos": (4, 2.5 / 3),
 }
 
 
 def test_each_protocol_is_as_worked_out_by_hand():
-    found = protocols.lines(ITEMS, ROWS)
-    assert {line.name: (line.scores, pytest.approx(line.auc)) for line in found} == BY_HAND
-    assert found[0].apart == 0
-    assert found[1].apart == pytest.approx(4 / 6 - 6 / 9)
-    assert "| frames | 0.5833 | 10 | -0.0833 | DeepfakeBench's AUC" in protocols.table(found)
+    aucs = protocols.protocol_aucs(ITEMS, RESULTS)
+    assert {line.name: (line.scores, pytest.approx(line.auc)) for line in aucs} == BY_HAND
+    assert aucs[0].difference == 0
+    assert aucs[1].difference == pytest.approx(4 / 6 - 6 / 9)
+    assert "| frames | 0.5833 | 10 | -0.0833 | DeepfakeBench's AUC" in protocols.table(aucs)
 
 
-def test_a_published_figure_is_taken_apart():
-    said = protocols.explain(protocols.lines(ITEMS, ROWS), 0.5)
-    assert said.splitlines()[0] == "published 0.5000, ours 0.6667: -0.1667 to explain"
-    assert "  frames: -0.0833, 50% of it" in said
-    assert "nearest is mean of frames by folder name with 0.5000; +0.0000 remain" in said
+def test_the_protocols_explain_a_published_figure():
+    text = protocols.explain(protocols.protocol_aucs(ITEMS, RESULTS), 0.5)
+    assert text.splitlines()[0] == "published 0.5000, ours 0.6667: -0.1667 to explain"
+    assert "  frames: -0.0833, 50% of it" in text
+    assert "nearest is mean of frames by folder name with 0.5000; +0.0000 remain" in text
 
 
-def test_another_detector_scores_and_its_failures_count(run, clip, tmp_path):
-    """Failures have a status and no score; they are never scored 0."""
+def test_an_external_detector_scores_and_its_failures_count(run, clip, tmp_path):
+    """A failure has a status and no score; it never counts as a score of 0."""
     root, output = tmp_path / "set", tmp_path / "out"
     for name in ("real/a.mp4", "real/b.mp4", "fake/c.mp4", "fake/d.mp4", "fake/e.mp4"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

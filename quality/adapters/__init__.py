@@ -1,1 +1,1 @@
-"""Our members as other harnesses call detectors."""
+"""This project's members in the form in which other harnesses take detectors."""

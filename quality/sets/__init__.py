@@ -1,1 +1,1 @@
-"""Public data sets: their layouts, what is wrong with a copy, and face crops that come ready-made."""
+"""Public data sets: how they lie on disk, what is wrong with a copy, and sets that come as precropped faces."""

@@ -1,8 +1,8 @@
-"""What is wrong with a copy of a data set, found before anything is scored.
+"""The check of a copy of a data set: what is wrong with it, before anything is scored.
 
-Missing, empty, unreadable and extra files; identities or originals on both sides of a split; one content under two
-labels; labels of the list that contradict the folders; and, for FaceForensics++, fakes whose width is cut to a multiple
-of 16 or whose rate differs from their original's.
+Missing, empty, unreadable and extra files; identities or originals on both sides of a split; the same content under two
+labels; labels in the list that contradict the folders; and, for FaceForensics++, fakes whose width is cut to a multiple
+of 16 or whose frame rate differs from their original's.
 """
 
 from collections import Counter, defaultdict
@@ -12,20 +12,20 @@ from pathlib import Path
 
 from common.files import sha256
 from common.status import Status
-from common.workers import Workers, patience, progress
+from common.workers import Workers, patience
 from faces.video import VideoInfo, probe
 from inference.results import Result
-from quality.sets.layouts import Item
+from quality.sets.items import Item
 
-SHOWN = 10
+SHOWN = 10  # of a finding's keys are printed
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind of trouble: what it is, the videos, what would mend it, and whether the set is not whole because of it."""
+    """One kind of problem: what it is, in which files, what would help, and whether the set is incomplete by it."""
 
     kind: str
-    what: str
+    what: str  # follows the number of files, as "files are empty"
     keys: tuple[str, ...]
     mend: str = ""
     breaks: bool = False
@@ -35,115 +35,114 @@ class Finding:
         return f"{self.kind}: {len(self.keys)} {self.what}: {some}" + (f"\n    {self.mend}" if self.mend else "")
 
 
-def examine(
+def check_copy(
     root: Path, items: Sequence[Item], everything: Sequence[Item], extra: Sequence[str], fetch: str, workers: int
 ) -> list[Finding]:
-    """Look at every file of the items, and at all splits for leaks; return what is wrong, empty if nothing is.
+    """Look at every file of the items, and at all splits (`everything`) for leaks; return what is wrong.
 
-    `fetch` says how missing files come.
+    `extra` are videos that the set should not hold. `fetch` says where missing files come from.
     """
-    films = {item.key: root / item.key for item in items if not item.frames}
+    videos = {item.key: root / item.key for item in items if not item.frames}
     crops = {frame: root / frame for item in items for frame in item.frames}
-    paths = films | crops
+    paths = videos | crops
     missing = [key for key, path in paths.items() if not path.is_file()]
     empty = [key for key, path in paths.items() if path.is_file() and not path.stat().st_size]
-    lost = {*missing, *empty}
-    there = {key: path for key, path in films.items() if key not in lost}
-    facts, unreadable = read_headers(there, workers)
-    whole = [item for item in items if item.key in facts]
-    found = [
-        Finding("missing", "of the list are not on disk", tuple(missing), fetch, breaks=True),
-        Finding("empty", "files have no content", tuple(empty), f"remove them, then: {fetch}", breaks=True),
-        Finding(
-            "unreadable", "files are no readable video", tuple(unreadable), f"remove them, then: {fetch}", breaks=True
-        ),
-        Finding("extra", "videos are not of the set", tuple(extra), "they are not scored"),
+    unusable = {*missing, *empty}
+    infos, unreadable = read_headers({key: path for key, path in videos.items() if key not in unusable}, workers)
+    readable = [item for item in items if item.key in infos]
+    again = f"remove them, then: {fetch}"
+    findings = [
+        Finding("missing", "files in the list are not on disk", tuple(missing), fetch, breaks=True),
+        Finding("empty", "files are empty", tuple(empty), again, breaks=True),
+        Finding("unreadable", "files are not readable videos", tuple(unreadable), again, breaks=True),
+        Finding("extra", "videos do not belong to the set", tuple(extra), "they are not scored"),
         *leaks(everything),
-        *upside_down(items),
-        *two_labels(root, whole),
-        *oddities(whole, facts),
+        contradicted_labels(items),
+        two_labels(root, readable),
+        *oddities(readable, infos),
     ]
-    return [finding for finding in found if finding.keys]
+    return [finding for finding in findings if finding.keys]
 
 
 def read_headers(paths: Mapping[str, Path], workers: int) -> tuple[dict[str, VideoInfo], list[str]]:
-    """What the videos say of themselves, and those that cannot be read."""
-    facts: dict[str, VideoInfo] = {}
-    unreadable = []
+    """What the videos' headers say, by key, and the keys of the videos that cannot be read."""
     jobs = {key: (path,) for key, path in paths.items()}
-    with (
-        Workers(min(workers, max(len(jobs), 1))) as pool,
-        progress(total=len(jobs), desc="check", unit="video") as bar,
-    ):
-        for key, outcome in pool.run(probe, jobs, {key: patience(path) for key, path in paths.items()}):
-            if isinstance(outcome, Exception):
-                unreadable.append(key)
-            else:
-                facts[key] = outcome
-            bar.update()
-    return facts, sorted(unreadable)
+    with Workers(min(workers, len(jobs))) as pool:
+        outcomes = dict(
+            pool.run_with_bar(probe, jobs, "check", seconds={key: patience(path) for key, path in paths.items()})
+        )
+    infos = {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, VideoInfo)}
+    return infos, sorted(outcomes.keys() - infos.keys())
 
 
-def leaks(items: Iterable[Item]) -> list[Finding]:
+def leaks(items: Sequence[Item]) -> list[Finding]:
     """Originals and identities that two splits share."""
-    found = []
-    for what, values in (("originals", lambda item: (item.original,)), ("identities", lambda item: item.identities)):
-        splits: dict[str, set[str]] = defaultdict(set)
-        for item in items:
-            for value in values(item):
-                splits[value].add(item.split)
-        shared = tuple(sorted(value for value, of in splits.items() if len(of) > 1))
-        found.append(Finding("leak", f"{what} are in two splits", shared, "measure on a split that shares none"))
-    return found
+    return [
+        shared("originals", ((item.original, item.split) for item in items)),
+        shared("identities", ((identity, item.split) for item in items for identity in item.identities)),
+    ]
 
 
-def upside_down(items: Iterable[Item]) -> list[Finding]:
-    """Items whose folder says another label than the official list."""
-    wrong = [item.key for item in items if item.listed is not None and item.listed != item.label]
-    mend = "in the list of Celeb-DF 1 means REAL; a list turned round calls every folder wrong"
-    return [Finding("label", "labels of the list contradict the folder", tuple(wrong), mend, breaks=True)]
+def shared(what: str, values: Iterable[tuple[str, str]]) -> Finding:
+    """The values that have several splits."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for value, split in values:
+        splits[value].add(split)
+    keys = tuple(sorted(value for value, names in splits.items() if len(names) > 1))
+    return Finding("leak", f"{what} are in two splits", keys, "measure on a split that shares none")
 
 
-def two_labels(root: Path, items: Iterable[Item]) -> list[Finding]:
-    """Videos that are, byte for byte, also there under the other label."""
+def contradicted_labels(items: Iterable[Item]) -> Finding:
+    """Items whose label in the official list is not that of their folder."""
+    wrong = tuple(item.key for item in items if item.listed is not None and item.listed != item.label)
+    advice = "in Celeb-DF's list 1 means REAL; an inverted list contradicts every folder"
+    return Finding("label", "labels in the list contradict the folder", wrong, advice, breaks=True)
+
+
+def two_labels(root: Path, items: Iterable[Item]) -> Finding:
+    """Videos that are, byte for byte, also in the set under the other label."""
     by_size: dict[int, list[Item]] = defaultdict(list)
     for item in items:
         by_size[(root / item.key).stat().st_size].append(item)
     by_content: dict[str, list[Item]] = defaultdict(list)
-    for same in by_size.values():
-        if len({item.label for item in same}) > 1:
-            for item in same:
-                by_content[sha256(root / item.key)].append(item)
-    twice = [item.key for same in by_content.values() if len({one.label for one in same}) > 1 for item in same]
-    return [Finding("content", "files have the content of one of the other label", tuple(sorted(twice)), breaks=True)]
+    for item in (item for same_size in by_size.values() if differ(same_size) for item in same_size):
+        by_content[sha256(root / item.key)].append(item)
+    keys = sorted(item.key for same in by_content.values() if differ(same) for item in same)
+    return Finding("content", "files have the same content as a file of the other label", tuple(keys), breaks=True)
 
 
-def oddities(items: Iterable[Item], facts: Mapping[str, VideoInfo]) -> list[Finding]:
-    """Fakes whose picture or rate differs from their original's, as some of FaceForensics++ do."""
-    reals = Counter(item.original for item in items if not item.label)
-    originals = {item.original: facts[item.key] for item in items if not item.label and reals[item.original] == 1}
-    cut, faster = [], []
+def differ(items: Iterable[Item]) -> bool:
+    """Whether the items have different labels."""
+    return len({item.label for item in items}) > 1
+
+
+def oddities(items: Iterable[Item], infos: Mapping[str, VideoInfo]) -> list[Finding]:
+    """Fakes whose width or frame rate differs from their original's, as those of some in FaceForensics++ do."""
+    real = Counter(item.original for item in items if not item.label)
+    originals = {item.original: infos[item.key] for item in items if not item.label and real[item.original] == 1}
+    narrower, faster = [], []
     for item in items:
         if item.label and item.original in originals:
-            mine, real = facts[item.key], originals[item.original]
-            if mine.width != real.width and mine.width == real.width // 16 * 16:
-                cut.append(item.key)
-            if mine.fps and real.fps and abs(mine.fps - real.fps) > 0.01 * real.fps:
+            fake, original = infos[item.key], originals[item.original]
+            if fake.width != original.width and fake.width == original.width // 16 * 16:
+                narrower.append(item.key)
+            if fake.fps and original.fps and abs(fake.fps - original.fps) > 0.01 * original.fps:
                 faster.append(item.key)
+    known = "this is known; nothing needs to be done"
     return [
-        Finding("width", "fakes are cut to a width that is a multiple of 16", tuple(cut), "known; nothing to mend"),
-        Finding("rate", "fakes have another frame rate than their original", tuple(faster), "known; nothing to mend"),
+        Finding("width", "fakes are cut to a width that is a multiple of 16", tuple(narrower), known),
+        Finding("rate", "fakes have another frame rate than their original", tuple(faster), known),
     ]
 
 
-def faceless(items: Iterable[Item], rows: Mapping[str, Result]) -> list[Finding]:
-    """Fakes in which no face was found when they were scored."""
-    keys = [item.key for item in items if item.label and rows[item.key].status == Status.NO_FACE]
-    mend = "five of FaceForensics++ are known for it; they count as .5, and `overall_scored` leaves them out"
-    return [Finding("no face", "fakes show no face", tuple(keys), mend)] if keys else []
+def faceless(items: Iterable[Item], results: Mapping[str, Result]) -> list[Finding]:
+    """Fakes in which no face was found when they were scored; `results` by the items' keys."""
+    keys = tuple(item.key for item in items if item.label and results[item.key].status == Status.NO_FACE)
+    advice = "five of FaceForensics++ are known for it; they count as 0.5, and `overall_scored` leaves them out"
+    return [Finding("no face", "fakes show no face", keys, advice)] if keys else []
 
 
-def counts(items: Iterable[Item]) -> str:
+def describe_counts(items: Iterable[Item]) -> str:
     """How many videos of each class and manipulation there are, as text."""
-    found = Counter(item.manipulation or "real" for item in items)
-    return ", ".join(f"{number} {name}" for name, number in found.items())
+    counts = Counter(item.manipulation or "real" for item in items)
+    return ", ".join(f"{number} {name}" for name, number in counts.items())
