@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.command import STOPS, positive, run_script, stopped_afterwards
+from common.command import STOPS, delay_signals, positive, run_script
 from common.errors import BadInputError
 from forensics.serve.app import make_app
 from forensics.serve.guard import LOOPBACK, Address, host_and_port
@@ -77,7 +77,7 @@ class JobServer(Server):
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A temporary folder for this process and its workers; no signal interrupts its removal."""
-    with stopped_afterwards():  # before it is whole, nothing would remove it
+    with delay_signals():  # before it is whole, nothing would remove it
         folder = tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True)
     before = tempfile.tempdir
     tempfile.tempdir = folder.name
