@@ -45,7 +45,7 @@ def main() -> int:
     options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
     found = part_videos(options.videos)
     jobs = {name: (video, options.frames / name) for name, video in found.videos.items()}
-    return run_stage("extract_frames", extract, jobs, options.frames, "", options.workers, found.said)
+    return run_stage("extract_frames", extract, jobs, options.frames, "", options.workers, found.note)
 
 
 if __name__ == "__main__":

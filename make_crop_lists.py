@@ -45,7 +45,7 @@ from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.stage import folder_parser
 from common.workers import cores, progress
 from faces.detector import FaceDetector, default_weights
-from faces.tight_crops import landmarks_of, tight_face
+from faces.tight_crops import find_landmarks, tight_face
 
 CROP, PHOTO = "frame1_face1.jpg", "photo.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")
@@ -182,7 +182,7 @@ class Cutter:
         return encode_image(face, ".jpg")
 
 
-def find_landmarks(crops: list[Crop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:
+def all_landmarks(crops: list[Crop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:
     """The landmarks of crops by their path; those that the table lacks are looked for, and written there."""
     known = read_landmarks(table) if table.is_file() else {}
     missing = [crop.path for crop in crops if crop.path not in known]
@@ -191,7 +191,7 @@ def find_landmarks(crops: list[Crop], faces: Path, detector: FaceDetector, table
         progress(total=len(missing), desc="landmarks", unit="crop") as bar,
     ):
         for path, found in zip(
-            missing, pool.map(partial(landmarks_of, detector), map(faces.joinpath, missing)), strict=True
+            missing, pool.map(partial(find_landmarks, detector), map(faces.joinpath, missing)), strict=True
         ):
             known[path] = found
             bar.update()
@@ -280,7 +280,7 @@ def main() -> int:
         )
     crops = list(found.values())
     real = sorted(crop for crop in crops if crop.split == "train" and not crop.label)
-    landmarks = find_landmarks(real, options.faces, detector, options.lists / LANDMARKS)
+    landmarks = all_landmarks(real, options.faces, detector, options.lists / LANDMARKS)
     write_lists(crops, landmarks, options.lists, options.seed)
     if cutter.left_out:
         print(f"left out, no face: {len(cutter.left_out)}, as {cutter.left_out[0].folder}")

@@ -31,7 +31,7 @@ from common.stage import stage_parser
 from common.status import PREPROCESSED, Status
 from common.workers import Workers, patience, progress
 from faces.detector import default_weights, load_detector
-from faces.failures import failure
+from faces.notes import failure
 from faces.video import VideoInfo, probe
 from faces.video_files import part_videos
 from preprocessing.log import NO_PLACE, Log, LogEntry
@@ -77,7 +77,7 @@ def main() -> int:
     frames = sum(entry.frames for entry in entries.values())
     counts = f"{done} done, {len(videos) - len(entries)} skipped, {len(entries) - done} failed"
     counts += f" ({failed})" if failed else ""
-    print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}{found.said}")
+    print(f"preprocess: {counts}; {frames} frames; shard {shard}; {options.faces}{found.note}")
     return 1 if failed else 0
 
 

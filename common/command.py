@@ -56,17 +56,17 @@ def delay_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals act in the main thread only
         yield
         return
-    arrived: list[int] = []
+    arrivals: list[int] = []
     before = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
     for number in before:
-        signal.signal(number, lambda number, _: arrived.append(number))
+        signal.signal(number, lambda number, _: arrivals.append(number))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for arrival in arrivals:
+            signal.raise_signal(arrival)
 
 
 def status_of(main: Callable[[], int]) -> int:

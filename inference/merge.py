@@ -74,7 +74,7 @@ def main() -> int:
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
-    print(f"merge: {statuses(results)}; {options.output}{found.said}")
+    print(f"merge: {statuses(results)}; {options.output}{found.note}")
     return exit_status(results)
 
 

@@ -386,7 +386,8 @@ def test_a_signal_ends_it_quietly_at_any_moment(tmp_path, weights):
 
 def test_a_signal_between_the_making_of_the_server_and_its_loop_ends_it_quietly(weights, start):
     program = (
-        "import os, signal, sys, uvicorn\nfrom common.command import run_script\nimport forensics.serve.__main__ as serve\n"
+        "import os, signal, sys, uvicorn\nfrom common.command import run_script\n"
+        "import forensics.serve.__main__ as serve\n"
         "made = uvicorn.Config.get_loop_factory\n"
         "def interrupted(config):\n    os.kill(os.getpid(), signal.SIGTERM)\n    return made(config)\n"
         "uvicorn.Config.get_loop_factory = interrupted\n"

@@ -49,7 +49,7 @@ class Clip(NamedTuple):
         """The frames with these numbers, BGR uint8, decoded once more. The numbers ascend; one may come twice."""
         numbers = list(numbers)
         once = (
-            Still(self.path).again(set(numbers)) if self.info.still else read_some(self.path, self.info, set(numbers))
+            Still(self.path).reread(set(numbers)) if self.info.still else read_some(self.path, self.info, set(numbers))
         )
         at, image = -1, np.empty(0)
         for number in numbers:
