@@ -29,7 +29,7 @@ from common.command import DEVICES, add_detector_weights, parse_shard, pick_devi
 from common.errors import BadInputError
 from common.stage import stage_parser
 from common.status import PREPROCESSED, Status
-from common.workers import Workers, patience, progress
+from common.workers import Workers, patience
 from faces.detector import default_weights, load_detector
 from faces.notes import failure
 from faces.video import VideoInfo, probe
@@ -103,22 +103,15 @@ def run(
             tqdm.write(f"preprocess: {name}: {entry.status}: {entry.reason}", file=sys.stderr)
         log.append(name, entry)
 
-    with Workers(processes, count_frames_in, counter) as workers, progress(desc="preprocess", unit="frame") as bar:
+    with Workers(processes, count_frames_in, counter) as workers:
         infos: dict[str, VideoInfo] = {}
         probing = {name: (video,) for name, video in todo.items()}
-        for name, outcome in workers.run(probe, probing, {name: patience(video) for name, video in todo.items()}):
-            bar.set_description(f"preprocess: looked at {len(infos) + len(entries) + 1} of {len(todo)}")
+        seconds = {name: patience(video) for name, video in todo.items()}
+        for name, outcome in workers.run_with_bar(probe, probing, "preprocess: look", seconds):
             if isinstance(outcome, VideoInfo):
                 infos[name] = outcome
             else:
                 record(name, failed(outcome))
-        bar.set_description("preprocess", refresh=False)
-        bar.reset(total=sum(info.frames for info in infos.values()))
-
-        def refresh() -> None:
-            bar.set_postfix(videos=f"{len(entries)}/{len(todo)}", refresh=False)
-            bar.update(sum(counter) - bar.n)
-
         jobs = {
             name: (
                 *(todo[name], infos[name], options.faces / name, options.boxes / name if options.boxes else None),
@@ -126,8 +119,17 @@ def run(
             )
             for name in sorted(infos, key=lambda name: -infos[name].frames)
         }
-        seconds = {name: patience(todo[name]) for name in infos}
-        for name, result in workers.run(preprocess, jobs, seconds, refresh):
+        results = workers.run_with_bar(
+            preprocess,
+            jobs,
+            "preprocess",
+            seconds,
+            unit="frame",
+            total=sum(info.frames for info in infos.values()),
+            count=lambda: sum(counter),
+            postfix=lambda: {"videos": f"{len(entries)}/{len(todo)}"},
+        )
+        for name, result in results:
             if isinstance(result, OSError) and result.errno in NO_PLACE:
                 raise BadInputError(
                     f"{name}: {result}: cannot write; what is finished stays, and running it again goes on"
@@ -135,7 +137,6 @@ def run(
             if isinstance(result, FileExistsError) and is_done(options, name):
                 continue  # another process finished the same folder first
             record(name, failed(result) if isinstance(result, Exception) else result)
-        refresh()
     return entries
 
 

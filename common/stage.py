@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from common.command import positive
 from common.files import write_text
-from common.workers import Job, Workers, cores, progress
+from common.workers import Job, Workers, cores
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:
@@ -39,18 +41,17 @@ def run_stage(
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
     frames = 0
-    with (
-        Workers(min(workers, len(todo))) as pool,
-        progress(total=len(todo), desc=stage, unit="video", disable=not todo) as bar,
-    ):
-        for name, outcome in pool.run(work, todo):
+
+    def written() -> dict[str, int]:
+        return {"frames": frames}
+
+    with Workers(min(workers, len(todo))) as pool:
+        for name, outcome in pool.run_with_bar(work, todo, stage, postfix=written):
             if isinstance(outcome, Exception):
                 failed[name] = str(outcome) or type(outcome).__name__
-                bar.write(f"{stage}: {name}: {failed[name]}", file=sys.stderr)
+                tqdm.write(f"{stage}: {name}: {failed[name]}", file=sys.stderr)
             else:
                 frames += outcome
-            bar.update()
-            bar.set_postfix(frames=frames, refresh=False)
     record_failures(output, failed)
     counts = f"{len(todo) - len(failed)} done, {len(jobs) - len(todo)} skipped, {len(failed)} failed"
     print(f"{stage}: {counts}; {frames} frames; {output}{note}")

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import queue
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -130,6 +130,34 @@ class Workers:
                 self.pool.stop()
                 self.pool.join()
                 self._open()
+
+    def run_with_bar(
+        self,
+        work: Callable[..., Result],
+        jobs: dict[str, Job],
+        desc: str,
+        seconds: dict[str, float] | None = None,
+        unit: str = "video",
+        total: int | None = None,
+        count: Callable[[], int] | None = None,
+        postfix: Callable[[], Mapping[str, object]] = dict,
+    ) -> Iterator[tuple[str, Result | Exception]]:
+        """As `run`, under a progress bar that is called `desc`. Without jobs there is no bar.
+
+        The bar counts the finished jobs. With `count`, it shows what that returns, out of `total`, in `unit`. What
+        `postfix` returns stands behind it. Both are called about twice a second.
+        """
+        finished = 0
+        with progress(total=len(jobs) if total is None else total, desc=desc, unit=unit, disable=not jobs) as bar:
+
+            def refresh() -> None:
+                bar.set_postfix(postfix(), refresh=False)
+                bar.update((count() if count else finished) - bar.n)
+
+            for named_outcome in self.run(work, jobs, seconds, refresh):
+                finished += 1
+                yield named_outcome
+                refresh()
 
     def _until_broken(
         self,
