@@ -7,7 +7,7 @@
 # The array has SHARDS tasks (default 8). Each scores one shard of the videos into submission-<i>-of-<n>.csv. If a task
 # is preempted or its node fails, Slurm queues it again and it goes on. If you submit everything again, it goes on too.
 # The merging job runs when all tasks have ended. It writes OUTPUT (default submission.csv) and, if EVIDENCE names a
-# folder, the pages and index there. CPUS_PER_TASK (default 8), GPUS_PER_TASK (default 1; 0: none) and SBATCH_ARGS (for
+# folder, pages and an index there. CPUS_PER_TASK (default 8), GPUS_PER_TASK (default 1; 0 for none) and SBATCH_ARGS (for
 # both jobs) are passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/.
 set -eu
 [ ! -f "${2:-}" ] || list=$(realpath "$2")
@@ -19,16 +19,16 @@ if [ $# -lt 2 ]; then
     exit 2
 fi
 partition=$1 shards=${3:-8} task=${4:-predict} output=${OUTPUT:-submission.csv}
-[ -n "${list:-}" ] || { echo "predict.sh: $2 is no file" >&2; exit 2; }
+[ -n "${list:-}" ] || { echo "predict.sh: $2 is not a file" >&2; exit 2; }
 if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
 for shard in "${output%.*}"-*-of-*.jsonl; do
     number=${shard#"${output%.*}-"} && number=${number%%-of-*}
-    case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file at all
+    case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file matches
     case $shard in
-        *-of-"$shards".jsonl) rm -f "$shard" "${shard%.jsonl}.csv" ;;  # else a task that fails would leave old results
+        *-of-"$shards".jsonl) rm -f "$shard" "${shard%.jsonl}.csv" ;;  # otherwise a task that fails would leave old results
         *-of-"$shards".partial.jsonl) ;;
-        *) echo "predict.sh: $shard is of another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
+        *) echo "predict.sh: $shard belongs to another number of shards: remove it, or choose another OUTPUT" >&2; exit 2 ;;
     esac
 done
 if [ "${GPUS_PER_TASK:-1}" = 0 ]; then gpus=""; else gpus=--gres=gpu:${GPUS_PER_TASK:-1}; fi

@@ -5,7 +5,7 @@
 #
 # The array has SHARDS tasks (default 100), one for each shard of the videos. If a task is preempted or its node fails,
 # Slurm queues it again and it goes on. CPUS_PER_TASK (default 5) and SBATCH_ARGS ("--time=24:00:00 --mem=8G") are
-# passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/. To see the result: python preprocess.py --status
+# passed to sbatch. PYTHON chooses the interpreter. Logs go to logs/. `python preprocess.py --status` shows the result.
 set -eu
 cd "$(dirname "$0")"
 . slurm/words.sh
