@@ -1,16 +1,16 @@
 # make score VIDEO=clip.mp4   score a video or a picture, in a small environment without PyTorch (.venv-score)
-# make serve             a page on which one drops videos, in the same environment
+# make serve             serve a page that scores videos dropped on it, in the same environment
 # make demo              run all stages on sample clips
-# make test              run ruff, mypy, and the tests of pytest except those that take minutes
-# make test-slow         run the tests of pytest that take minutes
+# make test              run ruff, mypy, and the tests except those that take minutes
+# make test-slow         run the tests that take minutes
 # make lint              run only ruff and mypy
 # make bench             run the benchmarks
 # make slurm-install     install Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
-# make browser-install   install Debian's Chromium, as root, for the tests that look at pages
+# make browser-install   install Debian's Chromium, as root, for the tests of pages
 # make lock              resolve requirements.lock after a change of requirements*.txt; versions that still fit stay
 # make lock UPGRADE=--upgrade   the same with the newest versions
-# All but the two *-install targets set up .venv if it is absent, and install packages only when the lock changed.
-# PYTHON=python3.12 chooses another Python.
+# All but the two *-install targets set up their environment if it is missing, and install packages only when the lock
+# has changed. PYTHON=python3.12 chooses another Python.
 PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
@@ -58,8 +58,8 @@ browser-install:
 	apt-get update --quiet=2
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends chromium
 
-# An environment without pip is half made: by an interrupted make, or by a Debian without python3-venv. It is made anew.
-# The lock's pip comes first, checked by its hashes too: it resumes an interrupted download.
+# An environment without pip is incomplete, after an interrupted make or on a Debian without python3-venv: it is made
+# again. The lock's pip comes first, checked by its hashes like all others, because it resumes interrupted downloads.
 define install
 	$(@D)/bin/python -m pip --version > /dev/null 2>&1 || { rm -rf $(@D) && $(PYTHON) -m venv $(@D); }
 	sed -n '/^pip==/,/# via/p' $< | $(@D)/bin/python -m pip install --quiet --require-hashes -r /dev/stdin
@@ -70,7 +70,7 @@ endef
 $(INSTALLED): requirements.lock
 	$(call install)
 
-# Python compiles the modules that it uses as it uses them.
+# Python compiles modules when it uses them.
 .venv-score/installed: requirements-score.lock
 	$(call install,--no-compile)
-	$(@D)/bin/python -m pip uninstall --quiet --yes setuptools  # Python 3.11 brings it, nothing needs it
+	$(@D)/bin/python -m pip uninstall --quiet --yes setuptools  # comes with Python 3.11, and nothing needs it

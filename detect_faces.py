@@ -1,8 +1,8 @@
-"""Stage 2: RetinaFace boxes of every frame.
+"""Stage 2: find the faces of every frame with RetinaFace.
 
 Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png
 Writes DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt: the number of boxes, then a line `x y w h score ` per box,
-       best first. A video's folder appears when it is complete; running again skips it.
+       best score first. A video's folder appears when it is complete; running again skips it.
 
     python detect_faces.py --frames DFDC-Kaggle_image --boxes DFDC-Kaggle_Retinaface
 """
@@ -22,25 +22,25 @@ def detect(frames: Path, output: Path, weights: Path, device: str) -> int:
     """Write the box files of one video's frame folder; return the number of frames."""
     paths, _ = frame_folder(frames)
     shape = read_image(paths[0]).shape
-    faces = load_detector(weights, device)
+    detector = load_detector(weights, device)
     with atomic_folder(output) as folder:
-        for start in range(0, len(paths), faces.batch):
-            chunk = paths[start : start + faces.batch]
-            boxes = faces.detect([read_same_size(path, shape) for path in chunk])
+        for start in range(0, len(paths), detector.batch):
+            chunk = paths[start : start + detector.batch]
+            boxes = detector.detect([read_same_size(path, shape) for path in chunk])
             for path, detections in zip(chunk, boxes, strict=True):
                 (folder / f"{path.stem}.txt").write_text(format_boxes(detections))
     return len(paths)
 
 
 def main() -> int:
-    """Detect in every frame folder; return 1 if one failed, else 0."""
+    """Detect the faces of all videos with frames; return 1 if a video failed, else 0."""
     parser = stage_parser(__doc__, frames="DFDC-Kaggle_image", boxes="DFDC-Kaggle_Retinaface")
     add_detector_weights(parser)
     parser.add_argument("--device", choices=DEVICES, default="auto")
     options = parser.parse_args()
     weights = options.detector_weights or default_weights()
     device = pick_device(options.device)
-    FaceDetector(weights)  # a bad weights file gives one error here, not one for every video
+    FaceDetector(weights)  # a bad weights file is one error here, not one per video
     jobs = {
         name: (folder, options.boxes / name, weights, device) for name, folder in part_folders(options.frames).items()
     }

@@ -1,4 +1,4 @@
-"""Stage 1: every frame of every video as a PNG.
+"""Stage 1: write every frame of every video as a PNG.
 
 Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by its suffix or its content (docs/files.md)
 Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
@@ -20,7 +20,7 @@ from faces.video_files import part_videos
 
 
 def extract(video: Path, output: Path) -> int:
-    """Write the frames of one video and their `video.json`; return how many."""
+    """Write the frames of one video and their `video.json`; return the number of frames."""
     info = probe(video)
     with atomic_folder(output) as folder:
         count = 0
@@ -41,11 +41,11 @@ def extract(video: Path, output: Path) -> int:
 
 
 def main() -> int:
-    """Extract the frames of every part's videos; return 1 if one failed, else 0."""
+    """Extract the frames of all videos; return 1 if a video failed, else 0."""
     options = stage_parser(__doc__, videos="DFDC-Kaggle", frames="DFDC-Kaggle_image").parse_args()
     found = part_videos(options.videos)
     jobs = {name: (video, options.frames / name) for name, video in found.videos.items()}
-    return run_stage("extract_frames", extract, jobs, options.frames, "", options.workers, found.said)
+    return run_stage("extract_frames", extract, jobs, options.frames, "", options.workers, note=found.note)
 
 
 if __name__ == "__main__":

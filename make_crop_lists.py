@@ -1,4 +1,4 @@
-"""Stage 4 for ready-made face crops: unpack them and write the lists that training and validation read.
+"""Stage 4 for precropped faces: unpack crops and write the lists that training and validation read.
 
 Reads  <crops>/*.csv: tables with a row per video: its split (train or val), part, video, label, original, and what
        else is known (method, race, age, gender); a part that is a number is one of DFDC's
@@ -8,17 +8,17 @@ Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg
        DFDC-Kaggle_list/<set>_train.txt and .csv, <set>_val.txt and .csv, <set>_pairs.txt, <set>_blend.txt
        DFDC-Kaggle_list/landmarks.csv
 
-DFDC's set is called faces224, another set as its part. A hash of the original divides the val split of DFDC into
+DFDC's set is called faces224, any other set like its part. A hash of the original divides the val split of DFDC into
 halves: `calibration` to fit a temperature on, `test` to report on. They take the place of `val`.
 
-The .txt files have lines as make_lists.py writes them. The .csv files (filename,label,original,subset and the tables'
+The .txt files have lines like those of make_lists.py. The .csv files (filename,label,original,subset and the tables'
 other columns) are the truth for `python -m quality.evaluate`. `pairs` holds the fakes of the train split, each followed
 by its original's crop, for configs with `together: 2`. `blend` holds the real crops of the train split in which a face
-was found, to make fakes of (training/blend.py); `landmarks.csv` says where. An original in both train and val, be it of
-two sets, is an error. Running again unpacks, and looks for faces in, only what is new.
+was found, to make fakes of (training/blend.py); `landmarks.csv` says where. An original in both train and val, even in
+two different sets, is an error. Running again unpacks only new crops, and looks for faces only in them.
 
-Pictures of whole heads (--whole-heads) are cut to the square around the face that the other crops show: .65 of the side
-of the contract's crop. Those without a face are left out and counted.
+Pictures of whole heads (--whole-heads) are cut to the square around the face that the other crops show. Its side is
+0.65 of that of the reference's crop. Pictures without a face are left out and counted.
 
     python make_crop_lists.py --crops CROPS
 """
@@ -45,19 +45,19 @@ from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.stage import folder_parser
 from common.workers import cores, progress
 from faces.detector import FaceDetector, default_weights
-from faces.tight_crops import landmarks_of, tight_face
+from faces.tight_crops import find_landmarks, tight_face
 
 CROP, PHOTO = "frame1_face1.jpg", "photo.jpg"
 COLUMNS = ("split", "part", "video", "label", "original")
 DFDC = "faces224"
-UNNAMED_VAL = 5  # of so many photos that no table names, one is in val
+UNNAMED_VAL = 5  # one in this many of the photos that no table names is in val
 
 
 @dataclass(frozen=True, order=True)
-class Crop:
-    """A video's crop: its folder `<part>/<video>` below the faces, its label (1 FAKE), its original, its split.
+class LabelledCrop:
+    """The crop of a video: its folder `<part>/<video>` below the faces, its label (1 FAKE), its original, its split.
 
-    `known` holds the table's other columns as (name, value).
+    `known` holds the other columns of the table as (name, value).
     """
 
     folder: str
@@ -74,7 +74,7 @@ class Crop:
 
     @property
     def list(self) -> str:
-        """The list that it is in: train, val, or for DFDC's val split its half."""
+        """The list that holds the crop: train, val, or the half of DFDC's val split."""
         return half(self.original) if self.set == DFDC and self.split == "val" else self.split
 
     @property
@@ -93,13 +93,13 @@ def half(original: str) -> str:
     return "calibration" if hashlib.sha256(original.encode()).digest()[0] < 128 else "test"
 
 
-def read_tables(crops: Path) -> list[Crop]:
-    """The crops in all tables of a folder, one per row; a video without an original is its own original.
+def read_tables(crops: Path) -> list[LabelledCrop]:
+    """The crops in all tables of a folder, one per row. A video without an original is its own original.
 
-    Raises BadInputError for an unknown split or label, a name that points outside its folder, an original in both train
-    and val, or a folder without tables.
+    Raises BadInputError for a missing column, an unknown split or label, a name that points outside its folder, a video
+    with two rows, an original in both train and val, or a folder without tables.
     """
-    found: dict[str, Crop] = {}
+    found: dict[str, LabelledCrop] = {}
     sides: dict[str, str] = {}
     for table in sorted(crops.glob("*.csv")):
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -108,9 +108,9 @@ def read_tables(crops: Path) -> list[Crop]:
                 raise BadInputError(f"{table} has no column {', '.join(missing)}")
             for row in rows:
                 try:
-                    crop = read_crop(row)
+                    crop = read_row(row)
                     if found.setdefault(crop.folder, crop) is not crop:
-                        raise BadInputError(f"{crop.folder} stands in the tables twice")
+                        raise BadInputError(f"{crop.folder} is in the tables twice")
                     if sides.setdefault(crop.original, crop.split) != crop.split:
                         raise BadInputError(f"the original {crop.original} is on both sides of the split")
                 except BadInputError as error:
@@ -120,58 +120,33 @@ def read_tables(crops: Path) -> list[Crop]:
     return list(found.values())
 
 
-def read_crop(row: dict[str, str]) -> Crop:
-    """The crop of one row of a table. Raises BadInputError for an unknown split or label, or an unsafe name."""
+def read_row(row: dict[str, str]) -> LabelledCrop:
+    """The crop of a row of a table. Raises BadInputError for an unknown split or label, or an unsafe name."""
     split, part, video, label, original = (row[column] for column in COLUMNS)
     if split not in ("train", "val"):
         raise BadInputError(f"split {split!r} is neither train nor val")
     folder = safe_relative(f"{f'dfdc_train_part_{part}' if part.isdecimal() else part}/{video}")
     known = tuple((name, value or "") for name, value in row.items() if name and name not in COLUMNS)
-    return Crop(folder, parse_label(label), original or video, split, known)
+    return LabelledCrop(folder, parse_label(label), original or video, split, known)
 
 
-def unnamed(folder: str) -> Crop:
+def unnamed(folder: str) -> LabelledCrop:
     """The crop of a photo that no table names: real, its own original, one in five in val. Raises BadInputError."""
     video = safe_relative(folder).rpartition("/")[2]
     side = "val" if hashlib.sha256(folder.encode()).digest()[0] % UNNAMED_VAL == 0 else "train"
-    return Crop(folder, 0, video, side)
-
-
-def unpack(archive: Path, crops: dict[str, Crop], faces: Path, cutter: "Cutter") -> Iterator[Crop]:
-    """Write an archive's crops that are not on disk yet; yield each that is there then.
-
-    These are the crops of `crops` (by folder), and photos of parts that `crops` does not hold. Photos of whole heads
-    are cut by the cutter.
-    """
-    parts = {folder.partition("/")[0] for folder in crops}
-    with tarfile.open(archive) as file:
-        for member in file:
-            folder, _, name = member.name.removeprefix("./").rpartition("/")  # `tar cf x.tar .` writes ./
-            content = file.extractfile(member) if member.isfile() else None
-            known = folder in crops or (folder.count("/") == 1 and folder.partition("/")[0] not in parts | {".."})
-            if name not in (CROP, PHOTO) or content is None or not known:
-                continue
-            crop = crops.get(folder) or unnamed(folder)
-            path = faces / crop.path
-            if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty one
-                picture = cutter.picture(crop, content.read())
-                if picture is None:
-                    continue
-                with atomic_file(path, synced=False) as temporary:
-                    temporary.write_bytes(picture)
-            yield crop
+    return LabelledCrop(folder, 0, video, side)
 
 
 @dataclass
 class Cutter:
-    """Cuts photos of whole heads, and remembers those without a face."""
+    """Cuts photos of whole heads in some sets to the face, and remembers those without a face."""
 
     detector: FaceDetector
     sets: frozenset[str]
-    left_out: list[Crop]
+    left_out: list[LabelledCrop]
 
-    def picture(self, crop: Crop, content: bytes) -> bytes | None:
-        """The bytes of a crop's file: as they are, or of a whole head its face; None if there is none."""
+    def picture(self, crop: LabelledCrop, content: bytes) -> bytes | None:
+        """The bytes of a crop's file: `content`, or the face in a photo of a whole head; None without a face."""
         if crop.set not in self.sets:
             return content
         image = decode_image(np.frombuffer(content, np.uint8), Path(crop.path))
@@ -182,28 +157,66 @@ class Cutter:
         return encode_image(face, ".jpg")
 
 
-def find_landmarks(crops: list[Crop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:
-    """The landmarks of crops by their path; those that the table lacks are looked for, and written there."""
-    known = read_landmarks(table) if table.is_file() else {}
-    missing = [crop.path for crop in crops if crop.path not in known]
-    with (
-        ThreadPoolExecutor(cores()) as pool,
-        progress(total=len(missing), desc="landmarks", unit="crop") as bar,
-    ):
-        for path, found in zip(
-            missing, pool.map(partial(landmarks_of, detector), map(faces.joinpath, missing)), strict=True
-        ):
-            known[path] = found
+def unpack(archive: Path, crops: dict[str, LabelledCrop], faces: Path, cutter: Cutter) -> Iterator[LabelledCrop]:
+    """Write an archive's crops that are not on disk yet; yield every crop of it that is on disk then.
+
+    These are the crops of `crops` (by folder), and photos of parts that `crops` does not name.
+    """
+    parts = {folder.partition("/")[0] for folder in crops}
+    with tarfile.open(archive) as file:
+        for member in file:
+            folder, _, name = member.name.removeprefix("./").rpartition("/")  # `tar cf x.tar .` writes ./
+            content = file.extractfile(member) if member.isfile() else None
+            wanted = folder in crops or (folder.count("/") == 1 and folder.partition("/")[0] not in parts | {".."})
+            if name not in (CROP, PHOTO) or content is None or not wanted:
+                continue
+            crop = crops.get(folder) or unnamed(folder)
+            path = faces / crop.path
+            if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty file
+                picture = cutter.picture(crop, content.read())
+                if picture is None:
+                    continue
+                with atomic_file(path, synced=False) as temporary:
+                    temporary.write_bytes(picture)
+            yield crop
+
+
+def unpack_all(folder: Path, faces: Path, cutter: Cutter) -> list[LabelledCrop]:
+    """Unpack all archives of a folder. Raises BadInputError if they lack a crop of the tables."""
+    wanted = {crop.folder: crop for crop in read_tables(folder)}
+    crops: dict[str, LabelledCrop] = {}
+    with progress(desc="make_crop_lists", unit="crop") as bar:
+        for archive in sorted(folder.glob("*.tar")):
+            for crop in unpack(archive, wanted, faces, cutter):
+                crops[crop.folder] = crop
+                bar.update()
+    if crops:
+        sync_all_in(faces)
+    missing = sorted(wanted.keys() - crops.keys() - {crop.folder for crop in cutter.left_out})
+    if missing:
+        examples = ", ".join(missing[:3])
+        raise BadInputError(f"{len(missing)} crops of the tables are in no archive of {folder}: {examples}")
+    return list(crops.values())
+
+
+def all_landmarks(crops: list[LabelledCrop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:
+    """The landmarks float32 [5, 2] of all crops with a face, by path. What the table lacks is found and added to it."""
+    landmarks = read_landmarks(table) if table.is_file() else {}
+    missing = [crop.path for crop in crops if crop.path not in landmarks]
+    with ThreadPoolExecutor(cores()) as pool, progress(total=len(missing), desc="landmarks", unit="crop") as bar:
+        results = pool.map(partial(find_landmarks, detector), map(faces.joinpath, missing))
+        for path, points in zip(missing, results, strict=True):
+            landmarks[path] = points
             bar.update()
     if missing:
-        write_landmarks(table, known)
-    return {crop.path: points for crop in crops if (points := known[crop.path]) is not None}
+        write_landmarks(table, landmarks)
+    return {crop.path: points for crop in crops if (points := landmarks[crop.path]) is not None}
 
 
-def pairs_of(crops: Iterable[Crop]) -> Iterator[tuple[Crop, Crop]]:
-    """Yield each fake with each real crop of its original, in sorted order; a fake without one is left out."""
+def pairs_of(crops: Iterable[LabelledCrop]) -> Iterator[tuple[LabelledCrop, LabelledCrop]]:
+    """Yield each fake with each real crop of its original, in sorted order, except fakes without such a crop."""
     ordered = sorted(crops)
-    originals: dict[str, list[Crop]] = {}
+    originals: dict[str, list[LabelledCrop]] = {}
     for crop in ordered:
         if not crop.label:
             originals.setdefault(crop.original, []).append(crop)
@@ -212,79 +225,52 @@ def pairs_of(crops: Iterable[Crop]) -> Iterator[tuple[Crop, Crop]]:
             yield from ((crop, real) for real in originals.get(crop.original, ()))
 
 
-def write_lists(crops: list[Crop], landmarks: dict[str, np.ndarray], lists: Path, seed: int) -> None:
-    """Write the lists of each set, shuffled, with their truth, and the lists of pairs and of crops to blend."""
+def write_lists(crops: list[LabelledCrop], landmarks: dict[str, np.ndarray], lists: Path) -> None:
+    """Write each set's shuffled lists with their truth, and its lists of pairs and of crops to blend."""
     for name, part in sorted({(crop.set, crop.list) for crop in crops}):
-        mine = sorted(crop for crop in crops if (crop.set, crop.list) == (name, part))
-        file = f"{name}_{part}"
-        random.Random(f"{seed}/{part}").shuffle(mine)
-        write_text(lists / f"{file}.txt", "".join(crop.line for crop in mine))
-        write_table(lists / f"{file}.csv", truth_of(mine))
-        print(f"{file}: {len(mine)} crops, {sum(crop.label for crop in mine)} fake")
-    train = [crop for crop in crops if crop.split == "train"]
-    for name in sorted({crop.set for crop in train}):
-        mine = [crop for crop in train if crop.set == name]
-        pairs = list(pairs_of(mine))
-        random.Random(f"{seed}/pairs").shuffle(pairs)
-        blend = sorted(crop for crop in mine if crop.path in landmarks)
-        for kind, lines in (
-            ("pairs", [fake.line + real.line for fake, real in pairs]),
-            ("blend", [crop.line for crop in blend]),
-        ):
+        listed = sorted(crop for crop in crops if (crop.set, crop.list) == (name, part))
+        random.Random(f"0/{part}").shuffle(listed)
+        write_text(lists / f"{name}_{part}.txt", "".join(crop.line for crop in listed))
+        write_table(lists / f"{name}_{part}.csv", truth_table(listed))
+        print(f"{name}_{part}: {len(listed)} crops, {sum(crop.label for crop in listed)} fake")
+    for name in sorted({crop.set for crop in crops if crop.split == "train"}):
+        train = [crop for crop in crops if (crop.set, crop.split) == (name, "train")]
+        pairs = [fake.line + real.line for fake, real in pairs_of(train)]
+        random.Random("0/pairs").shuffle(pairs)
+        blend = [crop.line for crop in sorted(train) if crop.path in landmarks]
+        for kind, lines in (("pairs", pairs), ("blend", blend)):
             if lines:
                 write_text(lists / f"{name}_{kind}.txt", "".join(lines))
                 print(f"{name}_{kind}: {len(lines)}")
 
 
-def truth_of(crops: list[Crop]) -> list[tuple[object, ...]]:
-    """The rows of a list's truth, with its heading."""
+def truth_table(crops: list[LabelledCrop]) -> list[tuple[object, ...]]:
+    """The rows of a list's truth, headed by the names of the columns."""
     names = list(dict.fromkeys(name for crop in crops for name, _ in crop.known))
-    heading = ("filename", "label", "original", "subset", *names)
-    known = [dict(crop.known) for crop in crops]
-    rows = [
-        (crop.path, crop.label, crop.original, crop.folder.partition("/")[0], *(mine.get(name, "") for name in names))
-        for crop, mine in zip(crops, known, strict=True)
-    ]
-    return [heading, *rows]
+    rows: list[tuple[object, ...]] = [("filename", "label", "original", "subset", *names)]
+    for crop in crops:
+        known = dict(crop.known)
+        subset = crop.folder.partition("/")[0]
+        rows.append((crop.path, crop.label, crop.original, subset, *(known.get(name, "") for name in names)))
+    return rows
 
 
 def main() -> int:
-    """Unpack the crops, find landmarks, write the lists; an archive that lacks a crop of a table is an error."""
+    """Unpack the crops, find landmarks, write the lists; return 0."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
-    parser.add_argument(
-        "--crops", type=Path, required=True, metavar="DIR", help="the folder of the tables and the archives"
-    )
-    parser.add_argument(
-        "--whole-heads",
-        default="lfw,inswapper",
-        metavar="A,B",
-        help="sets whose pictures are cut to the face (default: lfw,inswapper)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the order of lines (default: 0)")
+    parser.add_argument("--crops", type=Path, required=True, metavar="DIR", help="folder of the tables and archives")
+    whole_heads = "sets whose pictures are cut to the face (default: lfw,inswapper)"
+    parser.add_argument("--whole-heads", default="lfw,inswapper", metavar="A,B", help=whole_heads)
     options = parser.parse_args()
-    wanted = {crop.folder: crop for crop in read_tables(options.crops)}
     detector = FaceDetector(default_weights())
     cutter = Cutter(detector, frozenset(options.whole_heads.split(",")), [])
-    found: dict[str, Crop] = {}
-    with progress(desc="make_crop_lists", unit="crop") as bar:
-        for archive in sorted(options.crops.glob("*.tar")):
-            for crop in unpack(archive, wanted, options.faces, cutter):
-                found[crop.folder] = crop
-                bar.update()
-    if found:
-        sync_all_in(options.faces)
-    missing = wanted.keys() - found.keys() - {crop.folder for crop in cutter.left_out}
-    if missing:
-        raise BadInputError(
-            f"{len(missing)} crops of the tables are in no archive of {options.crops}: {', '.join(sorted(missing)[:3])}"
-        )
-    crops = list(found.values())
+    crops = unpack_all(options.crops, options.faces, cutter)
     real = sorted(crop for crop in crops if crop.split == "train" and not crop.label)
-    landmarks = find_landmarks(real, options.faces, detector, options.lists / LANDMARKS)
-    write_lists(crops, landmarks, options.lists, options.seed)
+    landmarks = all_landmarks(real, options.faces, detector, options.lists / LANDMARKS)
+    write_lists(crops, landmarks, options.lists)
     if cutter.left_out:
-        print(f"left out, no face: {len(cutter.left_out)}, as {cutter.left_out[0].folder}")
-    print(f"faces to blend: {len(landmarks)} of {len(real)} real crops show one whole")
+        print(f"left out because they show no face: {len(cutter.left_out)}, such as {cutter.left_out[0].folder}")
+    print(f"faces to blend: {len(landmarks)} of {len(real)} real crops show a whole face")
     print(f"make_crop_lists: {len(crops)} crops done; {options.faces}, {options.lists}")
     return 0
 

@@ -24,7 +24,7 @@ if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
 for shard in "${output%.*}"-*-of-*.jsonl; do
     number=${shard#"${output%.*}-"} && number=${number%%-of-*}
-    case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or the pattern itself: there is no such file
+    case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file matches
     case $shard in
         *-of-"$shards".jsonl) rm -f "$shard" "${shard%.jsonl}.csv" ;;  # otherwise a task that fails would leave old results
         *-of-"$shards".partial.jsonl) ;;

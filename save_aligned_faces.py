@@ -1,11 +1,11 @@
-"""Stage 3: one track per face, cut to squares of one size.
+"""Stage 3: link the boxes to one track per face, and cut each track to squares of one size.
 
 Reads  DFDC-Kaggle_image/<part>/<video>/frame%d.png
        DFDC-Kaggle_Retinaface/<part>/<video>/frame%d.txt
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.png (for image models) and .jpg (for video models, quality
-       95), at native size; a video without a face has none.
+       95), at native size; none for a video without a face.
        DFDC-Kaggle_Alignedface/<part>/<video>/info.json: frames, height, width, fps, voted_faces, voted_frames (how many
-       frames show so many faces), and for each face its detections and its square in every frame.
+       frames show that number of faces), and for each face its detections and its square in every frame.
        A video's folder appears when it is complete; running again skips it.
 
     python save_aligned_faces.py --faces DFDC-Kaggle_Alignedface
@@ -42,7 +42,10 @@ def save_faces(frames: Path, boxes: Path, output: Path) -> int:
 
 
 def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
-    """Read a video's box files, one per frame; raises BadInputError naming a missing, malformed or surplus one."""
+    """Read a video's box files: detections float32 [N, 5] of each frame.
+
+    Raises BadInputError, which names a missing, malformed or surplus file.
+    """
     if not folder.is_dir():
         raise BadInputError(f"{folder} is missing: detect_faces.py has not finished this video")
     boxes = []
@@ -55,12 +58,15 @@ def read_boxes(folder: Path, frames: int) -> list[np.ndarray]:
         except (BadInputError, UnicodeDecodeError) as error:
             raise BadInputError(f"{path}: {error}") from error
     if (folder / f"frame{frames + 1}.txt").exists():
-        raise BadInputError(f"{folder} has boxes for more than the {frames} frames there are")
+        raise BadInputError(f"{folder} has boxes for more than the {frames} frames of the video")
     return boxes
 
 
 def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, list[Crop]], folder: Path) -> None:
-    """Write the .png and the .jpg of every face in every frame; read each frame's image once."""
+    """Write the .png and .jpg files of every face in every frame; read each frame once.
+
+    `shape` is that of the frames, [H, W, 3]; `crops` are those to cut from each frame.
+    """
     for source in sorted(crops):
         image = read_same_size(images[source], shape)
         for name, content in face_files((crop, cut(image, crop.square)) for crop in crops[source]):
@@ -68,7 +74,7 @@ def write_crops(images: list[Path], shape: tuple[int, ...], crops: dict[int, lis
 
 
 def main() -> int:
-    """Cut the faces of every video with frames; return 1 if one failed, else 0."""
+    """Cut the faces of all videos with frames; return 1 if a video failed, else 0."""
     folders = {"frames": "DFDC-Kaggle_image", "boxes": "DFDC-Kaggle_Retinaface", "faces": "DFDC-Kaggle_Alignedface"}
     options = stage_parser(__doc__, **folders).parse_args()
     jobs = {

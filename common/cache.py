@@ -1,4 +1,4 @@
-"""Where files are kept that can be made again: the user's cache folder, or a temporary one where that is read-only."""
+"""The cache for files that can be made again: the user's cache folder, or a temporary one if that is read-only."""
 
 import atexit
 import os
@@ -10,27 +10,27 @@ from tempfile import mkdtemp
 from platformdirs import user_cache_path
 
 NAME = "robustforensics"
-VARIABLE = "ROBUSTFORENSICS_CACHE"  # another folder; worker processes inherit it
+VARIABLE = "ROBUSTFORENSICS_CACHE"  # names another folder; worker processes inherit it
 
 
 def cached(name: str) -> Path:
-    """The path of a file in the cache, where it is or where it can be written.
+    """The path of a file in the cache: where it is, or where it can be written.
 
-    If the cache folder cannot be written to, a temporary folder takes its place until this process ends; it says so.
+    If the cache folder is read-only, a temporary folder takes its place until this process ends, with a line on stderr.
     """
     folder = Path(os.environ.get(VARIABLE) or user_cache_path(NAME))
     if (folder / name).exists() or is_writable(folder):
         return folder / name
     temporary = Path(mkdtemp(prefix=f"{NAME}-"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    print(f"{folder} cannot be written to; {temporary} serves as cache until the end ({VARIABLE} names another folder)",
-          file=sys.stderr, flush=True)  # fmt: skip
+    message = f"{folder} cannot be written to, so {temporary} is the cache until the end; {VARIABLE} may name another"
+    print(message, file=sys.stderr, flush=True)
     os.environ[VARIABLE] = str(temporary)
     return temporary / name
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be written into a folder, which is made if it is not there."""
+    """Make a folder if it does not exist; return whether files can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,6 +1,6 @@
 """What commands share: exit status, signals, and options that mean the same in all of them.
 
-It imports nothing that takes time.
+It imports nothing slow, so that every --help is fast.
 """
 
 import argparse
@@ -19,9 +19,8 @@ from typing import NoReturn, TypeVar
 from common.errors import BadInputError
 
 DEVICES = ("auto", "cpu", "cuda")
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of NVIDIA's driver, Linux under Windows (WSL), AMD's driver
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what people and schedulers end a command with
-
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's driver, Linux under Windows (WSL), AMD's driver
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # how people and schedulers end a command
 
 Value = TypeVar("Value")
 
@@ -35,52 +34,55 @@ def positive(text: str) -> int:
 
 
 def add_detector_weights(parser: argparse.ArgumentParser) -> None:
-    """Add --detector-weights, and its name of the release before, which --help does not show."""
-    text = "of the face detector (default: those in inference/face_detect_ckpt)"
+    """Add --detector-weights, and its old name --weights, which --help does not show."""
+    text = "weights of the face detector (default: those in inference/face_detect_ckpt)"
     parser.add_argument("--detector-weights", type=Path, metavar="FILE", help=text)
     hidden = argparse.SUPPRESS
     parser.add_argument("--weights", type=Path, dest="detector_weights", default=hidden, help=hidden)
 
 
 def run_script(main: Callable[[], int]) -> NoReturn:
-    """Call a script's `main` and end with its status.
+    """Call a script's `main` and end the process with its status.
 
-    SIGTERM (scancel, preemption, `kill`) ends it as Ctrl-C does, workers included, with status 143.
+    SIGTERM (scancel, preemption, `kill`) ends it and its workers as Ctrl-C does, with status 143.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     end(status_of(main))
 
 
 @contextmanager
-def stopped_afterwards() -> Iterator[None]:
-    """A signal that comes meanwhile acts at the end. It is for what breaks when an exception appears in it."""
+def delay_signals() -> Iterator[None]:
+    """Hold back the signals of STOPS until the block ends, for code that an exception in the middle would break."""
     if threading.current_thread() is not threading.main_thread():  # signals act in the main thread only
         yield
         return
-    came: list[int] = []
+    arrivals: list[int] = []
     before = {number: handler for number in STOPS if (handler := signal.getsignal(number)) is not None}
     for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
+        signal.signal(number, lambda number, _: arrivals.append(number))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for found in came:
-            signal.raise_signal(found)
+        for arrival in arrivals:
+            signal.raise_signal(arrival)
 
 
 def status_of(main: Callable[[], int]) -> int:
-    """What `main` returns, or the status of what it raises: 2 and a line on stderr for a missing or wrong input."""
+    """The exit status of `main`: what it returns, or the status of what it raises.
+
+    A missing or wrong input gives status 2 and a line on stderr.
+    """
     try:
         return main()
-    except BrokenPipeError:  # whoever reads the output has left, as `head` does
+    except BrokenPipeError:  # the reader of the output has left, as `head` does
         return 141
     except (BadInputError, OSError) as error:
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished stays, and running it again goes on", file=sys.stderr)
+        print("interrupted; finished work is kept, and running it again goes on", file=sys.stderr)
         return 130
     except SystemExit as stop:  # from argparse or from SIGTERM
         if isinstance(stop.code, str):  # a message, as sys.exit takes it
@@ -90,18 +92,19 @@ def status_of(main: Callable[[], int]) -> int:
 
 
 def end(status: int) -> NoReturn:
-    """End the process as `sys.exit` does, but do not clean up its modules: with torch that takes a second."""
+    """End the process as `sys.exit` does, but without cleaning up its modules, which takes a second with torch."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(BrokenPipeError):  # its reader has left, as `head` does
+        with suppress(BrokenPipeError):  # see `status_of`
             stream.flush()
     os._exit(status)
 
 
 def pick_device(choice: str) -> str:
-    """The device to use: `auto` means the GPU if there is one. Raises BadInputError for `cuda` without a GPU.
+    """The device to use, `cpu` or `cuda`: `auto` means the GPU if there is one.
 
-    PyTorch takes seconds to import. `auto` imports it only where a GPU driver's file exists.
+    Raises BadInputError for `cuda` without a GPU. PyTorch takes seconds to import, so `auto` imports it only if a GPU
+    driver's file exists.
     """
     if choice == "cpu" or (choice == "auto" and not any(Path(file).exists() for file in GPU_FILES)):
         return "cpu"
@@ -125,12 +128,12 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def of(self, videos: dict[str, Value]) -> dict[str, Value]:
-        """Every `count`-th video in the order of the names, from `index` on; what is done already changes nothing."""
+        """Every `count`-th video by name, from `index` on. The choice does not depend on what is done already."""
         return {name: videos[name] for name in sorted(videos)[self.index :: self.count]}
 
 
 def parse_shard(text: str) -> Shard:
-    """An argparse type: `0/3`, `1/3` and `2/3` are the three thirds."""
+    """An argparse type: `0/3`, `1/3` and `2/3` are the shards of three."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or int(match[1]) >= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is not i/n with 0 <= i < n")
@@ -138,12 +141,12 @@ def parse_shard(text: str) -> Shard:
 
 
 def wanted_shard(option: Shard | None) -> Shard | None:
-    """The shard of `--shard`, else the Slurm array's, else None: all videos. Raises as `shard_of_array`."""
+    """The shard of `--shard`, else of the Slurm array, else None for all videos. Raises as `shard_of_array` does."""
     return option or (shard_of_array() if "SLURM_ARRAY_TASK_ID" in os.environ else None)
 
 
 def shard_of_array(environment: Mapping[str, str] = os.environ) -> Shard:
-    """The shard that belongs to this task of a Slurm job array; 0/1 outside of one.
+    """The shard of this task of a Slurm job array; 0/1 outside of an array.
 
     Raises BadInputError for an array with gaps, because some shards would never run.
     """

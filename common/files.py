@@ -1,7 +1,7 @@
 """Files: writes that neither a kill nor a power cut leaves half done, and digests.
 
-Everything goes to a temporary name, is synced to the disk, and is renamed. Then the folder with the name is synced.
-Without the first sync a file system may keep the new name and lose the content.
+Everything is written under a temporary name, synced to the disk, and renamed. Then the folder that holds the name is
+synced. Without the first sync a file system may keep the new name and lose the content.
 """
 
 import csv
@@ -24,10 +24,10 @@ PARTIAL = ".partial"
 
 @contextmanager
 def atomic_file(path: Path, synced: bool = True) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix: renamed to `path` if the block ends well, removed if it raises.
+    """Yield a temporary path with the same suffix; rename it to `path` if the block ends well, remove it if it raises.
 
-    Without `synced` a power cut may leave an empty file. It is for thousands of small files, with a `sync_all_in` after
-    them.
+    With `synced=False` a power cut may leave an empty file. This is for thousands of small files, followed by one
+    `sync_all_in`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The nodes of a cluster share folders, so a process number alone is not unique.
@@ -44,7 +44,7 @@ def atomic_file(path: Path, synced: bool = True) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's names, are on the disk; some network disks do not offer the latter."""
+    """Wait until a file's content, or a folder's names, are on the disk. Some network disks cannot sync a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -56,7 +56,7 @@ def sync(path: Path) -> None:
 
 
 def sync_all_in(folder: Path) -> None:
-    """Wait until all files in a folder are on the disk, by one call for its whole file system instead of one a file."""
+    """Wait until all files in a folder are on the disk: one call for the file system instead of one per file."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
@@ -68,7 +68,7 @@ def sync_all_in(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, atomically; file names in it that are not UTF-8 keep their bytes."""
+    """Write `text` to `path` as UTF-8, atomically. File names in it that are not UTF-8 keep their bytes."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -78,11 +78,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `path` if the block ends well.
 
     So a folder named `path` is always complete. Leftovers of killed processes are removed first. If another process
-    finishes the same folder meanwhile, its folder stays and ours is dropped. Raises FileExistsError if `path` exists at
-    the start.
+    finishes the same folder meanwhile, its folder stays and ours is discarded. Raises FileExistsError if `path` exists
+    at the start.
     """
     if path.exists():
-        raise FileExistsError(f"{path} is there, but not as this stage leaves it; remove it to have it made anew")
+        raise FileExistsError(f"{path} exists, but not as this stage leaves it; remove it, and it will be made again")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _guard(path.parent):
         _remove_leftovers(path)
@@ -104,9 +104,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock(folder: Path, wait: bool = False) -> int:
-    """Lock a folder and return its descriptor; closing that, or the death of this process, releases the lock.
+    """Lock a folder and return its descriptor. Closing that, or the death of this process, releases the lock.
 
-    If a living process holds the lock, it waits, or raises BlockingIOError without `wait`.
+    If a living process holds the lock: with `wait`, wait for it; else raise BlockingIOError.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -119,7 +119,7 @@ def _lock(folder: Path, wait: bool = False) -> int:
 
 @contextmanager
 def _guard(folder: Path) -> Iterator[None]:
-    """Let one process at a time make and remove temporary folders here: none is seen before it is locked."""
+    """Let one process at a time make and remove temporary folders here, so that none is seen before it is locked."""
     descriptor = _lock(folder, wait=True)
     try:
         yield
@@ -128,6 +128,7 @@ def _guard(folder: Path) -> Iterator[None]:
 
 
 def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary folders of `path` that no living process has locked."""
     pattern = re.compile(re.escape(f".{path.name}.") + r"[^.]+" + re.escape(PARTIAL))
     for entry in path.parent.iterdir():
         if pattern.fullmatch(entry.name):
@@ -160,7 +161,7 @@ FileState = list[str | int]
 
 
 def file_state(path: Path) -> FileState | None:
-    """A file's path, size in bytes and time of change in nanoseconds; None if there is no such file."""
+    """A file's path, size in bytes and time of the last change in nanoseconds; None if there is no such file."""
     try:
         status = path.stat()
     except OSError:

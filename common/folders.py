@@ -1,4 +1,4 @@
-"""The contract's folders (section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
+"""The DFDC folder tree (reference, section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
 
 import csv
 import json
@@ -13,24 +13,27 @@ _FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The visible folders in `folder`, sorted by name; files beside them are ignored."""
+    """The folders in `folder` that are not hidden, sorted by name; files beside them are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def part_folders(root: Path) -> dict[str, Path]:
-    """Map `<part>/<video>` to the video's folder below `root`, in order. Raises FileNotFoundError if there is none."""
+    """Map `<part>/<video>` to the video's folder below `root`, sorted by name.
+
+    Raises FileNotFoundError if `root` is missing or holds no such folder.
+    """
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; run the stage before this one first")
-    found = {f"{part.name}/{video.name}": video for part in subfolders(root) for video in subfolders(part)}
-    if not found:
+    folders = {f"{part.name}/{video.name}": video for part in subfolders(root) for video in subfolders(part)}
+    if not folders:
         raise FileNotFoundError(f"{root} holds no <part>/<video> folder; run the stage before this one first")
-    return found
+    return folders
 
 
 def numbered_frames(folder: Path, suffix: str) -> list[Path]:
-    """`frame1<suffix>`, `frame2<suffix>`, ... of a folder, in order of their number.
+    """The files `frame1<suffix>`, `frame2<suffix>`, ... of a folder, by number.
 
-    Raises BadInputError when the folder is absent, has no such file, or lacks a number in between.
+    Raises BadInputError if the folder is missing, has no such file, or lacks a number in between.
     """
     if not folder.is_dir():
         raise BadInputError(f"{folder} is missing")
@@ -44,10 +47,10 @@ def numbered_frames(folder: Path, suffix: str) -> list[Path]:
 
 
 def frame_folder(folder: Path) -> tuple[list[Path], dict[str, Any]]:
-    """The frames of a video, in order, and the content of its `video.json`, which stage 1 writes beside them.
+    """The frames of a video, in order, and the content of the `video.json` that stage 1 writes beside them.
 
-    The content is empty if there is no `video.json`, for frames from elsewhere. Raises BadInputError as
-    `numbered_frames` does, and if `video.json` is unreadable or gives another number of frames.
+    The content is empty for frames from elsewhere, without a `video.json`. Raises BadInputError as `numbered_frames`
+    does, and if `video.json` is unreadable or gives another number of frames.
     """
     frames = numbered_frames(folder, ".png")
     path = folder / "video.json"
@@ -63,6 +66,7 @@ def frame_folder(folder: Path) -> tuple[list[Path], dict[str, Any]]:
 
 
 def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
+    """Yield number and path of every `frame<number><suffix>` in a folder, in no order."""
     for path in folder.iterdir():
         match = _FRAME_NUMBER.fullmatch(path.stem)
         if match and path.suffix == suffix:
@@ -72,7 +76,8 @@ def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
 def read_filenames(path: Path) -> list[str]:
     """The column `filename` of a CSV such as Kaggle's sample_submission.csv, in order.
 
-    Raises BadInputError if there is no such column, or if a name points outside its folder.
+    Raises BadInputError if there is no such column, or if a name points outside its folder; OSError if the file cannot
+    be read.
     """
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
@@ -82,7 +87,7 @@ def read_filenames(path: Path) -> list[str]:
 
 
 def safe_relative(name: str) -> str:
-    """Return `name` if it is a safe path inside a folder.
+    """Return `name` if it is a relative path that stays inside its folder.
 
     Raises BadInputError if it is empty or absolute, or if it contains `..`, a backslash or a zero byte.
     """

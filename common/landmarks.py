@@ -1,4 +1,4 @@
-"""The table of landmarks that make_crop_lists.py keeps beside the lists: five points for a crop, or none found."""
+"""The table of landmarks that make_crop_lists.py writes beside the lists: five points for each crop with a face."""
 
 import csv
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ HEADING = ("filename", *(f"{point}_{axis}" for point in POINTS for axis in "xy")
 
 
 def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray | None]) -> None:
-    """Write landmarks float32 [5, 2] (x, y in the crop's pixels) or None by the crop's path below the faces."""
+    """Write landmarks by the crop's path below the faces.
+
+    Landmarks are float32 [5, 2], x and y in the crop's pixels in the order of POINTS; None if no face was found.
+    """
     rows = [
         (name, *([""] * 10 if points is None else [f"{value:.2f}" for value in points.flat]))
         for name, points in sorted(landmarks.items())
@@ -24,8 +27,8 @@ def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray | None]) -> N
 
 
 def read_landmarks(path: Path) -> dict[str, np.ndarray | None]:
-    """Landmarks float32 [5, 2] by the crop's path; None: no face was found. Raises BadInputError for a wrong row."""
-    found: dict[str, np.ndarray | None] = {}
+    """Read what `write_landmarks` wrote. Raises BadInputError for wrong columns or a wrong row."""
+    landmarks: dict[str, np.ndarray | None] = {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         if (heading := tuple(next(rows, ()))) != HEADING:
@@ -35,5 +38,5 @@ def read_landmarks(path: Path) -> dict[str, np.ndarray | None]:
                 points = np.array(values, np.float32).reshape(5, 2) if any(values) else None
             except ValueError as error:
                 raise BadInputError(f"{path}:{rows.line_num}: {error}") from error
-            found[name] = points
-    return found
+            landmarks[name] = points
+    return landmarks

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, which runs networks without PyTorch."""
+"""Run networks by ONNX Runtime on the CPU, without PyTorch."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.command import stopped_afterwards
+from common.command import delay_signals
 from common.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -20,23 +20,24 @@ ARENA_BYTES = 512 << 20  # of the first block; a SlowFast on 150 frames takes 65
 
 
 def load_session(path: Path, threads: int, take_turns: bool = False) -> "InferenceSession":
-    """The network of an ONNX file, to be run on so many threads. Raises FileNotFoundError, CheckpointError.
+    """Load the network of an ONNX file, to run on this number of threads.
 
-    Networks that `take_turns` share one arena of memory, so all need no more than the largest of them.
+    Networks that `take_turns` share one arena of memory, so that together they need no more than the largest of them.
+    Raises FileNotFoundError, or CheckpointError if the file is unreadable.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # newer releases report to their maker, and leave files behind
-    with stopped_afterwards():  # its compiled module, told to stop while it is loaded, raises ImportError or aborts
-        import onnxruntime  # takes .1 s, which processes that run no network need not spend
+    with delay_signals():  # a signal while its compiled module is loaded leads to an ImportError or an abort
+        import onnxruntime  # takes 0.1 s, which processes without a network need not spend
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # A thread that waits by spinning takes the core from the process that finds the next video's faces.
+    # A thread that spins while it waits takes the core from the process that finds the next video's faces.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if take_turns:
         _share_an_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.enable_mem_pattern = False  # it plans memory for each size of input
+        options.enable_mem_pattern = False  # it would plan memory for each size of input
     options.log_severity_level = 3  # errors
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")
@@ -48,10 +49,10 @@ def load_session(path: Path, threads: int, take_turns: bool = False) -> "Inferen
 
 @cache
 def _share_an_arena() -> None:
-    """Make the arena of this process. It is one block, of which Linux gives what is used, and grows by doubling.
+    """Make the arena of this process: one block, of which Linux provides what is used, and which grows by doubling.
 
-    A free piece is cut to the size that is asked for. By default one that is up to twice or 128 MB too large is given
-    whole, and all eleven take .13 GB more.
+    A free piece is cut to the requested size. By default a piece that is up to twice as large, or 128 MB larger, would
+    be handed out whole, and all eleven members would take 0.13 GB more.
     """
     import onnxruntime
 
@@ -65,7 +66,10 @@ def _share_an_arena() -> None:
 def run_session(
     session: "InferenceSession", inputs: Mapping[str, np.ndarray], name: str, outputs: Sequence[str] | None = None
 ) -> list[np.ndarray]:
-    """The network's outputs, all or those named. Raises MemoryError, which names the network, if memory runs out."""
+    """Run a network: its outputs, all of them or those in `outputs`, in that order.
+
+    Raises MemoryError, which holds the network's `name`, if memory runs out.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
@@ -80,6 +84,6 @@ def run_session(
 
 
 def give_back_freed_memory() -> None:
-    """Return the memory that this process has freed so far to the kernel; works with glibc only."""
+    """Return the memory that this process has freed so far to the kernel. Works with glibc only."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

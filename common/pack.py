@@ -1,6 +1,6 @@
-"""A video's crops in one file, `faces.zip` in its folder.
+"""A video's crops in one file, `faces.zip`, in the video's folder.
 
-All of DFDC then makes 119,000 files instead of 72 million. This matters on file systems that limit their number.
+All of DFDC then takes 119,000 files instead of 72 million, which matters on file systems that limit their number.
 """
 
 import os
@@ -19,16 +19,16 @@ OPEN_PACKS = 16  # per process: a clip's crops are read one after another
 
 
 def write_pack(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write names and contents as a zip without compression and without times, so that equal crops give equal bytes."""
+    """Write names and contents as a zip, without compression or times: equal crops give equal bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
         for name, content in files:
             pack.writestr(zipfile.ZipInfo(name), content)
 
 
 def read_face(path: Path) -> np.ndarray:
-    """The crop `<folder>/frame%d_face%d.<ext>`, BGR uint8 [size, size, 3], from its file or else from the pack.
+    """Read the crop `<folder>/frame%d_face%d.<ext>`, BGR uint8 [size, size, 3], from its file or else from the pack.
 
-    The pack is the one in the same folder. Raises BadInputError if the crop is in neither, or unreadable.
+    The pack is the one in the same folder. Raises BadInputError if the crop is in neither or is unreadable.
     """
     pack = path.parent / PACK
     if path.is_file() or not pack.is_file():
@@ -42,5 +42,5 @@ def read_face(path: Path) -> np.ndarray:
 
 @lru_cache(maxsize=OPEN_PACKS)
 def _open(process: int, pack: Path) -> zipfile.ZipFile:
-    """The pack, opened once per process: a forked loader process must not share its parent's position in the file."""
+    """Open a pack once per process: a forked loader process must not share its parent's position in the file."""
     return zipfile.ZipFile(pack)

@@ -1,4 +1,4 @@
-"""Put images together into one sheet for a person to look at."""
+"""Put images, BGR uint8 [H, W, 3], together into one sheet for a person to look at."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ WHITE, BACKGROUND = (240, 240, 240), 32
 
 
 def text(line: str, width: int) -> np.ndarray:
-    """An image of one line of text; other characters than ASCII become `?`, because OpenCV's font lacks them."""
+    """A line of text as an image [LINE, width, 3]. Characters that OpenCV's font lacks (all but ASCII) become `?`."""
     image = np.full((LINE, width, 3), BACKGROUND, np.uint8)
     readable = line.encode("ascii", "replace").decode()
     cv2.putText(image, readable, (0, LINE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.5, WHITE, 1, cv2.LINE_AA)
@@ -21,7 +21,7 @@ def text(line: str, width: int) -> np.ndarray:
 
 
 def beside(images: list[np.ndarray]) -> np.ndarray:
-    """Images in a row, aligned at the top."""
+    """Put images [H, W, 3] of any sizes into a row, aligned at the top."""
     height = max(image.shape[0] for image in images)
     width = sum(image.shape[1] + GAP for image in images) - GAP
     row = np.full((height, width, 3), BACKGROUND, np.uint8)
@@ -33,12 +33,12 @@ def beside(images: list[np.ndarray]) -> np.ndarray:
 
 
 def below(images: list[np.ndarray]) -> np.ndarray:
-    """Images in a column, aligned on the left."""
+    """Put images [H, W, 3] of any sizes into a column, aligned on the left."""
     return beside([image.swapaxes(0, 1) for image in images]).swapaxes(0, 1)
 
 
 def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write the sheet with a margin around it, atomically, as PNG or JPEG by the suffix of `path`."""
+    """Write a sheet [H, W, 3] with a margin around it, atomically, as PNG or JPEG by the suffix of `path`."""
     framed = cv2.copyMakeBorder(sheet, GAP, GAP, GAP, GAP, cv2.BORDER_CONSTANT, value=(BACKGROUND,) * 3)
     with atomic_file(path) as temporary:
         write_image(temporary, framed)

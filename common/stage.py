@@ -1,4 +1,4 @@
-"""What the stage scripts share: their common options, one progress bar, the record of failures, the summary line."""
+"""What the stage scripts share: common options, the progress bar, the record of failures, the summary line."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from common.workers import Job, Workers, cores
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:
-    """A parser with one option per folder (`frames="DIR"` makes `--frames`, by default DIR)."""
+    """A parser with one option per folder: `frames="DIR"` adds `--frames` with the default DIR."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in folders.items():
         parser.add_argument(f"--{name}", type=Path, default=Path(default), metavar="DIR", help=f"default: {default}")
@@ -29,14 +29,14 @@ def stage_parser(description: str | None, **folders: str) -> argparse.ArgumentPa
 
 
 def run_stage(
-    stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int, more: str = ""
+    stage: str, work: Callable[..., int], jobs: dict[str, Job], output: Path, done: str, workers: int, note: str = ""
 ) -> int:
-    """Run `work(*job)` for every job that is not done, in `workers` processes, and return the exit status.
+    """Run `work(*job)` for every job that is not done, in `workers` processes; return the exit status.
 
     `jobs` maps `<part>/<video>` to the arguments of `work`, which returns the number of frames it wrote. A job is done
-    when `output/<part>/<video>/<done>` exists. If a job fails (FAILURES), the others go on. Its reason is printed and
-    recorded in `output/failed.json`. That file holds the failures of the latest run only. The summary line ends with
-    `more`.
+    if `output/<part>/<video>/<done>` exists. If a job fails (`common.workers.FAILURES`), the others go on; the reason
+    is printed and recorded in `output/failed.json`, which holds the failures of the latest run only. `note` ends the
+    summary line.
     """
     todo = {name: job for name, job in jobs.items() if not (output / name / done).exists()}
     failed: dict[str, str] = {}
@@ -54,15 +54,14 @@ def run_stage(
                 frames += outcome
     record_failures(output, failed)
     counts = f"{len(todo) - len(failed)} done, {len(jobs) - len(todo)} skipped, {len(failed)} failed"
-    print(f"{stage}: {counts}; {frames} frames; {output}{more}")
+    print(f"{stage}: {counts}; {frames} frames; {output}{note}")
     return 1 if failed else 0
 
 
 def record_failures(output: Path, failed: dict[str, str]) -> None:
-    """Write `output/failed.json` (name to reason), or remove it when nothing failed."""
+    """Write `output/failed.json` (name to reason), or remove it if nothing failed."""
     if failed:
-        write_text(
-            output / "failed.json", json.dumps(dict(sorted(failed.items())), indent=1, ensure_ascii=False) + "\n"
-        )
+        text = json.dumps(dict(sorted(failed.items())), indent=1, ensure_ascii=False)
+        write_text(output / "failed.json", text + "\n")
     else:
         (output / "failed.json").unlink(missing_ok=True)

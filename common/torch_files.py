@@ -1,4 +1,4 @@
-"""Read files of torch.save without running any code in them."""
+"""Read files that torch.save wrote, without running any code in them."""
 
 import pickle
 import struct
@@ -11,8 +11,8 @@ import torch
 
 from common.errors import CheckpointError
 
-# Checkpoints may hold numbers of numpy, such as best_loss. These are the types in their pickles, by the names of numpy
-# 1 and 2. They are data, not code, so torch.load may read them.
+# Checkpoints may hold numbers of numpy, such as best_loss. These are the types in their pickles, as numpy 1 and 2 name
+# them. They are data, not code, so torch.load may read them.
 _SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALAR: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
@@ -20,7 +20,7 @@ NUMPY_SCALAR: list[Any] = [
     np.dtype,
     *(type(np.dtype(name)) for name in ("float64", "float32", "int64")),
 ]
-# Depending on the damage of a file, torch.load raises any of these.
+# What torch.load raises for a damaged file, depending on the damage.
 DAMAGED = (
     RuntimeError,
     EOFError,
@@ -35,9 +35,9 @@ DAMAGED = (
 
 
 def load_dict(path: Path) -> dict[str, Any]:
-    """The dict in a file of torch.save, with its tensors on the CPU, read with `weights_only=True`.
+    """Read the dict in a file that torch.save wrote, with `weights_only=True` and its tensors on the CPU.
 
-    Raises FileNotFoundError if the file is missing, CheckpointError if it is damaged or holds no dict.
+    Raises FileNotFoundError if the file is missing, CheckpointError if it is damaged or does not hold a dict.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing")

@@ -1,4 +1,4 @@
-"""Processes that each do one job at a time, how many there may be, and the progress bar."""
+"""Worker processes that each do one job at a time, how many there may be, and the progress bar."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
 
 
 def cores() -> int:
-    """The number of cores this process may use: by its affinity, its container's quota and, under Slurm, its task.
+    """The number of cores that this process may use, by its affinity, its container's quota and its Slurm task.
 
     Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
     """
@@ -32,48 +32,47 @@ def cores() -> int:
 
 
 def quota(root: Path) -> int | None:
-    """The cores that the control groups of this process allow, rounded up; None if they do not say.
+    """The cores that the control groups of this process allow, rounded up; None if they set no limit.
 
-    `root` is where version 2 is mounted. Its `cpu.max` holds microseconds of work, or `max`, and of time. A group has
-    no more than the groups above it. Version 1 says the same in two files.
+    `root` is where version 2 is mounted. A group's `cpu.max` holds the microseconds of work that it may do (or `max`)
+    per period, and the period. The limits of the groups above it hold too. Version 1 has the same in two files.
     """
-    mine = PROCESS / "cgroup"
-    lines = mine.read_text(encoding="utf-8").splitlines() if mine.is_file() else []
-    own = [line.split(":", 2)[2].strip("/") for line in lines]
-    groups = {Path(*Path(name).parts[:depth]) for name in own for depth in range(len(Path(name).parts) + 1)}
-    found = []
+    table = PROCESS / "cgroup"
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    names = [line.split(":", 2)[2].strip("/") for line in lines]
+    groups = {Path(*Path(name).parts[:depth]) for name in names for depth in range(len(Path(name).parts) + 1)}
+    limits = []
     for folder in (top / group for top in (root, root / "cpu") for group in groups):
         for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
             if all((folder / file).is_file() for file in files):
                 work, period = " ".join((folder / file).read_text(encoding="utf-8") for file in files).split()
-                found.append(-1 if work == "max" else -(-int(work) // int(period)))
-    return min((number for number in found if number > 0), default=None)
+                limits.append(-1 if work == "max" else -(-int(work) // int(period)))
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def patience(video: Path) -> float:
-    """Seconds after which a worker on a video counts as stuck: ten minutes, and 100 seconds more for each megabyte."""
+    """Seconds after which a worker counts as stuck on a video: ten minutes, plus 100 seconds per megabyte."""
     try:
         return 600 + video.stat().st_size / 1e4
     except OSError:
         return 600
 
 
-# What may go wrong with one video. Any other exception of a worker is a defect of ours and ends the run.
+# What may go wrong with one video. Any other exception of a worker is a bug and ends the run.
 FAILURES = (BadInputError, OSError, MemoryError, cv2.error, ProcessExpired)
 
 
 def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # tqdm's options
-    """A progress bar on stderr; where stderr is not a terminal, a line every half minute."""
+    """A progress bar on stderr, or a line every half minute if stderr is not a terminal."""
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
 
 
-# After so many jobs a process is replaced by a new one: decoders lose some memory with every video.
-JOBS_OF_A_PROCESS = 100
+JOBS_OF_A_PROCESS = 100  # after these a new process takes its place: decoders leak some memory with every video
 RESTARTS = 3  # how often a pool is opened again after its idle workers died
 
 
 class Workers:
-    """Processes that each run one job at a time on one thread; the death of one does not end the others."""
+    """A pool of processes that each run one job at a time on one thread. It survives the death of a process."""
 
     def __init__(self, count: int, initializer: Callable[..., None] | None = None, *arguments: object) -> None:
         """Start `count` processes, at least one; each calls `initializer(*arguments)` first."""
@@ -93,7 +92,7 @@ class Workers:
         self.end(at_once=kind is not None)
 
     def end(self, at_once: bool = False) -> None:
-        """End the processes: after their jobs, or `at_once`."""
+        """End the processes, after their current jobs or `at_once`."""
         if at_once:
             self.pool.stop()
         else:
@@ -110,12 +109,12 @@ class Workers:
     ) -> Iterator[tuple[str, Result | Exception]]:
         """Yield each job's name and outcome as it finishes: what `work(*job)` returned, or its exception of FAILURES.
 
-        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice a
-        second. `ahead` limits the jobs that are started and not yet yielded; use it where results are large. Any other
-        exception is raised. New workers replace idle ones that were killed.
+        A job that takes longer than its `seconds` is killed and yields TimeoutError. `on_tick` is called about twice
+        per second. `ahead` limits the jobs that are started and not yet yielded, for large results. New workers replace
+        idle ones that were killed. Raises any other exception of a job, and RuntimeError if workers keep dying.
         """
         left = dict(jobs)
-        restarts = 0  # since a job last had an outcome
+        restarts = 0  # since the last outcome of a job
         while left:
             for name, outcome in self._until_broken(work, left, seconds or {}, on_tick, ahead):
                 restarts = 0
@@ -168,7 +167,7 @@ class Workers:
         on_tick: Callable[[], None],
         ahead: int | None,
     ) -> Iterator[tuple[str, Result | Exception]]:
-        """As `run`, but end early when the pool breaks; some jobs then have no outcome."""
+        """As `run`, but end early if the pool breaks. Some jobs then have no outcome."""
         finished: queue.SimpleQueue[tuple[str, Future[Result]]] = queue.SimpleQueue()
         waiting, under_way = list(reversed(jobs.items())), 0
 
@@ -202,7 +201,7 @@ class Workers:
 
 
 def _start(initializer: Callable[..., None] | None, *arguments: object) -> None:
-    """Set one thread per worker: workers do not compete for cores, and results do not depend on their number."""
+    """Initialise a worker with one thread: workers do not compete for cores, and their number changes no result."""
     cv2.setNumThreads(1)
     if initializer:
         initializer(*arguments)

@@ -1,1 +1,1 @@
-"""Find the faces in a video: decoding, the RetinaFace detector, boxes, tracking and crops."""
+"""Find the faces in a video: decoding, the RetinaFace detector, boxes, tracking, crops."""

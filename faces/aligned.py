@@ -13,7 +13,7 @@ SUFFIXES = (".png", ".jpg")  # for image models, for video models
 
 
 def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files of `crops`, all cut from one frame; the pixels are BGR uint8."""
+    """Yield name and content of the files of crops, BGR uint8 [size, size, 3], that were all cut from one frame."""
     encoded: dict[Square, list[bytes]] = {}  # a frame without a detection repeats the crop of the nearest detection
     for crop, pixels in crops:
         if crop.square not in encoded:
@@ -25,10 +25,13 @@ def face_files(crops: Iterable[tuple[Crop, np.ndarray]]) -> Iterator[tuple[str, 
 def describe(
     frames: int, height: int, width: int, fps: float | None, tracking: Tracking, squares: list[list[Square]]
 ) -> str:
-    """The text of `info.json`: frames are numbered from 1 as the files are, boxes are corners, squares x, y, size."""
+    """The text of `info.json`. Frames are numbered from 1, as the files are; boxes are corners, squares x, y, size.
+
+    `squares` holds each track's squares, one per frame.
+    """
     faces = [
         {
-            "detections": [[found.frame + 1, list(found.box), float(str(np.float32(found.score)))] for found in track],
+            "detections": [[seen.frame + 1, list(seen.box), float(str(np.float32(seen.score)))] for seen in track],
             "squares": [list(square) for square in track_squares],
         }
         for track, track_squares in zip(tracking.tracks, squares, strict=True)

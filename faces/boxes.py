@@ -1,4 +1,4 @@
-"""Boxes of faces: their IoU and their text files (contract, sections 0 (the text files) and 2 (the IoU)).
+"""Face boxes: their IoU and their text files (reference, sections 0 (the text files) and 2 (the IoU)).
 
 A box is [x1, y1, x2, y2] in pixels of the original frame, x to the right, y down. A detection adds a score in [0, 1].
 """
@@ -14,9 +14,9 @@ _LINE = re.compile(r"(-?\d+) (-?\d+) (-?\d+) (-?\d+) (\d(?:\.\d+)?(?:e-?\d+)?) ?
 
 
 def iou_plus_one(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of box [4] with others [N, 4] -> [N].
+    """Intersection over union of a box [4] with others [N, 4] -> float [N], in [0, 1].
 
-    Both corner pixels count (+1 on each side's length). The union is at least 1.
+    Both corner pixels count (+1 on the length of each side). The union is at least 1.
     """
     left_top = np.maximum(box[:2], others[:, :2])
     right_bottom = np.minimum(box[2:], others[:, 2:])
@@ -26,14 +26,14 @@ def iou_plus_one(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def tracking_boxes(detections: np.ndarray) -> np.ndarray:
-    """Keep detections [N, 5] with score >= .8 and truncate their corners toward zero -> float64 [M, 5], order kept."""
+    """The detections [N, 5] with a score of at least 0.8, corners truncated toward zero -> float64 [M, 5], in order."""
     kept = detections[detections[:, 4] >= TRACKING_SCORE].astype(np.float64)
     kept[:, :4] = np.trunc(kept[:, :4])
     return kept
 
 
 def format_boxes(detections: np.ndarray) -> str:
-    """The text file for a frame's float32 detections [N, 5]: their number, then one line `x y w h score ` each."""
+    """The text file of a frame's detections, float32 [N, 5]: their number, then a line `x y w h score ` for each."""
     lines = [str(len(detections))]
     for x1, y1, x2, y2, score in detections:
         x, y = int(x1), int(y1)
@@ -42,12 +42,15 @@ def format_boxes(detections: np.ndarray) -> str:
 
 
 def parse_boxes(text: str) -> np.ndarray:
-    """Read a frame's text file back -> float32 [N, 5], corners whole; raises BadInputError naming the wrong line."""
+    """Read a frame's text file back -> float32 [N, 5], with whole corners.
+
+    Raises BadInputError, which names the wrong line.
+    """
     lines = text.splitlines()
     if not lines or not lines[0].strip().isdigit():
         raise BadInputError("line 1 is not the number of boxes")
     if len(lines) - 1 != int(lines[0]):
-        raise BadInputError(f"line 1 says {lines[0].strip()} boxes, {len(lines) - 1} follow")
+        raise BadInputError(f"line 1 says {lines[0].strip()} boxes, but {len(lines) - 1} follow")
     rows = []
     for number, line in enumerate(lines[1:], start=2):
         match = _LINE.fullmatch(line)

@@ -1,4 +1,4 @@
-"""From a track to crops of one size (contract, section 2): square, inside the image, no padding, no rotation."""
+"""From a track to crops of one size (reference, section 2): square, inside the image, no padding, no rotation."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def aligned_square(box: Box, size: int, width: int, height: int) -> Square:
 def align_track(filled: Track, width: int, height: int) -> list[Square]:
     """One square per frame, all of one size: the largest bounding square of the filled track, made even.
 
-    By the contract the size is max // 2 * 2, then at most the image's sides. A face of one pixel gets a side of 2.
+    As in the reference the size is max // 2 * 2, then at most the image's sides. A face of one pixel gets a side of 2.
     """
     largest = max(bounding_square(detection.box, width, height).size for detection in filled)
     size = min(max(largest // 2 * 2, 2), height, width)

@@ -1,6 +1,6 @@
-"""From frames to face boxes with RetinaFace (contract, section 1).
+"""From frames to face boxes with RetinaFace (reference, section 1).
 
-On the CPU the network runs in ONNX Runtime. This is twice as fast as PyTorch, and a worker starts in .3 s with 100 MB,
+On the CPU the network runs in ONNX Runtime. This is twice as fast as PyTorch, and a worker starts in 0.3 s with 100 MB,
 not in 4 s with 800 MB (benchmarks/preprocess.py). On a GPU the network is `faces.retinaface` in PyTorch. The numpy code
 before and after the network is the same.
 """
@@ -31,48 +31,48 @@ Network = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 class FaceDetector:
-    """RetinaFace with weights, on a device; `detect` takes frames and returns boxes in their own pixels.
+    """RetinaFace with its weights on a device. `detect` finds the faces in frames.
 
     Several threads may call it at once. On the CPU each call uses one core. `batch` is the number of frames that go
-    through the network together. On the CPU it is 1: more is not faster, and a frame's boxes do not depend on the other
-    frames.
+    through the network together. On the CPU it is 1: more is not faster, and a frame's boxes must not depend on others.
     """
 
     def __init__(self, weights: Path, device: str = "cpu") -> None:
-        """Load `weights`: the registry's ONNX file, or a state dict without prefix, strictly.
+        """Load `weights`: the registry's ONNX file or, strictly, a state dict whose names have no prefix.
 
         The first use of a state dict on the CPU converts it to ONNX by PyTorch, in some 15 s. Raises CheckpointError
-        listing what does not match.
+        listing what does not match, or FileNotFoundError.
         """
         self.batch = 1 if device == "cpu" else GPU_BATCH
         self.network = _cpu_network(weights) if device == "cpu" else torch_network(weights, device)
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Frames [H, W, 3] BGR uint8, all of one size -> per frame float32 [N, 5]: x1, y1, x2, y2, score, best first.
+        """Find faces in frames, BGR uint8 [H, W, 3], all of one size -> detections of each frame, float32 [N, 5].
 
-        Scores are above .02. Two boxes of a frame have an IoU of at most .4. Corners are not clipped to the image.
+        A detection is x1, y1, x2, y2 in the frame's pixels and a score in (0.02, 1], best first. Two boxes of a frame
+        have an IoU of at most 0.4. Corners are not clipped to the frame.
         """
         return [boxes for boxes, _ in self.detect_with_landmarks(frames)]
 
     def detect_with_landmarks(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """As `detect`, with each box's landmarks, float32 [N, 5, 2]: eyes, nose, corners of the mouth, each (x, y)."""
+        """As `detect`, with each box's landmarks, float32 [N, 5, 2]: x and y of eyes, nose and corners of the mouth."""
         ratio = resize_ratio(*frames[0].shape[:2])
-        found = []
+        results = []
         for start in range(0, len(frames), self.batch):
             chunk = frames[start : start + self.batch]
             images = [cv2.resize(frame, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_LINEAR) for frame in chunk]
             outputs = self.network(cv2.dnn.blobFromImages(images, mean=MEAN_BGR))
             height, width = images[0].shape[:2]
-            found += [
+            results += [
                 select(offsets, scores, landmarks, height, width, ratio)
                 for offsets, scores, landmarks in zip(*outputs, strict=True)
             ]
-        return found
+        return results
 
 
 @lru_cache(maxsize=1)
 def load_detector(weights: Path, device: str) -> FaceDetector:
-    """This process's detector, loaded once."""
+    """The detector of this process, loaded once. Raises as `FaceDetector` does."""
     return FaceDetector(weights, device)
 
 
@@ -88,8 +88,8 @@ def resize_ratio(height: int, width: int) -> float:
 def priors_for(height: int, width: int) -> np.ndarray:
     """The prior boxes for a network input of this size: float32 [P, 4], (cx, cy, w, h) as fractions of the image.
 
-    Their order is level, row, column, size. Their number follows from the input's real size, so every cell of the
-    network's output has its own.
+    Their order is level, row, column, size. Their number follows from the real size of the input, so that every cell of
+    the network's output has its priors.
     """
     levels = []
     for step, sizes in zip(STEPS, MIN_SIZES, strict=True):
@@ -106,9 +106,10 @@ def priors_for(height: int, width: int) -> np.ndarray:
 def select(
     offsets: np.ndarray, scores: np.ndarray, landmark_offsets: np.ndarray, height: int, width: int, ratio: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's outputs for one image -> boxes [N, 5] and landmarks [N, 5, 2], in the frame's pixels.
+    """The network's outputs for one image -> detections [N, 5] and landmarks [N, 5, 2], float32, in the frame's pixels.
 
-    The image is height x width. `ratio` is its size over the frame's.
+    The outputs are offsets [P, 4], scores [P] and landmark offsets [P, 10]. The image has the size height x width, and
+    `ratio` is its size over the frame's.
     """
     kept = np.flatnonzero(scores > MIN_SCORE)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
@@ -123,7 +124,7 @@ def select(
 
 
 def suppress(boxes: np.ndarray) -> list[int]:
-    """Greedy non-maximum suppression of boxes [N, 4], best first: the rows that stay, as by torchvision.ops.nms."""
+    """Greedy non-maximum suppression, as torchvision.ops.nms: the rows of boxes [N, 4], best first, that are kept."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     left, kept = np.arange(len(boxes)), []
     while len(left):
@@ -136,9 +137,9 @@ def suppress(boxes: np.ndarray) -> list[int]:
 
 
 def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
-    """The reference's own file if the user put it there, else the one from the package registry.
+    """The detector's weights: the reference's file if the user put it into `folder`, else the package registry's.
 
-    The latter is in the cache where `folder` is read-only. Raises FileNotFoundError saying how to get one.
+    The latter is in the cache if `folder` is read-only. Raises FileNotFoundError, which says how to get weights.
     """
     for name in (REFERENCE_FILE, REGISTRY_FILE):
         if (folder / name).is_file():
@@ -152,11 +153,12 @@ def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
 
 
 def _cpu_network(weights: Path) -> Network:
+    """The network in ONNX Runtime, on one thread."""
     session = load_session(weights if weights.suffix == ".onnx" else _converted(weights), threads=1)
-    (images_of,) = session.get_inputs()
+    (images_input,) = session.get_inputs()
 
     def run(images: np.ndarray) -> Sequence[np.ndarray]:
-        offsets, scores, landmarks = run_session(session, {images_of.name: images}, "the detector")
+        offsets, scores, landmarks = run_session(session, {images_input.name: images}, "the detector")
         return offsets, scores[..., 1] if scores.ndim == 3 else scores, landmarks  # the registry's has both classes
 
     return run
@@ -173,7 +175,7 @@ def _converted(weights: Path) -> Path:
 
 
 def torch_network(weights: Path, device: str) -> Network:
-    """The network in PyTorch, as GPUs run it. Raises as `FaceDetector`."""
+    """The network in PyTorch, as GPUs run it. Raises as `FaceDetector` does."""
     import torch
 
     from faces.retinaface import load_network

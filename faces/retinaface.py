@@ -1,6 +1,6 @@
-"""The network RetinaFace with a MobileNet-0.25 body (Deng et al., 2019; contract, section 1). `faces.detector` runs it.
+"""RetinaFace with a MobileNet-0.25 body (Deng et al., 2019; reference, section 1). `faces.detector` runs it.
 
-The body is ours. Feature pyramid, SSH and heads come from retinaface-pytorch. Their names let all 300 entries of the
+The body is ours. Feature pyramid, SSH and heads come from retinaface-pytorch. With their names all 300 entries of the
 reference's `mobilenet0.25_Final.pth` match.
 """
 
@@ -21,10 +21,10 @@ from common.torch_files import load_dict
 
 
 def _package(name: str) -> ModuleType:
-    """A module of retinaface-pytorch. Raises BadInputError naming the command that installs it.
+    """A module of retinaface-pytorch. Raises BadInputError, which names the command that installs it.
 
-    requirements.txt leaves it out because its metadata pins torch 1.9, so it may be missing. It is imported when a
-    network is made, because no script catches errors at the import of this module.
+    requirements.txt leaves the package out because its metadata pins torch 1.9, so it may be missing. It is imported
+    when a network is made: no script catches errors while it imports this module.
     """
     try:
         return import_module(f"retinaface.{name}")
@@ -36,7 +36,10 @@ def _package(name: str) -> ModuleType:
 
 
 class MobileNetBody(nn.Module):
-    """MobileNet v1 at a quarter of the width; returns the maps at strides 8, 16 and 32 (64, 128, 256 channels)."""
+    """MobileNet v1 at a quarter of its width: images [B, 3, H, W] -> maps at strides 8, 16 and 32.
+
+    The maps have 64, 128 and 256 channels and the keys 1, 2 and 3.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,9 +59,9 @@ class MobileNetBody(nn.Module):
 
 
 class RetinaFace(nn.Module):
-    """The whole network, for images [B, 3, H, W] (BGR minus mean).
+    """The whole network: images float32 [B, 3, H, W] (BGR minus mean) -> outputs for P prior boxes.
 
-    It returns offsets [B, P, 4], face probability [B, P] and landmark offsets [B, P, 10], for P prior boxes.
+    The outputs are offsets [B, P, 4], face probabilities [B, P] and landmark offsets [B, P, 10].
     """
 
     def __init__(self) -> None:
@@ -86,8 +89,8 @@ class RetinaFace(nn.Module):
 def state_dict_from_onnx(path: Path) -> dict[str, Tensor]:
     """The state dict of our RetinaFace, names without prefix, from the registry's ONNX file.
 
-    That file has its batch norms folded into the convolutions. Each folded convolution becomes one of ours, followed by
-    a batch norm that only adds the bias. This gives the same numbers. Raises CheckpointError for another file.
+    In that file the batch norms are folded into the convolutions. Each folded convolution becomes one of ours, followed
+    by a batch norm that only adds the bias, which gives the same numbers. Raises CheckpointError for another file.
     """
     try:
         graph = onnx.load(path).graph
@@ -103,7 +106,7 @@ def state_dict_from_onnx(path: Path) -> dict[str, Tensor]:
             if node.op_type == "Conv":
                 state |= convolution(our_name(node.name), values[node.input[1]], values[node.input[2]], state)
     except (KeyError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is another network than the registry's RetinaFace: {error}") from error
+        raise CheckpointError(f"{path} is not the registry's RetinaFace: {error}") from error
     return state
 
 
@@ -124,7 +127,7 @@ def our_name(node: str) -> str:
 
 
 def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of one convolution: with its bias if ours has one, else with a batch norm that only adds the bias."""
+    """The entries of one convolution: with its bias if `state` has one, else with a batch norm that only adds it."""
     if f"{name}.bias" in state:
         return {f"{name}.weight": weight, f"{name}.bias": bias}
     before, _, index = name.rpartition(".")
@@ -142,7 +145,7 @@ def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor
 def load_network(weights: Path) -> RetinaFace:
     """The network in evaluation mode, from a state dict without prefix or from the registry's ONNX file.
 
-    Raises CheckpointError listing what does not match.
+    Raises CheckpointError listing what does not match, FileNotFoundError for a missing file.
     """
     network = RetinaFace()
     try:
@@ -153,12 +156,13 @@ def load_network(weights: Path) -> RetinaFace:
 
 
 def export_onnx(weights: Path, output: Path) -> None:
-    """Write the network with these weights as ONNX.
+    """Write the network with these weights as an ONNX file.
 
-    Its input is `images`, of any number and size. Its outputs are `offsets`, `scores` and `landmarks`.
+    Its input is `images`, of any number and size. Its outputs are `offsets`, `scores` and `landmarks`. Raises as
+    `load_network` does.
     """
     any_size = torch.export.Dim.AUTO
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports each graph pass
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # else it reports every pass over the graph
     program = torch.onnx.export(
         load_network(weights),
         (torch.zeros(2, 3, 203, 317),),

@@ -1,4 +1,4 @@
-"""Still pictures: JPEG, PNG and WebP, read by Pillow, upright as their EXIF data asks."""
+"""Still pictures (JPEG, PNG, WebP), read by Pillow and turned upright as their EXIF data asks."""
 
 from collections.abc import Collection, Iterator
 from fractions import Fraction
@@ -8,22 +8,23 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from faces.streams import DecodeError, Orientation, UnsupportedError
-from faces.video import Shown, VideoInfo
+from faces.video import Frame, VideoInfo
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 EXIF_ORIENTATION = 0x0112
-# Quarter turns, counterclockwise, and whether left and right then change places, by the value of EXIF's tag.
+# By the value of EXIF's tag: quarter turns, counterclockwise, and whether left and right then change places.
 ORIENTATIONS = {
     **{1: Orientation(), 2: Orientation(0, True), 3: Orientation(2), 4: Orientation(2, True)},
     **{5: Orientation(3, True), 6: Orientation(3), 7: Orientation(1, True), 8: Orientation(1)},
 }
-MAX_PIXELS = 250_000_000  # of a picture; a larger one is refused before it is decoded
+MAX_PIXELS = 250_000_000  # a larger picture is refused before it is decoded
 
 
 class Still:
-    """A picture as a video of one frame. It can be iterated over as a `faces.video.Reading`.
+    """A picture as a video of one frame, with the interface of `faces.video.Reading`.
 
-    Of a picture that moves, the first frame counts. Raises UnsupportedError or DecodeError when it is made.
+    Only the first frame of an animated picture counts. The constructor raises UnsupportedError, DecodeError or
+    FileNotFoundError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,16 +53,16 @@ class Still:
             still=True,
         )
 
-    def __iter__(self) -> Iterator[Shown]:
-        yield Shown(0, None, self.image)
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(0, None, self.image)
 
-    def again(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def reread(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
         """As `faces.video.read_some`."""
         yield from ((number, self.image) for number in numbers)
 
 
 def _read(path: Path) -> tuple[np.ndarray, Orientation]:
-    """A picture as upright BGR uint8 [height, width, 3], and how it was turned."""
+    """Read a picture: upright BGR uint8 [height, width, 3], and how it was turned."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
@@ -70,7 +71,7 @@ def _read(path: Path) -> tuple[np.ndarray, Orientation]:
             stored = np.asarray(picture.convert("RGB"))[..., ::-1]
             return np.ascontiguousarray(orientation.upright(stored)), orientation
     except UnidentifiedImageError as error:
-        raise UnsupportedError(f"{path}: no picture that can be read") from error
+        raise UnsupportedError(f"{path}: not a picture that can be read") from error
     except Image.DecompressionBombError as error:
         raise UnsupportedError(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Open a video file, choose the stream that players show, and decode its packets: what `faces.video` is made of."""
+"""Open a video file, choose the stream that players show, and decode its packets, for `faces.video`."""
 
 import re
 import struct
@@ -14,27 +14,27 @@ from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 
 from common.errors import BadInputError
-from faces.containers import Lack, in_fragments, is_container, lacks_media
+from faces.containers import Truncation, find_truncation, is_container, is_fragmented
 
-# The formats that are opened, whatever the file's name. All of them keep a whole video in one file: playlists, devices,
-# addresses and numbered pictures are not among them, because they name other files.
+# The formats that are opened, whatever the file's name. All of them keep a whole video in one file. Playlists, devices,
+# addresses and numbered pictures are not among them, because they refer to other files.
 FORMATS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "live_flv", "asf", "ogg", "mxf", "gxf", "nut", "rm", "wtv"),
     *("ivf", "dv", "gif", "apng", "yuv4mpegpipe", "h261", "h263", "h264", "hevc", "vvc", "av1", "obu", "m4v", "amv"),
     *("mpegvideo", "mjpeg", "vc1", "vc1test", "dirac", "dnxhd", "cavsvideo", "avs2", "avs3", "nsv", "nuv", "swf"),
     *("dhav", "ifv", "kux", "lmlm4", "roq", "smk", "bink", "flic", "thp", "mtv", "pva", "ty", "mlv", "cine", "smjpeg"),
 )
-# Streams of pictures without a container. ffmpeg also takes other files for one, so that they must begin as one does.
+# Streams of pictures without a container. ffmpeg takes other files for them too, so their first bytes are checked.
 RAW_FORMATS = ("h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "vc1", "cavsvideo")
 RAW_BEGINNINGS = (b"\0\0\1", b"\0\0\0\1", b"\xff\xd8")
 MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
-STRAIGHT = 0.0087  # the tangent of half a degree: ffmpeg takes angles up to that for whole quarter turns
+STRAIGHT = 0.0087  # the tangent of half a degree, up to which ffmpeg rounds an angle to a quarter turn
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 class DecodeError(BadInputError):
-    """The file is cut off, stops decoding midway, or cannot be read. `frames` is how many frames could be decoded."""
+    """The file is cut off, or stops decoding midway, or cannot be read. `frames` of it could be decoded."""
 
     def __init__(self, message: str, frames: int = 0) -> None:
         super().__init__(message)
@@ -42,17 +42,17 @@ class DecodeError(BadInputError):
 
 
 class UnsupportedError(BadInputError):
-    """The file is no video and no picture, or a video whose size changes midway."""
+    """The file is neither a video nor a picture, or its frames change their size midway."""
 
 
 class ChangedError(BadInputError):
-    """The file was written to, or replaced, while it was read."""
+    """The file was written to or replaced while it was read."""
 
 
 class Orientation(NamedTuple):
-    """Quarter turns, counterclockwise, and then whether left and right change places: all eight orientations.
+    """How stored frames are turned to be shown: quarter turns, counterclockwise, then perhaps mirrored left to right.
 
-    `known` is False for a display matrix that is none of them, as for shears and other angles: frames stay as stored.
+    `known` is False for a display matrix that is neither, such as a shear or another angle. Frames then stay as stored.
     """
 
     turns: int = 0
@@ -65,7 +65,7 @@ class Orientation(NamedTuple):
         return 90 * self.turns
 
     def upright(self, image: np.ndarray) -> np.ndarray:
-        """A stored image [H, W, 3] as it is shown."""
+        """A stored image [H, W, C] of any dtype as it is shown; an odd number of turns swaps height and width."""
         if not self.turns and not self.mirrored:
             return image
         turned = np.rot90(image, self.turns)
@@ -78,42 +78,37 @@ class Orientation(NamedTuple):
 
 
 class Packets(NamedTuple):
-    """What the packets of a video stream say, without decoding them: those with content, and those that are shown.
+    """What the packets of a video stream tell without decoding."""
 
-    `last` is the latest time of one that is shown, in the stream's units; None if they have no times. `size` is that of
-    all with content, in bytes.
-    """
-
-    stored: int
-    shown: int
-    last: int | None
-    size: int
+    stored: int  # packets with content
+    shown: int  # those among them that are shown
+    last: int | None  # the latest time of a shown one, in the stream's units; None without times
+    size: int  # bytes of all with content
 
 
 @contextmanager
 def open_video(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open the file.
+    """Open a video file.
 
-    Raises FileNotFoundError if it is missing, UnsupportedError if it is no video, DecodeError if it cannot be read.
+    Raises FileNotFoundError if it is missing, UnsupportedError if it is not a video, DecodeError if it cannot be read.
+    The last also stands for errors of ffmpeg in the block.
     """
     try:
-        if path.stat().st_size == 0:  # a pipe has this size too, and would be waited for
-            raise DecodeError(f"{path}: the file is empty" if path.is_file() else f"{path}: is no file")
+        if path.stat().st_size == 0:  # a pipe has this size too, and reading it would wait
+            raise DecodeError(f"{path}: the file is empty" if path.is_file() else f"{path}: is not a file")
         container = _container(path)
     except FileNotFoundError:
         raise
-    except av.error.ArgumentError as error:  # what ffmpeg says of a format that is not among FORMATS
+    except av.error.ArgumentError as error:  # ffmpeg's answer to a format that is not in FORMATS
         raise UnsupportedError(
-            f"{path}: not a video of a format that is read, but perhaps a picture, a playlist or sound (docs/files.md)"
+            f"{path}: not a video in a format that is read; perhaps a picture, a playlist or sound (docs/files.md)"
         ) from error
     except OSError as error:
         raise DecodeError(f"{path}: {error.strerror}") from error
     except av.error.FFmpegError as error:
         if is_container(path):
-            lack = lacks_media(path)
-            raise DecodeError(
-                str(lack) if lack else f"{path}: cut off or damaged, nothing in it can be read"
-            ) from error
+            truncation = find_truncation(path) or f"{path}: cut off or damaged, nothing in it can be read"
+            raise DecodeError(str(truncation)) from error
         raise UnsupportedError(f"{path}: not a video that ffmpeg can open") from error
     with container:
         try:
@@ -123,7 +118,7 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def _container(path: Path) -> av.container.InputContainer:
-    """Open the file by its content. ffmpeg takes a stream of JPEGs for one picture if they are written as such."""
+    """Open a file by its content, or by the suffix for a stream of JPEGs, which ffmpeg may take for one picture."""
     try:
         return av.open(f"file:{path}", options=OPTIONS, metadata_errors="replace")
     except av.error.ArgumentError:
@@ -132,8 +127,8 @@ def _container(path: Path) -> av.container.InputContainer:
         raise
 
 
-def is_film(path: Path) -> bool:
-    """Whether ffmpeg finds at least two pictures in the file that are not covers of its sound."""
+def has_moving_pictures(path: Path) -> bool:
+    """Whether ffmpeg finds at least two pictures in a file, other than covers of its sound."""
     try:
         with path.open("rb") as file:
             head = file.read(4)
@@ -150,7 +145,10 @@ def is_film(path: Path) -> bool:
 def decode(
     path: Path, container: av.container.InputContainer, index: int, on_damage: Callable[[], None]
 ) -> Iterator[av.VideoFrame]:
-    """Decode packet by packet on one thread, so that the same damage always has the same effect."""
+    """Decode a stream packet by packet on one thread, so that the same damage always has the same effect.
+
+    `on_damage` is called for every packet that cannot be decoded. Raises DecodeError if the file cannot be read on.
+    """
     stream = container.streams[index]
     assert isinstance(stream, av.VideoStream)
     stream.codec_context.thread_count = 1
@@ -171,10 +169,10 @@ def decode(
 
 
 def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[av.VideoStream, int, Packets]:
-    """The stream that players show, how many streams show pictures, and what the chosen one's packets say.
+    """The stream that players show, the number of streams that show pictures, and the packets of the chosen stream.
 
     Players take the default stream, then the largest, then the longest. Covers and streams of one picture are taken
-    only where there is nothing else.
+    only if there is nothing else. Raises UnsupportedError if no stream can be decoded.
     """
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     if not streams:
@@ -187,54 +185,54 @@ def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[a
         moves = shown > 1 and not stream.disposition & COVERS
         return moves, bool(stream.disposition & Disposition.default), stream.width * stream.height, shown
 
-    chosen = max(streams, key=rank)  # of equals, the first
+    chosen = max(streams, key=rank)  # the first of equals
     showing = sum(not stream.disposition & COVERS for stream in streams)
     return chosen, max(showing, 1), packets[chosen.index]
 
 
 def _packets(container: av.container.InputContainer, streams: list[av.VideoStream]) -> dict[int, Packets]:
-    """Read through the packets of video streams; a packet that the file's end cut off does not count."""
-    found = {stream.index: Packets(0, 0, None, 0) for stream in streams}
+    """Count the packets of video streams by stream index, except a packet that the end of the file cuts off."""
+    counts = {stream.index: Packets(0, 0, None, 0) for stream in streams}
     try:
         for packet in container.demux(streams):
             if packet.size and not packet.is_corrupt:
-                stored, shown, last, size = found[packet.stream.index]
+                stored, shown, last, size = counts[packet.stream.index]
                 if not packet.is_discard:
                     shown += 1
                     last = max((time for time in (last, packet.pts) if time is not None), default=None)
-                found[packet.stream.index] = Packets(stored + 1, shown, last, size + packet.size)
-    except av.error.FFmpegError:  # decoding meets it too, and says after how many frames
+                counts[packet.stream.index] = Packets(stored + 1, shown, last, size + packet.size)
+    except av.error.FFmpegError:  # decoding meets it too, and reports after how many frames
         pass
-    return found
+    return counts
 
 
 def declared_frames(path: Path, stream: av.VideoStream) -> int | None:
-    """How many frames the container says the stream has; None if it does not say so, or what cannot be."""
-    if stream.frames and stream.frames <= path.stat().st_size and not in_fragments(path):
+    """The number of frames that the container declares for a stream; None if it declares none, or an impossible one."""
+    if stream.frames and stream.frames <= path.stat().st_size and not is_fragmented(path):
         return stream.frames
     return None
 
 
-def has_all(
+def is_complete(
     container: av.container.InputContainer,
     stream: av.VideoStream,
     packets: Packets,
     declared: int | None,
-    lack: Lack,
+    truncation: Truncation,
 ) -> bool:
-    """Whether the packets are all that the container declares: their number, or else the time of the last."""
+    """Whether a truncated file still holds all packets that its container declares, by number or by the last time."""
     if declared is not None:
         return packets.stored >= declared
-    if container.format.name.startswith("mov"):  # fragments say where their pictures lie, unless one is itself cut off
-        return lack.kind != b"moof" and 0 < len(stream.index_entries) <= packets.stored
+    if container.format.name.startswith("mov"):  # fragments say where their pictures lie, unless one of them is cut off
+        return truncation.kind != b"moof" and 0 < len(stream.index_entries) <= packets.stored
     if not container.format.name.startswith("matroska"):
         return False
     end = _tagged_duration(stream) or (container.duration or 0) / av.time_base
-    return end > 0 and reaches(in_seconds(packets.last or 0, stream), end, rate_of(stream, packets), 1.5)
+    return end > 0 and reaches_end(in_seconds(packets.last or 0, stream), end, rate_of(stream, packets), 1.5)
 
 
 def _tagged_duration(stream: av.VideoStream) -> float | None:
-    """The seconds that Matroska's tag DURATION declares for a stream, such as 00:00:02.400000000."""
+    """The seconds that Matroska's tag DURATION, such as 00:00:02.400000000, declares for a stream; None without it."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
 
@@ -242,26 +240,27 @@ def _tagged_duration(stream: av.VideoStream) -> float | None:
 def rate_of(stream: av.VideoStream, packets: Packets) -> float:
     """Frames per second, 0 if the container does not say.
 
-    Without times the average is ffmpeg's default, where the guess is what the codec says. DV declares 60,000.
+    Without times ffmpeg's average is only its default, and its guess is what the codec says. DV declares 60,000.
     """
     average, guessed = float(stream.average_rate or 0), float(stream.guessed_rate or 0)
     return guessed if guessed and (packets.last is None or average > 1.5 * guessed) else average or guessed
 
 
 def in_seconds(stamp: int, stream: av.VideoStream) -> float:
-    """A timestamp of a stream in seconds; 0 if the stream does not declare the unit of its timestamps."""
+    """A timestamp of a stream in seconds; 0 if the stream declares no unit of time."""
     return float(stamp * stream.time_base) if stream.time_base else 0.0
 
 
-def reaches(last: float | None, end: float | None, rate: float, frames: float) -> bool:
-    """Whether a video whose last frame is at `last` seconds was read to its `end`, but for so many frames."""
+def reaches_end(last: float | None, end: float | None, rate: float, frames: float) -> bool:
+    """Whether the last frame, at `last` seconds, lies within `frames` frames of the `end` of its video."""
     return last is not None and end is not None and rate > 0 and end - last <= frames / rate
 
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
-    """The orientation that a frame's display matrix asks for (ISO/IEC 14496-12, 6.2.2: a, b, u, c, d, v, x, y, w).
+    """The orientation that a frame's display matrix asks for (ISO/IEC 14496-12, 6.2.2).
 
-    A point (x, y) of the stored frame, y downwards, is shown at (a x + c y, b x + d y).
+    The matrix is a, b, u, c, d, v, x, y, w: a point (x, y) of the stored frame, y downwards, is shown at
+    (a x + c y, b x + d y).
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:

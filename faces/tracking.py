@@ -1,4 +1,4 @@
-"""From boxes per frame to one track per face (contract, section 2). Pure functions on arrays."""
+"""From boxes per frame to one track per face (reference, section 2). Pure functions on arrays."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from faces.boxes import iou_plus_one, tracking_boxes
 
 SAME_FACE_IOU = 0.5
-LEAST_SEEN = 5  # frames that show a face beyond those that the contract keeps; in fewer, chance finds stand as faces
+LEAST_SEEN = 5  # frames that show a face beyond those that the reference keeps; in fewer, chance finds stand as faces
 
 
 class Detection(NamedTuple):
@@ -26,7 +26,7 @@ Track = list[Detection]
 class Tracking(NamedTuple):
     """The voted number of faces, the number of frames that show so many, and the tracks kept, longest first.
 
-    The first `chosen` tracks are those that the contract keeps.
+    The first `chosen` tracks are those that the reference keeps.
     """
 
     voted_faces: int

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from common.status import Status
-from faces.failures import failure
-from faces.notes import faces_in, filled_in
+from faces.notes import faces_in, failure, filled_in
 from inference.members import Member
 from inference.results import FaceResult, PerturbedResult, Result, ShotResult
 from inference.sampling.sampled import Sampled

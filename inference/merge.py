@@ -79,7 +79,7 @@ def main() -> int:
         write_index(options.evidence, names)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
-    print(f"merge: {statuses(results)}; {options.output}{videos.said}")
+    print(f"merge: {statuses(results)}; {options.output}{videos.note}")
     return exit_status(results)
 
 

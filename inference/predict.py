@@ -152,7 +152,7 @@ def main() -> int:
     videos = [Video(name, path) for name, path in paths.items()]
     output = Output(submission, options.evidence, is_shard=shard is not None)
     settings = Settings.of(options, evidence=options.evidence is not None)
-    return exit_status(score_videos(videos, settings, output, found.said))
+    return exit_status(score_videos(videos, settings, output, found.note))
 
 
 if __name__ == "__main__":

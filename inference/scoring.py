@@ -1,4 +1,4 @@
-"""Sampling and policies (contract, section 3). Pure functions that return scores with the rules that made them.
+"""Sampling and policies (reference, section 3). Pure functions that return scores with the rules that made them.
 
 Scores are probabilities of FAKE in [0, 1]; None means no score.
 """

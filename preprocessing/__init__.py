@@ -1,1 +1,1 @@
-"""The modules of `preprocess.py`: the files of one video, the log and its report, the contact sheet."""
+"""What the scripts of stages 1 to 4 share: the files and the log of one video, reports, labelled videos."""

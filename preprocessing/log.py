@@ -1,4 +1,4 @@
-"""The log of what happened to each video: a JSON line per video, in one file per shard, beside the faces."""
+"""The log of what happened to each video: a JSON line per video, in a file per shard beside the faces."""
 
 import errno
 import json
@@ -11,37 +11,37 @@ from typing import Self
 
 from common.status import Status
 
-# Errors of the folder that is written to, not of a video: every further video would fail too.
-NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Errors of the folder that is written to, not of a video: every other video would fail too.
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class LogEntry:
-    """What happened to one video; one that failed has only a status, a reason and a number of frames."""
+    """What happened to one video. A failed video has only a status, a reason and a number of frames."""
 
     status: Status
     reason: str | None
     frames: int  # frames read
-    declared_frames: int | None = None  # by the container; None if it does not say
+    declared_frames: int | None = None  # by the container; None if it declares none
     damaged_packets: int = 0  # packets that could not be decoded
     concealed_frames: int = 0  # frames whose damage the decoder noticed and filled in
     height: int | None = None  # pixels, upright
     width: int | None = None
-    rotation: int | None = None  # by how many degrees, counterclockwise, the frames were turned
+    rotation: int | None = None  # degrees, counterclockwise, by which the frames were turned
     mirrored: bool = False  # whether left and right then changed places
-    stream: int | None = None  # the video's stream in the file, counted from 0
-    streams: int = 1  # how many streams of the file show pictures
-    caveats: tuple[str, ...] = ()  # what sets the frames apart from what a player shows
+    stream: int | None = None  # the number of the video's stream in the file, from 0
+    streams: int = 1  # streams of the file that show pictures
+    caveats: tuple[str, ...] = ()  # how the frames differ from what a player shows
     face_frames: int | None = None  # frames that show a face
     voted_faces: int = 0
     voted_frames: int | None = None  # frames that show the voted number of faces; not in older info.json files
     track_lengths: tuple[int, ...] = ()  # detections of each track
-    bytes: int | None = None  # size of the files written
+    bytes: int | None = None  # size of the files that were written
     seconds: float | None = None
 
     @classmethod
     def from_json(cls, row: dict[str, object]) -> Self:
-        """Read an entry back; unknown keys are ignored. Raises KeyError, TypeError or ValueError."""
+        """Read an entry back; unknown keys are ignored. Raises KeyError, TypeError or ValueError for a wrong row."""
         known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
         known |= {name: tuple(known.get(name, ())) for name in ("track_lengths", "caveats")}  # type: ignore[arg-type]  # JSON has no types
         return cls(**known | {"status": Status(row["status"])})  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ class Log:
         self.path = faces / f"preprocess-{index}-of-{count}.jsonl"
 
     def append(self, video: str, entry: LogEntry) -> None:
-        """Add an entry with the time, on a line of its own even if a crash of the machine cut off the line before."""
+        """Add an entry with the time, on a new line even if a crash of the machine cut off the line before."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"video": video, "time": now} | asdict(entry)) + "\n"  # ASCII: names need not be UTF-8
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ class Log:
 
 
 def read_log(faces: Path) -> dict[str, LogEntry]:
-    """The latest entry of each video, from the logs of all shards of all runs, however many shards a run had."""
+    """The latest entry of each video, from the logs of all runs, whatever their number of shards."""
     latest: dict[str, tuple[str, LogEntry]] = {}
     for path in sorted(faces.glob("preprocess-*-of-*.jsonl")):
         for video, time, entry in _entries(path):
@@ -78,7 +78,7 @@ def read_log(faces: Path) -> dict[str, LogEntry]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str, LogEntry]]:
-    """Yield video, time and entry of each line; skip a line that a crash of the machine cut off."""
+    """Yield video, time and entry of each line, except lines that a crash of the machine cut off."""
     for line in path.read_bytes().split(b"\n"):
         try:
             row = json.loads(line)

@@ -17,13 +17,13 @@ from faces.one_pass import Faces, Finder, crop_files, find_faces, threads
 from faces.video import Reading, VideoInfo
 from preprocessing.log import LogEntry
 
-# Frames seen so far, a slot for each worker. There is no lock, because a killed worker might hold it for ever.
+# Frames seen so far, one slot per worker. There is no lock, because a killed worker might hold it for ever.
 SLOTS = 4096
 _frames_done: "Array[c_longlong] | None" = None
 
 
 def count_frames_in(slots: "Array[c_longlong]") -> None:
-    """Initialise a worker: it will add the number of frames it has seen to its slot, for the progress bar."""
+    """Initialise a worker: it will count the frames that it has seen in its slot, for the progress bar."""
     global _frames_done
     _frames_done = slots
 
@@ -31,14 +31,14 @@ def count_frames_in(slots: "Array[c_longlong]") -> None:
 def preprocess(
     video: Path, info: VideoInfo, output: Path, boxes: Path | None, weights: Path, device: str, cores: int, pack: bool
 ) -> LogEntry:
-    """Find and write the faces of one video, and its box files if `boxes` is given; return its entry of the log.
+    """Find and write the faces of one video, and its box files if `boxes` is given; return its entry for the log.
 
-    `info` is what `faces.video.probe` says of the video. Each folder appears when it is complete, `output` last. Raises
-    the exceptions of `common.workers.FAILURES`.
+    `info` is the video's, from `faces.video.probe`. Each folder appears when it is complete, `output` last. Raises the
+    exceptions of `common.workers.FAILURES`, FileExistsError among them if everything is done already.
     """
     began = time.perf_counter()
     if (output / "info.json").exists() and (boxes is None or boxes.exists()):
-        raise FileExistsError(f"{output} is there already")
+        raise FileExistsError(f"{output} exists already")
     reading = Reading(video, info)
     with threads(cores) as (submit, ahead):
         finder = Finder(load_detector(weights, device), submit, ahead, on_frames=_count)
@@ -49,7 +49,7 @@ def preprocess(
             with atomic_folder(output) as folder:
                 write_faces(faces, folder, crop_files(faces, submit, ahead), pack)
     size = sum(path.stat().st_size for path in output.iterdir())
-    return entry(faces, reading, size, round(time.perf_counter() - began, 2))
+    return log_entry(faces, reading, size, round(time.perf_counter() - began, 2))
 
 
 def write_faces(faces: Faces, folder: Path, files: Iterator[tuple[str, bytes]], pack: bool) -> None:
@@ -71,8 +71,8 @@ def write_boxes(faces: Faces, output: Path) -> None:
             (folder / f"frame{number}.txt").write_text(format_boxes(detections))
 
 
-def entry(faces: Faces, reading: Reading, size: int, seconds: float) -> LogEntry:
-    """The log's entry for a video that is done: its files have `size` bytes, it took so many seconds."""
+def log_entry(faces: Faces, reading: Reading, size: int, seconds: float) -> LogEntry:
+    """The log's entry for a video that is done, whose files have `size` bytes."""
     info, tracks, showing = faces.info, faces.tracking.tracks, faces.frames_with_faces
     reasons = list(info.notes)
     if not tracks:
@@ -101,5 +101,6 @@ def entry(faces: Faces, reading: Reading, size: int, seconds: float) -> LogEntry
 
 
 def _count(frames: int) -> None:
+    """Add to this worker's slot."""
     if _frames_done is not None:
         _frames_done[os.getpid() % SLOTS] += frames

@@ -13,10 +13,10 @@ from faces.one_pass import Faces, Finder, find_faces, threads
 from faces.tracking import Track
 from faces.video import Reading, probe, read_some
 
-COLUMNS, ROWS = 5, 2  # frames shown
+COLUMNS, ROWS = 5, 2  # of the frames that are shown
 CELL, FACE = 300, 146  # pixels: longest side of a frame, side of a crop
 SHOWN_FACES = 4
-# BGR, of the tracks. GREY is for boxes of no track, such as those below the tracking score.
+# Colours of the tracks, in BGR. GREY is for boxes outside of tracks, such as those below the tracking score.
 COLOURS = (
     (80, 200, 60),
     (255, 140, 30),
@@ -27,7 +27,7 @@ GREY = (150, 150, 150)
 
 
 def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int) -> str:
-    """Write the sheet as PNG; return its first line of text.
+    """Write the contact sheet of a video as PNG; return its heading.
 
     Raises UnsupportedError, DecodeError or FileNotFoundError as `faces.video.read_frames` does.
     """
@@ -38,8 +38,8 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
     shown = spread(faces.frames, COLUMNS * ROWS).tolist()
     crops = {
         (crop.frame, crop.face): (source, crop)
-        for source, found in faces.crops.items()
-        for crop in found
+        for source, crops_of_source in faces.crops.items()
+        for crop in crops_of_source
         if crop.frame in shown
     }
     pixels = dict(read_some(video, info, {*shown, *(source for source, _ in crops.values())}))
@@ -53,20 +53,23 @@ def contact_sheet(video: Path, detector: FaceDetector, output: Path, cores: int)
 
 
 def headline(faces: Faces) -> str:
-    """What was found in the video, in one line."""
+    """A line about what was found in the video."""
     voted, agreed, tracks, _ = faces.tracking
+    lengths = [len(track) for track in tracks]
     sides = [squares[0].size for squares in faces.squares]
-    found = (
-        f"{voted} faces voted, so many in {agreed} frames; detections of the tracks: {[len(track) for track in tracks]}"
+    return (
+        f"{faces.frames} frames of {faces.info.width}x{faces.info.height}; {voted} faces voted, by {agreed} frames; "
+        f"detections of the tracks: {lengths}; crop sides: {sides}"
     )
-    size = f"{faces.info.width}x{faces.info.height}"
-    return f"{faces.frames} frames of {size}; {found}; crop sides: {sides}"
 
 
 def cell(
     faces: Faces, number: int, pixels: dict[int, np.ndarray], crops: dict[tuple[int, int], tuple[int, Crop]]
 ) -> np.ndarray:
-    """One frame with its boxes and squares, and its crops below it."""
+    """One frame with its boxes and squares, and its crops below it: BGR uint8 [H, W, 3].
+
+    `pixels` holds frames, BGR uint8 [H, W, 3]; `crops` a crop and its source frame by frame and face.
+    """
     frame = pixels[number]
     scale = CELL / max(frame.shape[:2])
     image = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -89,16 +92,16 @@ def cell(
 
 
 def box_in(track: Track, number: int) -> tuple[int, int, int, int] | None:
-    """The track's box in a frame, if it was detected there."""
-    return next((found.box for found in track if found.frame == number), None)
+    """The track's box in frame `number`; None if it was not detected there."""
+    return next((detection.box for detection in track if detection.frame == number), None)
 
 
 def timelines(faces: Faces, width: int) -> list[np.ndarray]:
-    """A strip per track over the whole video: coloured where the face was detected, dark in the other frames."""
+    """An image [H, width, 3] per track that stands for the whole video: coloured in the frames with a detection."""
     strips = []
     for face, track in enumerate(faces.tracking.tracks[:SHOWN_FACES]):
         strip = np.full((1, faces.frames, 3), BACKGROUND + 30, np.uint8)
-        strip[0, [found.frame for found in track]] = COLOURS[face]
+        strip[0, [detection.frame for detection in track]] = COLOURS[face]
         strips.append(cv2.resize(strip, (width, LINE // 2), interpolation=cv2.INTER_NEAREST))
     return strips
 
@@ -106,6 +109,6 @@ def timelines(faces: Faces, width: int) -> list[np.ndarray]:
 def rectangle(
     image: np.ndarray, box: tuple[float, ...], scale: float, colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draw a box of the full frame into its small image."""
+    """Draw a box of the full frame into `image` [H, W, 3], which is `scale` times as large."""
     x1, y1, x2, y2 = (round(float(value) * scale) for value in box)
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thickness)

@@ -38,13 +38,13 @@ GIVING_WAY = ("nice", "-n", "10", sys.executable)  # starts what a test must cat
 
 @pytest.fixture(scope="session")
 def values() -> dict:
-    """Outputs of the reference's functions on recorded inputs: a copy of keys of the contract's values.json."""
+    """Outputs of the reference's functions for recorded inputs."""
     return json.loads((Path(__file__).parent / "values.json").read_text())
 
 
 @pytest.fixture(scope="session")
 def published() -> dict:
-    """Names and shapes of the published checkpoints, by network: a copy of the contract's checkpoint_keys.json."""
+    """Names and shapes of the published checkpoints, by network."""
     return json.loads((Path(__file__).parent / "checkpoint_keys.json").read_text())
 
 

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 import quality.sets.leaks
 from common.errors import BadInputError
 from common.landmarks import read_landmarks, write_landmarks
-from faces.tight_crops import landmarks_of
+from faces.tight_crops import find_landmarks
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops
 from tests.conftest import ROOT
@@ -39,7 +39,7 @@ def faces(frames, detector, tmp_path_factory):
         name = f"part/v{number}/frame1_face1.jpg"
         (root / "faces" / name).parent.mkdir(parents=True)
         cv2.imwrite(str(root / "faces" / name), frames[2 * number][70:294, 200:424])
-        table[name] = landmarks_of(detector, root / "faces" / name)
+        table[name] = find_landmarks(detector, root / "faces" / name)
         examples.append((cv2.imread(str(root / "faces" / name)), table[name]))
         lines.append(f"part/v{number}/frame%d_face1.jpg 1 1 1 0")
     (root / "blend.txt").write_text("\n".join(lines) + "\n")

@@ -187,7 +187,7 @@ def test_suppression_is_torchvisions():
 def test_the_cpu_runs_the_detector_without_pytorch(start, weights):
     """A worker that imported it would start in seconds and hold 800 MB."""
     program = (
-        "import sys, pathlib, numpy\nfrom common.memory import pick_device\nfrom faces.detector import FaceDetector\n"
+        "import sys, pathlib, numpy\nfrom common.command import pick_device\nfrom faces.detector import FaceDetector\n"
         f"FaceDetector(pathlib.Path({str(weights)!r}), 'cpu').detect([numpy.zeros((90, 160, 3), numpy.uint8)])\n"
         "print('torch' in sys.modules)"
     )

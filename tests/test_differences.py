@@ -121,7 +121,7 @@ def test_a_validation_of_one_class():
 
 
 def test_the_tests_that_the_document_names_exist():
-    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/differences.md").read_text(encoding="utf-8"))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs/reference/differences.md").read_text(encoding="utf-8"))
     written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
     assert len(named) >= 12
     assert [name for name in named if f"def {name}(" not in written] == []

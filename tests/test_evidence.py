@@ -16,7 +16,7 @@ import pytest
 from common.files import sha256
 from common.status import Status
 from demo.tree import write_video
-from faces.failures import failure
+from faces.notes import failure
 from faces.streams import ChangedError
 from faces.video import probe, read_frames
 from inference.evidence.pages import evidence_file

@@ -133,7 +133,7 @@ def test_lists_of_several_sets(run, crops, frames):
     write_photos(crops / "lfw.tar", heads | {"lfw/nobody/photo.jpg": np.zeros((250, 250, 3), np.uint8)})
     done = make(run, crops)
     lists, faces = crops.parent / "lists", crops.parent / "faces"
-    assert "left out, no face: 1, as lfw/nobody" in done.stdout
+    assert "left out because they show no face: 1, such as lfw/nobody" in done.stdout
     assert "make_crop_lists: 29 crops done" in done.stdout
     pairs = (lists / "ff_pairs.txt").read_text().splitlines()
     assert {tuple(pairs[at : at + 2]) for at in (0, 2)} == {
@@ -165,7 +165,7 @@ def test_originals_stay_on_one_side_across_sets(run, crops):
     assert (refused.returncode, "other.csv:2: the original rb is on both sides" in refused.stderr) == (2, True)
     write_rows(crops, [("train", 3, "ra", "REAL", "")], "other.csv")
     refused = make(run, crops, check=False)
-    assert (refused.returncode, "dfdc_train_part_3/ra stands in the tables twice" in refused.stderr) == (2, True)
+    assert (refused.returncode, "dfdc_train_part_3/ra is in the tables twice" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def test_box_file_reads_back_to_truncated_corners():
     [
         ("", "line 1"),
         ("x\n", "line 1"),
-        ("2\n1 2 3 4 0.9 \n", "line 1 says 2 boxes, 1 follow"),
-        ("1\n1 2 3 4 0.9 \n1 2 3 4 0.9 \n", "line 1 says 1 boxes, 2 follow"),
+        ("2\n1 2 3 4 0.9 \n", "line 1 says 2 boxes, but 1 follow"),
+        ("1\n1 2 3 4 0.9 \n1 2 3 4 0.9 \n", "line 1 says 1 boxes, but 2 follow"),
         ("1\n1 2 3 0.9 \n", "line 2"),
         ("1\n1 2 3 4 nan \n", "line 2"),
         ("1\n1 2 3.5 4 0.9 \n", "line 2"),

@@ -1,4 +1,4 @@
-"""The house as DESIGN and README describe it: who imports whom, what is cited, what needs no PyTorch."""
+"""The house: which room imports which, which modules need no PyTorch, and that pages and citations fit the code."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import pytest
 from common.status import Status
 from tests.conftest import ROOT
 
-# Who may import whom; a script is a file at the top.
+# Which rooms a room may import; `script` stands for the files at the top.
 MAY_IMPORT = {
     "common": set(),
     "faces": {"common"},
@@ -54,7 +54,7 @@ WITHOUT_TORCH = (
 
 
 def sources():
-    """Every source file that git knows, but tests and benchmarks, with the room it is in."""
+    """Path, room and text of every source file that git knows, except tests and benchmarks."""
     for path in subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.py"], cwd=ROOT, capture_output=True,
                                text=True, check=True).stdout.split():  # fmt: skip
         room = path.split("/")[0] if "/" in path else "script"
@@ -63,7 +63,7 @@ def sources():
 
 
 def imported(source):
-    """The top names of everything that a file imports, at its head or later."""
+    """The top-level names that a file imports, at its head or later."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -73,7 +73,7 @@ def imported(source):
 
 
 def test_imports_point_down():
-    """The table is the code's own: no import that it forbids, and none allowed that nobody needs."""
+    """No file imports what the table forbids, and the table allows nothing that no file needs."""
     found = {room: set() for room in MAY_IMPORT}
     ours = {*MAY_IMPORT, "benchmarks", "tests"}
     scripts = {path.stem for path in ROOT.glob("*.py")}
@@ -84,22 +84,23 @@ def test_imports_point_down():
     assert found == MAY_IMPORT
 
 
-def test_every_cited_section_of_the_contract_exists():
-    sections = set(re.findall(r"^## (\d)\. ", (ROOT / "docs/contract.md").read_text(encoding="utf-8"), re.MULTILINE))
-    documents = [
-        (str(path), path.read_text(encoding="utf-8"))
-        for path in ROOT.glob("**/*.yaml")
-        if not path.relative_to(ROOT).parts[0].startswith(".venv")
-    ]
+def test_every_cited_section_of_the_reference_exists():
+    """Code and configs cite it as (reference, section 3)."""
+    page = (ROOT / "docs/reference/reference.md").read_text(encoding="utf-8")
+    sections = set(re.findall(r"^## (\d)\. ", page, re.MULTILINE))
+    configs = [path for path in ROOT.glob("**/*.yaml") if not path.relative_to(ROOT).parts[0].startswith(".venv")]
+    texts = {path: source for path, _, source in sources()}
+    texts |= {str(path): path.read_text(encoding="utf-8") for path in configs}
     cited = [
         (path, number)
-        for path, text in [*((path, source) for path, _, source in sources()), *documents]
-        for phrase in re.findall(r"(?:contract|reference), sections? (\d[^.;]*)", re.sub(r"\s*\n\s*(?:# )?", " ", text))
+        for path, text in texts.items()
+        for phrase in re.findall(r"reference, sections? (\d[^.;]*)", re.sub(r"\s*\n\s*(?:# )?", " ", text))
         for number in re.findall(r"^\d|(?<=and )\d(?= \()", phrase)
     ]
     assert len(cited) > 25
     assert [(path, number) for path, number in cited if number not in sections] == []
-    assert "docs/contract.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path for path, text in texts.items() if "contract, section" in text] == [], "the old name of the page"
+    assert "docs/reference/reference.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_rows_evidence_and_pages_need_no_pytorch():

@@ -60,7 +60,7 @@ def test_the_eight_lists(run, tree):
     ]
     assert not any("hidden" in line for line in lines(tree, "trainval_alignedface_png"))
     assert track(p0, "real", 4, "1 301 0", "jpg") in lines(tree, "trainval_alignedface_jpg")
-    # The public lists floor where the others round up.
+    # The public lists round down, the others round up.
     assert sorted(lines(tree, "publicval_alignedface_png")) == [
         track("test", "hidden", face, "30 9 1") for face in (1, 2)
     ]
@@ -177,7 +177,7 @@ def persons_on(root, name):
 def test_orphans_are_refused_by_number_and_name(run, orphans):
     done = run(*arguments(orphans), check=False)
     assert done.returncode == 2
-    assert "120 fakes have no original in any metadata.json, as part_0/f11_0, " in done.stderr
+    assert "120 fakes have no original in any metadata.json, such as part_0/f11_0, " in done.stderr
     assert "--orphans FILE" in done.stderr
     assert not (orphans / "lists").exists()
 
@@ -198,7 +198,7 @@ def test_persons_of_orphans_stay_on_one_side(run, orphans):
     refused = run(*arguments(orphans, "--orphans", table), check=False)
     assert (
         refused.returncode,
-        "1 fakes have no original in any metadata.json, as part_35/f0_0:" in refused.stderr,
+        "1 fakes have no original in any metadata.json, such as part_35/f0_0:" in refused.stderr,
     ) == (2, True)
     table.write_text("\n".join(["filename,person", *rows]) + "\n")
     run(*arguments(orphans, "--orphans", table))
@@ -212,7 +212,7 @@ def test_persons_of_orphans_stay_on_one_side(run, orphans):
 
 
 def test_a_fake_stays_with_its_original_whoever_has_a_person(run, tmp_path):
-    """Persons of reals, and of one orphan: no fake leaves its original, also not by a row of its own."""
+    """The table names persons of real videos and of an orphan. Any other fake stays with its original despite a row."""
     for number in range(30):
         add(tmp_path, "part_0", f"r{number}", "REAL")
         add(tmp_path, "part_0", f"f{number}", "FAKE", f"r{number}")
@@ -251,11 +251,11 @@ def test_a_public_video_needs_no_original(run, tree):
         ("odd.mp4", {"split": "train"}, "label is None"),
         ("odd.mp4", 7, "the entry of 'odd.mp4' is 7"),
         ("odd.mp4", None, "the entry of 'odd.mp4' is None"),
-        ("o\udce9.mp4", {"label": "REAL"}, "cannot stand in a list"),
-        ("o\ud800.mp4", {"label": "REAL"}, "cannot stand in a list"),
-        ("o\n.mp4", {"label": "REAL"}, "cannot stand in a list"),
+        ("o\udce9.mp4", {"label": "REAL"}, "cannot be written to a list"),
+        ("o\ud800.mp4", {"label": "REAL"}, "cannot be written to a list"),
+        ("o\n.mp4", {"label": "REAL"}, "cannot be written to a list"),
         (f"o{'o' * 300}.mp4", {"label": "REAL"}, "File name too long"),
-        ("odd.mp4", {"label": "FAKE", "original": "\ud800.mp4"}, "cannot stand in a list"),
+        ("odd.mp4", {"label": "FAKE", "original": "\ud800.mp4"}, "cannot be written to a list"),
     ],
 )
 def test_an_odd_row_fails_its_video_alone(run, tree, file, entry, complaint):
@@ -270,13 +270,13 @@ def test_an_odd_row_fails_its_video_alone(run, tree, file, entry, complaint):
     assert len(lines(tree, "val_30-39_train_alignedface_png")) == 5
 
 
-def test_a_test_split_is_said_and_left_out_when_asked(run, tree):
+def test_a_test_split_is_reported_and_left_out_on_demand(run, tree):
     path = tree / "videos/dfdc_train_part_0/metadata.json"
     metadata = json.loads(path.read_text())
     metadata["fake.mp4"]["split"] = "test"
     path.write_text(json.dumps(metadata))
     where = ("--public-val", tree / "public.csv")
-    assert '1 videos say "split": "test": listed as all others' in run(*arguments(tree, *where)).stdout
+    assert '1 videos have "split": "test": listed like all others' in run(*arguments(tree, *where)).stdout
     assert any("/fake/" in line for line in lines(tree, "trainval_alignedface_png"))
     done = run(*arguments(tree, *where, "--leave-out-test"))
     assert "left out of the training lists" in done.stdout

@@ -367,7 +367,7 @@ def test_riff_files_that_are_no_avi_and_pictures_are_unsupported(pictures, tmp_p
     for suffix in ("webp", "png", "jpg"):
         cv2.imwrite(str(tmp_path / f"x.{suffix}"), pictures[0])
     for path in tmp_path.iterdir():
-        with pytest.raises(UnsupportedError, match="not a video of a format that is read"):
+        with pytest.raises(UnsupportedError, match="not a video in a format that is read"):
             probe(path)
         assert not is_video(path)
 
@@ -390,7 +390,7 @@ def test_folders_take_every_video_and_name_what_they_leave_out(pictures, tmp_pat
     wav(part / "sound.wav")
     found = find_videos([part], None, tmp_path)
     assert list(found.videos) == ["TS.TS", "broken.mpg", "flv.flv", "moving", "wmv.wmv"]
-    assert found.said == "; left out 4: notes.txt, sound.wav, sub/, y.gif"
+    assert found.note == "; left out 4: notes.txt, sound.wav, sub/, y.gif"
     encode(part / "wmv.gif", pictures[:2], codec="gif", pixels="rgb8")  # would share the folder of wmv.wmv
     by_part = part_videos(tmp_path)
     assert list(by_part.videos) == ["part/TS", "part/broken", "part/flv", "part/moving", "part/wmv"]

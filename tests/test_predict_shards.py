@@ -80,7 +80,7 @@ def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
     ("arguments", "complaint"),
     [
         ((), "usage:"),
-        (("debug", "nowhere.csv"), "nowhere.csv is no file"),
+        (("debug", "nowhere.csv"), "nowhere.csv is not a file"),
         (("debug", "README.md", "no"), "SHARDS must be a positive number"),
     ],
 )
@@ -158,4 +158,4 @@ def test_parts_of_another_number_of_shards_are_seen_before_hours_are_spent(work,
     command = ["sh", "predict.sh", "debug", work / "list.csv", "2"]
     environment = os.environ | {"OUTPUT": str(tmp_path / "s.csv")}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    assert (done.returncode, "is of another number of shards" in done.stderr) == (2, True)
+    assert (done.returncode, "belongs to another number of shards" in done.stderr) == (2, True)

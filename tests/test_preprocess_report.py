@@ -17,7 +17,7 @@ from image_based.config import ImageConfig
 from image_based.dataset import ValidationCrops
 from preprocessing.log import Log, LogEntry, read_log
 from preprocessing.preview import COLOURS
-from preprocessing.report import doubts, report
+from preprocessing.report import doubts, make_report
 from tests.conftest import ROOT, faces_of, tree_bytes, wait_for
 from tests.strange import encode
 from training.config import load_config
@@ -86,7 +86,7 @@ def test_status_knows_faces_without_a_log_and_logs_without_faces(videos, plain, 
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(content)
     Log(tmp_path, 0, 1).append(f"{PART}/b", LogEntry(Status.OK, None, 4, track_lengths=(4,)))
-    found = report(paths, tmp_path)
+    found = make_report(paths, tmp_path)
     assert (found.done, found.frames, found.faces, found.pending) == (1, 4, 1, [f"{PART}/b", f"{PART}/c"])
 
 
@@ -98,7 +98,7 @@ def test_faces_of_older_versions_and_damaged_ones(videos, plain, tmp_path):
     del info["voted_frames"]
     (tmp_path / PART / "a/info.json").write_text(json.dumps(info))
     (tmp_path / PART / "b/info.json").touch()
-    found = report(paths, tmp_path)
+    found = make_report(paths, tmp_path)
     assert found.statuses == {"ok": 1, "damaged": 1}
     assert "info.json is unreadable, remove its folder" in found.failed[f"{PART}/b"]["reason"]
     assert found.doubtful == {}
@@ -132,7 +132,7 @@ def test_doubtful_videos(frames, voted, agreed, lengths, words):
 
 def test_contact_sheet(clip, tmp_path):
     done = preprocess("--preview", clip("single_face.mp4"), "--output", tmp_path / "sheet.png")
-    assert "single_face.mp4: 72 frames of 640x360; 1 faces voted, so many in 72 frames" in done.stdout
+    assert "single_face.mp4: 72 frames of 640x360; 1 faces voted, by 72 frames" in done.stdout
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     drawn = (np.abs(sheet.astype(int) - COLOURS[0]).max(axis=2) == 0).sum()
     assert drawn > 10_000, "no boxes, squares or time line in the first track's colour"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from faces.content_credentials import NAME, in_words, manifest_facts
+from faces.content_credentials import NAME, describe_manifests, manifest_facts
 
 c2pa = pytest.importorskip("c2pa")
 BEGIN, END = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2044, 1, 1, tzinfo=datetime.UTC)
@@ -116,7 +116,9 @@ def test_the_evidence_tells_of_it_and_the_score_does_not(run, signed, film, weig
 
 def test_words_of_other_stores():
     store = {"active_manifest": "a", "manifests": {"a": {"signature_info": {"issuer": "X", "time": "2026-01-01"}}}}
-    assert in_words(store | {"validation_state": "Trusted"}).startswith("signed by nobody named (X), 2026-01-01; ")
-    assert in_words(store | {"validation_state": "Invalid"}).startswith("they do NOT hold (invalid)")
+    assert describe_manifests(store | {"validation_state": "Trusted"}).startswith(
+        "signed by nobody named (X), 2026-01-01; "
+    )
+    assert describe_manifests(store | {"validation_state": "Invalid"}).startswith("they do NOT hold (invalid)")
     with pytest.raises(KeyError):
-        in_words({"manifests": {}})
+        describe_manifests({"manifests": {}})

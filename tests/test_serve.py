@@ -427,7 +427,7 @@ def test_a_signal_while_a_compiled_module_is_imported_ends_it_quietly(weights, s
     )
     done = start("-c", program, check=False, timeout=30)
     assert done.returncode == status
-    assert done.stderr in ("", "interrupted; what is finished stays, and running it again goes on\n")
+    assert done.stderr in ("", "interrupted; finished work is kept, and running it again goes on\n")
 
 
 def hostile_files(clip, folder):

@@ -224,7 +224,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path, frames, weights):
         ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert "No space left on device: cannot write; what is finished stays" in done.stderr
+    assert "No space left on device: cannot write; finished videos are kept" in done.stderr
     assert "Traceback" not in done.stderr
     kept = sorted(path.name for path in (copy / PART).iterdir())
     assert 1 <= len(kept) < 4

@@ -93,7 +93,7 @@ def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
 
 
 class Bright:
-    """A network whose log odds are the brightness of its crops. Its map shows where that is, or elsewhere if it lies."""
+    """A network whose log odds are the brightness of its crops. Its map shows where, or elsewhere if it lies."""
 
     is_exact = has_maps = True
 

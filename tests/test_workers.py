@@ -39,7 +39,7 @@ def test_a_worker_that_hangs_is_stopped(tmp_path):
     done = run_program(
         tmp_path,
         "import time\nfrom common.workers import Workers\nfrom common.status import Status\n"
-        "from faces.failures import failure\n"
+        "from faces.notes import failure\n"
         "def work(seconds):\n    time.sleep(seconds)\n    return 'done'\n"
         "if __name__ == '__main__':\n"
         "    with Workers(2) as pool:\n"

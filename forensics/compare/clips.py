@@ -52,7 +52,7 @@ class Clip(NamedTuple):
         """The frames with these numbers, BGR uint8 [H, W, 3], decoded again. The numbers ascend and may repeat."""
         numbers = list(numbers)
         wanted = set(numbers)
-        decoded = Still(self.path).again(wanted) if self.info.still else read_some(self.path, self.info, wanted)
+        decoded = Still(self.path).reread(wanted) if self.info.still else read_some(self.path, self.info, wanted)
         current, image = -1, np.empty(0)
         for number in numbers:
             while current != number:

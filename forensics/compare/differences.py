@@ -153,11 +153,11 @@ def compare(
     for index, (suspect, original) in enumerate(zip(suspects, originals, strict=True)):
         moment = Moment(suspect, original, placement.matrix, levels)
         outside = moment.both.copy()
-        for of_face in hidden:
-            outside[moment.around(of_face[index], MARGIN)] = False
+        for hidden_boxes in hidden:
+            outside[moment.around(hidden_boxes[index], MARGIN)] = False
         expected = moment.explained_by(outside)
-        for face, of_face in zip(faces, boxes, strict=True):
-            if (box := of_face[index]) is not None:
+        for face, face_boxes in zip(faces, boxes, strict=True):
+            if (box := face_boxes[index]) is not None:
                 add_moment(face, moment, box, times[index], expected)
         rest_over_time.append(rest.add(moment.difference[outside]))
         total = total + np.where(moment.both, moment.difference, np.nan)

@@ -220,7 +220,7 @@ def pairs_at(suspect: Clip, original: Clip, common: CommonPart, seconds: float, 
     reach = 0.6 * frame  # more than half, because timestamps are rounded
     pairs: list[tuple[int, int]] = []
     for row in np.flatnonzero(np.abs(original_times[nearest] - wanted) <= reach + 1e-6):
-        index = best_neighbour(common, row, int(nearest[row]))
+        index = best_neighbour(common, int(row), int(nearest[row]))
         in_suspect, in_original = common.suspect[row], common.original[index]
         if correlation(in_suspect - in_suspect.mean(), in_original - in_original.mean()) >= ALIKE:
             earlier = pairs[-1][1] if pairs else 0

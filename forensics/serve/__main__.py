@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.command import STOPS, positive, run_script, stopped_afterwards
+from common.command import STOPS, delay_signals, positive, run_script
 from common.errors import BadInputError
 from forensics.serve.app import make_app
 from forensics.serve.guard import LOOPBACK, Address
@@ -56,7 +56,7 @@ def token(text: str) -> str:
 @contextmanager
 def private_folder() -> Iterator[Path]:
     """A temporary folder for this process and its workers; no signal interrupts its removal."""
-    with stopped_afterwards():  # a signal in between would leave a folder that nothing removes
+    with delay_signals():  # a signal in between would leave a folder that nothing removes
         folder = tempfile.TemporaryDirectory(prefix="serve-", ignore_cleanup_errors=True)
     before = tempfile.tempdir
     tempfile.tempdir = folder.name

@@ -20,13 +20,13 @@ import numpy as np
 from common.files import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
-from faces.content_credentials import facts_of
+from faces.content_credentials import provenance_facts
 from faces.detector import load_detector
 from faces.one_pass import Faces, Finder, Submit, crop_pixels, find_faces, threads
 from faces.shots import find_shots
 from faces.stills import Still
 from faces.streams import ChangedError
-from faces.video import Reading, Shown, VideoInfo, probe
+from faces.video import Frame, Reading, VideoInfo, probe
 from faces.video_files import is_picture
 from inference.members import CropKind, frames_seen, group_size
 from inference.sampling.sampled import Conditions, Face, Sampled, Shot, Timing
@@ -77,7 +77,7 @@ class Part:
     `frames` yields one in `interval` of its frames. When they end, `reading` has read the whole video.
     """
 
-    frames: Iterable[Shown]
+    frames: Iterable[Frame]
     reading: Reading | Still
     interval: int
     shot: Shot | None = None
@@ -103,12 +103,10 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
             sampled = [look_at(part) for part in shots_of(video, info, most, spent)]
         else:
             sampled = [look_at(whole(video, info, info.frames, most), choose=choose)]
-            if sampled[0].interval != sampling_interval(
-                sampled[0].total, most
-            ):  # the packets announced another number of frames
+            if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets promised another number
                 sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
     if wanted.settings.evidence:
-        digest, facts = sha256(video), facts_of(video, None if info.still else info.stream)
+        digest, facts = sha256(video), provenance_facts(video, None if info.still else info.stream)
         sampled = [replace(part, sha256=digest, file=facts) for part in sampled]
     if identity(video) != before:
         raise ChangedError(f"{video}: the file changed while it was read")
@@ -310,7 +308,7 @@ def timing(faces: Faces, reading: Reading | Still) -> Timing:
 
 def frame_as_jpeg(faces: Faces, index: int) -> bytes:
     """A sampled frame as JPEG, POSTER_WIDTH pixels wide."""
-    _, frame = next(faces.again({faces.numbers[index]}))
+    _, frame = next(faces.reread({faces.numbers[index]}))
     scale = POSTER_WIDTH / frame.shape[1]
     return encode_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), ".jpg")
 

@@ -101,7 +101,7 @@ def perturbed_faces(
     seen = frames_seen("image", faces.frames, faces.info.still)
     by_face = [perturbed_squares(squares, seen, faces) for squares in kept.squares]
     if seen:
-        images = (image for _, image in faces.again({faces.numbers[frame] for frame in seen}))
+        images = (image for _, image in faces.reread({faces.numbers[frame] for frame in seen}))
         filled = [fill_track(face.track, faces.frames) for face in plain]
         boxes = [[track[frame] for frame in seen] for track in filled]
         for versions, squares in zip(by_face, border_cut(images, boxes, detector.detect), strict=True):
