@@ -6,7 +6,7 @@
 # two cores. The last of each is on several sets and on self-blended faces, the others on DFDC alone. Stop it at any
 # moment and run it again: it goes on. At the end both checkpoints are calibrated and written to MODELS (default:
 # inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses the interpreter.
-# docs/shipped_weights.md says what each training gave.
+# docs/log/shipped_weights.md says what each training gave.
 set -eu
 if [ $# != 1 ]; then
     echo "usage: sh shipped/train.sh CROPS" >&2

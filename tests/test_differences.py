@@ -1,4 +1,4 @@
-"""The differences in docs/differences.md that can be tested."""
+"""The differences in docs/reference/differences.md that can be tested."""
 
 import math
 import re

@@ -122,3 +122,15 @@ def test_documents_name_every_status(document, without):
     (line,) = (line for line in (ROOT / document).read_text(encoding="utf-8").splitlines() if "`no_face`" in line)
     assert set(re.findall(r"`(\w+)`", line)) >= set(Status) - without
     assert not set(re.findall(r"`(\w+)`", line)) & without
+
+
+def test_every_link_between_pages_leads_to_a_file():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("[a-z]*/README.md")]
+    links = [
+        (page, target.split("#")[0])
+        for page in [*pages, ROOT / "inference/submit_models/README.md"]
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not target.startswith("#")
+    ]
+    assert len(links) > 60
+    assert [(page, target) for page, target in links if not page.parent.joinpath(target).exists()] == []
