@@ -30,8 +30,7 @@ import cv2
 
 import pretrain.retinaface
 from benchmarks import seconds
-from common.command import pick_device
-from common.workers import cores
+from common.command import cores, pick_device
 from faces.detector import FaceDetector, default_weights
 from faces.video import read_frames
 from pretrain.clips import clip

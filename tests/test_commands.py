@@ -19,7 +19,7 @@ COMMANDS = (
     *("quality.benchmark", "quality.compare", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
-    *("benchmarks.stability", "benchmarks.since"),
+    "benchmarks.predict",
 )
 
 
@@ -68,6 +68,7 @@ def test_a_command_helps(helps, command):
     status, out, err = helps[command]
     assert (status, err) == (0, "")
     assert len(out.splitlines()) > 4
+    assert out.startswith("usage: ") and "__main__" not in out.splitlines()[0]
 
 
 def tracked():
