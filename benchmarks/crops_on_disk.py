@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
     parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")
     options = parser.parse_args()
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     cv2.setNumThreads(1)
     with threads(2) as (submit, ahead):
         video = options.video or clip("single_face.mp4")

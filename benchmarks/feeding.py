@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--detect", type=float, default=0.2, metavar="S", help="of a GPU per video (default: 0.2)")
     parser.add_argument("--count", type=positive, default=64, metavar="N", help="videos per row (default: 64)")
     options = parser.parse_args()
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     with Workers(options.workers) as workers:
         seconds_per_video(workers, 0.5, 0.0, 2 * options.workers)  # every worker gets its video
         for where, finding, more in (("CPU", options.find, 0.0), ("GPU", options.decode, options.detect)):

@@ -130,7 +130,7 @@ def main() -> None:
     add_detector_weights(command)
     command.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
     options = command.parse_args()
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     video = (options.video or clip("single_face.mp4")).resolve()
     weights = (options.detector_weights or default_weights()).resolve()
     FaceDetector(weights)  # converts the weights, if this is their first use

@@ -1,7 +1,7 @@
 """What a score means, and what it is called: how many real faces or videos, seen in similar conditions, score as high.
 
 A calibration belongs to one set of members. It sorts the real faces or videos that it was fitted on into strata by
-their conditions, as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes a
+their conditions, as far as there are enough of them (quality.calibration). `quality.evaluate --fit` makes a
 calibration from videos; `shipped.sets --calibration` made the shipped one from the faces of all validation sets.
 Scoring uses the file `calibration.json` beside the checkpoints by default.
 
