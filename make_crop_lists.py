@@ -226,7 +226,10 @@ def pairs_of(crops: Iterable[LabelledCrop]) -> Iterator[tuple[LabelledCrop, Labe
 
 
 def write_lists(crops: list[LabelledCrop], landmarks: dict[str, np.ndarray], lists: Path) -> None:
-    """Write each set's shuffled lists with their truth, and its lists of pairs and of crops to blend."""
+    """Write each set's shuffled lists with their truth, and its lists of pairs and of crops to blend.
+
+    `landmarks` holds points [5, 2] by crop.
+    """
     for name, part in sorted({(crop.set, crop.list) for crop in crops}):
         listed = sorted(crop for crop in crops if (crop.set, crop.list) == (name, part))
         random.Random(f"0/{part}").shuffle(listed)
