@@ -1,6 +1,6 @@
 """Stage 1: write every frame of every video as a PNG.
 
-Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by its suffix or its content (docs/use/video_files.md)
+Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by suffix or content (docs/use/video_files.md)
 Writes DFDC-Kaggle_image/<part>/<video>/frame%d.png, numbered from 1, full resolution, and video.json beside them
        (file, frames, height, width, fps, rotation, mirrored, notes).
        A video's folder appears when it is complete; running again skips it.

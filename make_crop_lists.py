@@ -35,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.command import run_script
+from common.command import cores, run_script
 from common.errors import BadInputError
 from common.files import atomic_file, sync_all_in, write_table, write_text
 from common.folders import safe_relative
@@ -43,7 +43,7 @@ from common.images import decode_image, encode_image
 from common.labels import parse_label
 from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.stage import folder_parser
-from common.workers import cores, progress
+from common.workers import progress
 from faces.detector import FaceDetector, default_weights
 from faces.tight_crops import find_landmarks, tight_face
 
@@ -226,7 +226,10 @@ def pairs_of(crops: Iterable[LabelledCrop]) -> Iterator[tuple[LabelledCrop, Labe
 
 
 def write_lists(crops: list[LabelledCrop], landmarks: dict[str, np.ndarray], lists: Path) -> None:
-    """Write each set's shuffled lists with their truth, and its lists of pairs and of crops to blend."""
+    """Write each set's shuffled lists with their truth, and its lists of pairs and of crops to blend.
+
+    `landmarks` holds points [5, 2] by crop.
+    """
     for name, part in sorted({(crop.set, crop.list) for crop in crops}):
         listed = sorted(crop for crop in crops if (crop.set, crop.list) == (name, part))
         random.Random(f"0/{part}").shuffle(listed)

@@ -1,6 +1,6 @@
 """Stages 1 to 3 in one pass: from videos to aligned faces, without a full frame on disk.
 
-Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by its suffix or its content (docs/use/video_files.md)
+Reads  DFDC-Kaggle/<part>/*.mp4, and every other file that is a video by suffix or content (docs/use/video_files.md)
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame%d_face%d.{png,jpg} and info.json, byte for byte as stages 1-3 do;
        with --pack one faces.zip instead of the images
        DIR/<part>/<video>/frame%d.txt with --boxes DIR, as stage 2 does

@@ -53,7 +53,7 @@ def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
     frames = len(names)
     crops = [root / f"v{choose.randrange(VIDEOS)}" / f"{choose.choice(names)}.png" for _ in range(CROPS)]
     clips = [
-        [root / f"v{video}" / f"{names[at % frames]}.jpg" for at in range(0, 4 * CLIP_FRAMES, 4)]
+        [root / f"v{video}" / f"{names[frame % frames]}.jpg" for frame in range(0, 4 * CLIP_FRAMES, 4)]
         for video in range(CLIPS)
     ]
     row = {}
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
     parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")
     options = parser.parse_args()
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     cv2.setNumThreads(1)
     with threads(2) as (submit, ahead):
         video = options.video or clip("single_face.mp4")
@@ -82,7 +82,7 @@ def main() -> None:
         faces = find_faces(reading, reading, Finder(FaceDetector(default_weights()), submit, ahead))
         files = list(crop_files(faces, submit, ahead))
     names = sorted({Path(name).stem for name, _ in files if "_face1." in name})
-    print(f"{len(names)} crops of {faces.squares[0][0].size} px a video, {VIDEOS} videos")
+    print(f"{len(names)} crops of {faces.squares[0][0].size} px per video, {VIDEOS} videos")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for form in ("files", "packs"):
             root = Path(folder) / form

@@ -23,11 +23,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from common.command import pick_device, positive, run_script
+from common.command import cores, pick_device, positive, run_script
 from common.errors import BadInputError
 from common.files import write_text
 from common.stage import folder_parser
-from common.workers import cores
 
 if TYPE_CHECKING:
     from benchmarks.gpu_measurements import Row

@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of our side")
     options = parser.parse_args()
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     device = pick_device(options.device)
     setup = Setup(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
     paths = options.videos or [clip("single_face.mp4")]

@@ -18,7 +18,6 @@ long.
     python -m benchmarks.loader [--repeat 5] [--step-ms b0=25 slowfast50=150]
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks import parser
 from common.images import read_image, write_image
 from faces.video import read_frames
 from image_based.config import ImageConfig
@@ -231,10 +231,9 @@ def needs(words: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median is taken (default: 5)")
-    parser.add_argument("--step-ms", nargs="*", default=[], metavar="NETWORK=MS", help="step times of a GPU")
-    options = parser.parse_args()
+    command = parser(__doc__, repeat=5)
+    command.add_argument("--step-ms", nargs="*", default=[], metavar="NETWORK=MS", help="step times of a GPU")
+    options = command.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

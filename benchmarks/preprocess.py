@@ -11,15 +11,10 @@ memory on a ten-minute video made of the same packets. With a GPU there is a row
     python -m benchmarks.preprocess [VIDEO] [--detector-weights FILE] [--repeat 3] [--long]
 """
 
-import argparse
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,59 +24,14 @@ import av
 import cv2
 
 import pretrain.retinaface
-from benchmarks import seconds
-from common.command import pick_device
-from common.workers import cores
+from benchmarks import Spent, parser, run, seconds
+from common.command import add_detector_weights, cores, pick_device
 from faces.detector import FaceDetector, default_weights
 from faces.video import read_frames
 from pretrain.clips import clip
 
-ROOT = Path(__file__).resolve().parents[1]
 DETECTED = 100  # frames for the detector's floor
 LONG_SECONDS = 600
-
-
-def start(script: str, *options: object) -> subprocess.Popen[bytes]:
-    """Start a real command, in a session of its own."""
-    command = [sys.executable, f"{script}.py", *map(str, options)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def run(script: str, *options: object) -> float:
-    """Seconds of a real command, starting Python included."""
-    began = time.perf_counter()
-    if start(script, *options).wait():
-        raise RuntimeError(f"{script}.py {options} failed")
-    return time.perf_counter() - began
-
-
-def memory_of(script: str, *options: object) -> float:
-    """The peak resident megabytes of a command's largest process; this run is not timed, because looking costs time."""
-    process, peak = start(script, *options), 0.0
-    while process.poll() is None:
-        time.sleep(0.1)
-        peak = max(
-            peak, *(memory(stat) for stat in Path("/proc").glob("[0-9]*/stat") if in_session(stat, process.pid)), 0.0
-        )
-    return peak
-
-
-def in_session(stat: Path, session: int) -> bool:
-    """Whether a process belongs to a session."""
-    with suppress(OSError):
-        return int(stat.read_text().rpartition(")")[2].split()[3]) == session
-    return False
-
-
-def memory(stat: Path) -> float:
-    """The peak resident megabytes of a process."""
-    with suppress(OSError):
-        for line in (stat.parent / "status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) / 1024
-    return 0.0
 
 
 def size(folder: Path) -> float:
@@ -121,7 +71,7 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
         "detect_faces": ("--frames", frames, "--boxes", boxes, "--detector-weights", weights, "--device", "cpu"),
         "save_aligned_faces": ("--frames", frames, "--boxes", boxes, "--faces", faces),
     }
-    row = {f"{name}, s": run(name, *options) for name, options in commands.items()}
+    row = {f"{name}, s": run(f"{name}.py", *options).wall for name, options in commands.items()}
     row["stages 1-3, s"] = sum(row.values())
     return row | {"stages 1-3, MB on disk": size(frames) + size(boxes) + size(faces)}
 
@@ -129,18 +79,20 @@ def three_stages(root: Path, videos: Path, weights: Path) -> dict[str, float]:
 def one_pass(root: Path, video: Path, weights: Path) -> dict[str, float]:
     """One round of `preprocess.py`: one video on all cores, two on one and on two workers, and on a GPU."""
     one, two = part(root / "one", [video]), part(root / "two", [video, video])
-    options = ("--detector-weights", weights, "--device", "cpu")
-    row = {"preprocess, s": run("preprocess", "--videos", one, "--faces", root / "p", *options)}
-    row["preprocess, MB of memory"] = memory_of("preprocess", "--videos", one, "--faces", root / "m", *options)
+
+    def preprocess(videos: Path, faces: str, *options: object) -> Spent:
+        folders = ("--videos", videos, "--faces", root / faces)
+        return run("preprocess.py", *folders, "--detector-weights", weights, *options)
+
+    spent = preprocess(one, "p", "--device", "cpu")
+    row = {"preprocess, s": spent.wall, "preprocess, MB of memory": spent.megabytes}
     row["preprocess, MB on disk"] = size(root / "p")
     for workers in (1, 2):
         name = f"two videos, {workers} worker{'s' * (workers - 1)}, s"
-        row[name] = run("preprocess", "--videos", two, "--faces", root / f"p{workers}", "--workers", workers, *options)
+        row[name] = preprocess(two, f"p{workers}", "--workers", workers, "--device", "cpu").wall
     row["two workers over one"] = row["two videos, 1 worker, s"] / row["two videos, 2 workers, s"]
     if pick_device("auto") == "cuda":
-        row["preprocess on the GPU, s"] = run(
-            "preprocess", "--videos", one, "--faces", root / "g", "--detector-weights", weights
-        )
+        row["preprocess on the GPU, s"] = preprocess(one, "g").wall
     return row
 
 
@@ -173,15 +125,12 @@ def measure(video: Path, weights: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
-    parser.add_argument(
-        "--detector-weights", type=Path, metavar="FILE", help="default: the detector in inference/face_detect_ckpt"
-    )
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
-    options = parser.parse_args()
-    pretrain.retinaface.main()
+    command = parser(__doc__, repeat=3)
+    command.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames, 640x360")
+    add_detector_weights(command)
+    command.add_argument("--long", action="store_true", help="also the memory of ten minutes of the same video")
+    options = command.parse_args()
+    pretrain.retinaface.make()
     video = (options.video or clip("single_face.mp4")).resolve()
     weights = (options.detector_weights or default_weights()).resolve()
     FaceDetector(weights)  # converts the weights, if this is their first use
@@ -192,10 +141,8 @@ def main() -> None:
     if options.long:
         with tempfile.TemporaryDirectory() as folder:
             long = part(Path(folder) / "videos", [lengthen(video, Path(folder) / "long.mp4")])
-            peak = memory_of(
-                "preprocess", "--videos", long, "--faces", Path(folder) / "faces", "--detector-weights", weights
-            )
-            print(f"{'ten minutes, MB of memory':<32}{peak:9.2f}")
+            spent = run("preprocess.py", "--videos", long, "--faces", f"{folder}/faces", "--detector-weights", weights)
+            print(f"{'ten minutes, MB of memory':<32}{spent.megabytes:9.2f}")
 
 
 if __name__ == "__main__":

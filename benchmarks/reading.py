@@ -48,18 +48,18 @@ def measure(video: Path) -> list[float]:
             row = [seconds(decode), seconds(read_packets)]
         row += [seconds(lambda: probe(video)), seconds(lambda: find_shots(Reading(video, info)))]
         rounds.append(row)
-    return [median(row[at] for row in rounds) for at in range(4)]
+    return [median(row[index] for row in rounds) for index in range(4)]
 
 
 def restless_faces(frames: int) -> list[np.ndarray]:
     """Detections [60, 5] for each frame: 60 faces of 40 pixels that change their place every fifth frame."""
     random = np.random.default_rng(0)
-    found = []
+    detections = []
     for frame in range(frames):
         if frame % 5 == 0:
             corners = random.uniform(0, 1800, (60, 2))
-        found.append(np.concatenate([corners, corners + 40, np.full((60, 1), 0.95)], axis=1).astype(np.float32))
-    return found
+        detections.append(np.concatenate([corners, corners + 40, np.full((60, 1), 0.95)], axis=1).astype(np.float32))
+    return detections
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def main() -> None:
         print(f"{video.name:<24}{decoding:>8.3f} s{shares}")
     for frames in TRACKED:
         taken = seconds(partial(track_faces, restless_faces(frames)))
-        print(f"tracking {frames:>5} frames: {taken:>6.2f} s, {1000 * taken / frames:.2f} ms a frame")
+        print(f"tracking {frames:>5} frames: {taken:>6.2f} s, {1000 * taken / frames:.2f} ms per frame")
 
 
 if __name__ == "__main__":

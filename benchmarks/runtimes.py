@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import parser, seconds, take_turns, write_checkpoints
-from common.workers import cores
+from common.command import cores
 from inference.members import KNOWN, Member
 from inference.networks.graph import export
 from inference.networks.runtimes import CROPS, load_networks

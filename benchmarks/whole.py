@@ -88,7 +88,7 @@ def main() -> None:
             export(member, options.make)
         return
     video = options.video or clip("single_face.mp4")
-    pretrain.retinaface.main()
+    pretrain.retinaface.make()
     if options.plain:
         plain(video, options.plain)
         return

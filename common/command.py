@@ -1,4 +1,4 @@
-"""What commands share: exit status, signals, and options that mean the same in all of them.
+"""What commands share: exit status, signals, the number of cores, and options that mean the same in all of them.
 
 It imports nothing slow, so that every --help is fast.
 """
@@ -22,6 +22,8 @@ DEVICES = ("auto", "cpu", "cuda")
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA's driver, Linux under Windows (WSL), AMD's driver
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # how people and schedulers end a command
 
+CGROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
+
 Value = TypeVar("Value")
 
 
@@ -31,6 +33,34 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
+
+
+def cores() -> int:
+    """The number of cores that this process may use, by its affinity, its container's quota and its Slurm task.
+
+    Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    return max(min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)), quota(CGROUPS) or allowed), 1)
+
+
+def quota(root: Path) -> int | None:
+    """The cores that the control groups of this process allow, rounded up; None if they set no limit.
+
+    `root` is where version 2 is mounted. A group's `cpu.max` holds the microseconds of work that it may do (or `max`)
+    per period, and the period. The limits of the groups above it hold too. Version 1 has the same in two files.
+    """
+    table = PROCESS / "cgroup"
+    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
+    names = [line.split(":", 2)[2].strip("/") for line in lines]
+    groups = {Path(*Path(name).parts[:depth]) for name in names for depth in range(len(Path(name).parts) + 1)}
+    limits = []
+    for folder in (top / group for top in (root, root / "cpu") for group in groups):
+        for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+            if all((folder / file).is_file() for file in files):
+                work, period = " ".join((folder / file).read_text(encoding="utf-8") for file in files).split()
+                limits.append(-1 if work == "max" else -(-int(work) // int(period)))
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def add_detector_weights(parser: argparse.ArgumentParser) -> None:
@@ -44,8 +74,12 @@ def add_detector_weights(parser: argparse.ArgumentParser) -> None:
 def run_script(main: Callable[[], int]) -> NoReturn:
     """Call a script's `main` and end the process with its status.
 
-    SIGTERM (scancel, preemption, `kill`) ends it and its workers as Ctrl-C does, with status 143.
+    SIGTERM (scancel, preemption, `kill`) ends it and its workers as Ctrl-C does, with status 143. Usage and errors
+    name a package (`python -m forensics.serve`), not its __main__.py.
     """
+    command = Path(sys.argv[0])
+    if command.name == "__main__.py":
+        sys.argv[0] = str(command.parent)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     end(status_of(main))
 

@@ -56,7 +56,7 @@ def sync(path: Path) -> None:
 
 
 def sync_all_in(folder: Path) -> None:
-    """Wait until all files in a folder are on the disk: one call for the file system instead of one per file."""
+    """Wait until all files in a folder are on the disk, by one call for the file system. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):

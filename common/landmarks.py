@@ -27,7 +27,10 @@ def write_landmarks(path: Path, landmarks: Mapping[str, np.ndarray | None]) -> N
 
 
 def read_landmarks(path: Path) -> dict[str, np.ndarray | None]:
-    """Read what `write_landmarks` wrote. Raises BadInputError for wrong columns or a wrong row."""
+    """Read what `write_landmarks` wrote: points [5, 2] in pixels by crop, None for a crop without a face.
+
+    Raises BadInputError for wrong columns or a wrong row.
+    """
     landmarks: dict[str, np.ndarray | None] = {}
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)

@@ -66,7 +66,7 @@ def _share_an_arena() -> None:
 def run_session(
     session: "InferenceSession", inputs: Mapping[str, np.ndarray], name: str, outputs: Sequence[str] | None = None
 ) -> list[np.ndarray]:
-    """Run a network: its outputs, all of them or those in `outputs`, in that order.
+    """Run a network on arrays by input, each [N, ...]: its outputs, all of them or those in `outputs`, in that order.
 
     Raises MemoryError, which holds the network's `name`, if memory runs out.
     """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.command import positive
+from common.command import cores, positive
 from common.files import write_text
-from common.workers import Job, Workers, cores
+from common.workers import Job, Workers
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """Worker processes that each do one job at a time, how many there may be, and the progress bar."""
 
 import multiprocessing
-import os
 import queue
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,37 +16,8 @@ from tqdm import tqdm
 
 from common.errors import BadInputError
 
-CGROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
 Result = TypeVar("Result")
 Job = tuple[Any, ...]  # the picklable arguments of a stage's work function
-
-
-def cores() -> int:
-    """The number of cores that this process may use, by its affinity, its container's quota and its Slurm task.
-
-    Slurm may not bind tasks to cores, so SLURM_CPUS_PER_TASK counts too.
-    """
-    allowed = len(os.sched_getaffinity(0))
-    return max(min(allowed, int(os.environ.get("SLURM_CPUS_PER_TASK", allowed)), quota(CGROUPS) or allowed), 1)
-
-
-def quota(root: Path) -> int | None:
-    """The cores that the control groups of this process allow, rounded up; None if they set no limit.
-
-    `root` is where version 2 is mounted. A group's `cpu.max` holds the microseconds of work that it may do (or `max`)
-    per period, and the period. The limits of the groups above it hold too. Version 1 has the same in two files.
-    """
-    table = PROCESS / "cgroup"
-    lines = table.read_text(encoding="utf-8").splitlines() if table.is_file() else []
-    names = [line.split(":", 2)[2].strip("/") for line in lines]
-    groups = {Path(*Path(name).parts[:depth]) for name in names for depth in range(len(Path(name).parts) + 1)}
-    limits = []
-    for folder in (top / group for top in (root, root / "cpu") for group in groups):
-        for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
-            if all((folder / file).is_file() for file in files):
-                work, period = " ".join((folder / file).read_text(encoding="utf-8") for file in files).split()
-                limits.append(-1 if work == "max" else -(-int(work) // int(period)))
-    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def patience(video: Path) -> float:

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+from common.command import run_script
 from common.labels import parse_label
 from common.status import Status
 from demo.tree import TEST, make_tree
@@ -170,4 +171,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ["PYTHONUNBUFFERED"] = "1"
-    sys.exit(main())
+    run_script(main)

@@ -58,9 +58,12 @@ def swap_face(target: np.ndarray, points: np.ndarray, source: np.ndarray, source
 
 
 def swap_clip(detector: FaceDetector, frames: Sequence[np.ndarray], sources: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Give each frame the face of the source with the same number; the sources start again when they end."""
+    """Give each frame, BGR uint8 [H, W, 3], the face of the source with the same number. Sources start again.
+
+    Raises ValueError if a frame or a source shows no face.
+    """
     points, source_points = landmarks(detector, frames), landmarks(detector, sources)
     return [
-        swap_face(frame, points[at], sources[at % len(sources)], source_points[at % len(sources)])
-        for at, frame in enumerate(frames)
+        swap_face(frame, points[number], sources[number % len(sources)], source_points[number % len(sources)])
+        for number, frame in enumerate(frames)
     ]

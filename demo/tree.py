@@ -51,12 +51,12 @@ CUTS = (
 
 
 def read_clip(name: str, first: int, last: int) -> list[np.ndarray]:
-    """Frames first..last-1 of a sample clip."""
+    """Frames first..last-1 of a sample clip, BGR uint8 [H, W, 3]."""
     return list(islice(read_frames(clip(name)), first, last))
 
 
 def photo_face(detector: FaceDetector, name: str, number: int) -> np.ndarray:
-    """A square region around one face of a photograph, enlarged so that the detector finds the same face in it."""
+    """A square around a photograph's face, BGR uint8 [side, side, 3], so large that the detector finds the face in it."""
     image = read_image(clip(name))
     x1, y1, x2, y2 = detector.detect([image])[0][number, :4].astype(int)
     side = int(0.8 * max(x2 - x1, y2 - y1))
@@ -66,7 +66,7 @@ def photo_face(detector: FaceDetector, name: str, number: int) -> np.ndarray:
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
-    """Write a video as MPEG-4, the codec that OpenCV's wheels can encode, atomically. Raises OSError."""
+    """Write frames, BGR uint8 [H, W, 3], as MPEG-4, which OpenCV's wheels can encode, atomically. Raises OSError."""
     height, width = frames[0].shape[:2]
     with atomic_file(path) as temporary:
         writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))

@@ -127,7 +127,10 @@ def our_name(node: str) -> str:
 
 
 def convolution(name: str, weight: Tensor, bias: Tensor, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries of one convolution: with its bias if `state` has one, else with a batch norm that only adds it."""
+    """The entries of one convolution, `weight` [out, in, h, w] and `bias` [out]: with its bias if `state` has one.
+
+    Else they are those of the convolution and of a batch norm that only adds the bias.
+    """
     if f"{name}.bias" in state:
         return {f"{name}.weight": weight, f"{name}.bias": bias}
     before, _, index = name.rpartition(".")

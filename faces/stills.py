@@ -57,7 +57,7 @@ class Still:
         yield Frame(0, None, self.image)
 
     def reread(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """As `faces.video.read_some`."""
+        """The image, BGR uint8 [H, W, 3], under each number, as `faces.video.read_some` yields frames."""
         yield from ((number, self.image) for number in numbers)
 
 

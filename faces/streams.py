@@ -101,7 +101,8 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
         raise
     except av.error.ArgumentError as error:  # ffmpeg's answer to a format that is not in FORMATS
         raise UnsupportedError(
-            f"{path}: not a video in a format that is read; perhaps a picture, a playlist or sound (docs/use/video_files.md)"
+            f"{path}: not a video in a format that is read; perhaps a picture, a playlist or sound "
+            "(docs/use/video_files.md)"
         ) from error
     except OSError as error:
         raise DecodeError(f"{path}: {error.strerror}") from error

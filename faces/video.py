@@ -161,7 +161,7 @@ class Reading:
         self._check_the_end()
 
     def reread(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Read the frames with these numbers once more, as `read_some` does."""
+        """Read the frames with these numbers again: each with its number, BGR uint8 [H, W, 3]. Raises like `probe`."""
         return read_some(self.path, self.info, numbers)
 
     def _count_damage(self) -> None:

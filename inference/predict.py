@@ -26,85 +26,10 @@ got no finite number from any network.
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from common.command import Shard, parse_shard, run_script, wanted_shard
-from common.status import UNREADABLE, Status
-from common.workers import progress
-from faces.video_files import find_videos
-from inference.conclude import face_notes
-from inference.results import Result, exit_status, statuses, utf8_name
-from inference.run import Output, Run
-from inference.scorer import Video
-from inference.settings import Settings, add_options, resolve
-from inference.verdicts import BANDS
-
-NAMED = 10  # up to this many videos, each gets a line at the end
-RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
-
-
-def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> list[Result]:
-    """Score videos with a progress bar and write the submission; return the results in the order of the videos.
-
-    Also print where the time went, and a summary line that ends with `more`. Raises BadInputError for members, weights,
-    an output or a ledger that cannot be used.
-    """
-    setup = resolve(settings)
-    names = ", ".join(setup.members)
-    print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[setup.runtime]}", flush=True)
-    run = Run(setup, output)
-    if not setup.calibration:
-        print(f"predict: {BANDS}", flush=True)
-    results: dict[str, Result] = {}
-    with progress(total=len(videos), desc="predict", unit="video") as bar:
-        for result in run.results(videos):
-            results[result.filename] = result
-            if remarks := remarks_on(result):
-                bar.write(f"predict: {result.filename}: {'; '.join(remarks)}", file=sys.stderr)
-            bar.update()
-    in_order = [results[video.name] for video in videos]
-    run.write(in_order)
-    print(table(run))
-    if len(in_order) <= NAMED:
-        print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
-    print(f"predict: {statuses(in_order)}; {output.submission}{more}")
-    return in_order
-
-
-def remarks_on(result: Result) -> list[str]:
-    """What a person should be told about a video right away; empty for most videos."""
-    remarks = [f"{result.status}: {result.reason}"] if result.status in UNREADABLE else []
-    few_faces = 0 < 2 * result.face_frames <= result.frames
-    notes_on_the_file = len(result.notes) > len(face_notes(result))
-    if notes_on_the_file or few_faces or 4 * result.not_scored > result.detections:
-        remarks += result.notes
-    return remarks
-
-
-def describe(result: Result, evidence: Path | None) -> str:
-    """A line with a video's score, its verdict, and the path of its page."""
-    scored = result.status == Status.OK
-    text = f"{result.label:.3f}, {result.verdict}" if scored else f"{result.verdict}, {result.status}"
-    if result.judgement:
-        text += f" ({result.judgement.words})"
-    if result.stability:
-        text += f"; {result.stability}"
-    if evidence:
-        from inference.evidence.pages import evidence_file
-
-        text += f"; {evidence_file(evidence, result.filename, '.html')}"
-    return utf8_name(f"{result.filename}: {text}")
-
-
-def table(run: Run) -> str:
-    """A table of the seconds that a run spent, by stage."""
-    lines = [
-        f"{stage:<16}{seconds:>9.1f} s{seconds / max(run.scored, 1):>10.2f} s per video"
-        for stage, seconds in run.seconds.items()
-    ]
-    return "\n".join(["", *lines, ""])
+from inference.settings import Settings, add_options
 
 
 def shard_output(output: Path, shard: Shard) -> Path:
@@ -144,6 +69,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Score every video of this shard; return 1 if a video could not be read, else 0."""
     options = parse_arguments()
+
+    from faces.video_files import find_videos  # these take long to import, and --help does not wait for them
+    from inference.results import exit_status
+    from inference.run import Output, score_videos
+    from inference.scorer import Video
+
     shard = wanted_shard(options.shard)
     found = find_videos(options.inputs, options.list, options.videos)
     paths, submission = found.videos, options.output

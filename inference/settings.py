@@ -14,15 +14,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from common.command import DEVICES, pick_device, positive
+from common.command import DEVICES, cores, pick_device, positive
 from common.errors import BadInputError
 from common.files import file_state
-from common.workers import cores
-from faces.detector import default_weights
 from inference.members import MODELS, Member, choose_members
 from inference.scoring import VIDEO_FRAMES
 from inference.verdicts import FILE, Calibration, calibration_of
-from pretrain import retinaface
 
 Default = TypeVar("Default")
 RUNTIMES = ("auto", "torch", "onnx")
@@ -267,6 +264,9 @@ def detector_weights() -> Path:
 
     Raises BadInputError if they cannot be fetched.
     """
+    from faces.detector import default_weights  # needs OpenCV and ONNX Runtime, which --help does not wait for
+    from pretrain import retinaface
+
     try:
         return default_weights()
     except FileNotFoundError:

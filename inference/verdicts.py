@@ -1,7 +1,7 @@
 """What a score means, and what it is called: how many real faces or videos, seen in similar conditions, score as high.
 
 A calibration belongs to one set of members. It sorts the real faces or videos that it was fitted on into strata by
-their conditions, as far as there are enough of them (quality.operating_points). `quality.evaluate --fit` makes a
+their conditions, as far as there are enough of them (quality.calibration). `quality.evaluate --fit` makes a
 calibration from videos; `shipped.sets --calibration` made the shipped one from the faces of all validation sets.
 Scoring uses the file `calibration.json` beside the checkpoints by default.
 
@@ -17,13 +17,15 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from common.errors import BadInputError
 from common.files import sha256
 from common.status import Status
 from inference.members import Member
-from inference.sampling.sampled import Conditions
+
+if TYPE_CHECKING:
+    from inference.sampling.sampled import Conditions
 
 FILE = "calibration.json"
 UNITS = ("faces", "videos")
@@ -76,7 +78,7 @@ class Stratum:
         """The share of the real faces or videos that score as high or higher, in (0, 1]."""
         return self.rates[max(bisect_left(self.scores, score) - 1, 0)]
 
-    def outside(self, conditions: Conditions | None) -> list[str]:
+    def outside(self, conditions: "Conditions | None") -> list[str]:
         """The measures whose values lie outside their ranges; all measures if the conditions are unknown."""
         return [name for name, (low, high) in self.ranges.items() if not within(conditions, name, low, high)]
 
@@ -86,7 +88,7 @@ class Stratum:
         return ", ".join(MEASURES[name].describe_range(*limits) for name, limits in self.ranges.items())
 
 
-def within(conditions: Conditions | None, name: str, low: float, high: float | None) -> bool:
+def within(conditions: "Conditions | None", name: str, low: float, high: float | None) -> bool:
     """Whether a measure is known and lies in a range."""
     value = getattr(conditions, name, None)
     return value is not None and low <= value and (high is None or value <= high)
@@ -122,7 +124,7 @@ class Calibration:
     unit: str  # what was counted: one of UNITS
     strata: tuple[Stratum, ...]
 
-    def judge(self, score: float, conditions: Conditions | None) -> Judgement:
+    def judge(self, score: float, conditions: "Conditions | None") -> Judgement:
         """What a score in [0, 1] means in these conditions; None stands for unknown conditions."""
         outside = [stratum.outside(conditions) for stratum in self.strata]
         for stratum, measures in zip(self.strata, outside, strict=True):
@@ -131,7 +133,7 @@ class Calibration:
         nearest = min(outside, key=len)
         return Judgement(None, 0, self.unit, "", ", ".join(self.why_outside(name, conditions) for name in nearest))
 
-    def why_outside(self, name: str, conditions: Conditions | None) -> str:
+    def why_outside(self, name: str, conditions: "Conditions | None") -> str:
         """Why no stratum holds the value of a measure."""
         value, measure = getattr(conditions, name, None), MEASURES[name]
         ranges = [stratum.ranges[name] for stratum in self.strata]

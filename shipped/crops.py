@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from common.command import DEVICES, pick_device
+from common.command import DEVICES, cores, pick_device
 from common.errors import BadInputError
 from common.images import resize
-from common.workers import cores, progress
+from common.workers import progress
 from faces.video import in_batches
 from inference.conclude import combine
 from inference.evidence.maps import image_members

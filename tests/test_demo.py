@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demo.__main__ import told_apart
+from demo.__main__ import separation
 from demo.swap import face_mask, landmarks, swap_clip, swap_face
 from demo.tree import CUTS, PHOTO, TEST, photo_face
 from training.metrics import VideoScore
@@ -52,11 +52,11 @@ def test_persons_are_kept_apart():
     assert not persons(train) & persons(test)
 
 
-def test_the_table_says_whether_the_swaps_are_told_from_the_reals():
-    reals, swaps = [VideoScore(0, 0.1), VideoScore(0, 0.3)], [VideoScore(1, 0.31), VideoScore(1, 0.9)]
-    assert told_apart(reals + swaps) == (
-        "the swaps are told from the real videos: the lowest swap has 0.310, the highest real 0.300"
+def test_the_table_says_whether_swaps_and_real_videos_are_separated():
+    real, swaps = [VideoScore(0, 0.1), VideoScore(0, 0.3)], [VideoScore(1, 0.31), VideoScore(1, 0.9)]
+    assert separation(real + swaps) == (
+        "all swaps score above all real videos: the lowest swap 0.310, the highest real one 0.300"
     )
-    assert told_apart([*reals, *swaps, VideoScore(0, 0.5)]) == (
-        "the swaps are not told from the real videos: 1 of 2 score above the highest real"
+    assert separation([*real, *swaps, VideoScore(0, 0.5)]) == (
+        "swaps and real videos overlap: 1 of 2 swaps score above the highest real video"
     )

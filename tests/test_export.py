@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
+from common.command import cores
 from common.errors import BadInputError, CheckpointError
-from common.workers import cores
 from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
 from inference.networks.graph import export
 from inference.networks.runtimes import load_networks

@@ -108,6 +108,11 @@ def test_rows_evidence_and_pages_need_no_pytorch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+def test_help_waits_for_no_decoder():
+    code = "import sys, inference.predict; sys.exit(bool({'cv2', 'av', 'onnxruntime', 'tqdm'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("document", "without"),
     [

@@ -1,4 +1,4 @@
-"""What a player shows is what is scored: files as public bug reports describe them (docs/use/video_files.md is the table)."""
+"""What a player shows is what is scored, in files as public bug reports describe them (docs/use/video_files.md)."""
 
 import shutil
 import struct

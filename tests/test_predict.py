@@ -90,17 +90,8 @@ def test_the_score_is_the_contracts_arithmetic(run, videos, models, detector, tm
     """The same video by hand: every frame, square crops, 299 px, ImageNet's mean, both mirror
     images, groups of five.
     """
-    run(
-        "-m",
-        "inference.predict",
-        videos / "äußerst.mp4",
-        "--models",
-        models,
-        "--members",
-        "b0",
-        "--output",
-        tmp_path / "s.csv",
-    )
+    member = ("--models", models, "--members", "b0")
+    run("-m", "inference.predict", videos / "äußerst.mp4", *member, "--output", tmp_path / "s.csv")
     score = rows_of(tmp_path / "s.csv")["äußerst.mp4"]["label"]
     assert abs(score - 0.5) > 0.01, "weights too tame for the comparison to mean anything"
 

@@ -139,17 +139,8 @@ def test_missing_members_are_left_out_only_where_allowed_and_said_on_every_row(r
 
 @pytest.mark.slow
 def test_frames_and_tables(run, models, folder, tmp_path):
-    words = [
-        "-m",
-        "inference.predict",
-        folder / "one.mp4",
-        "--models",
-        models,
-        "--members",
-        "b0",
-        "--output",
-        tmp_path / "s.csv",
-    ]
+    member = ("--models", models, "--members", "b0")
+    words = ("-m", "inference.predict", folder / "one.mp4", *member, "--output", tmp_path / "s.csv")
     done = run(*words, "--max-frames", "6", "--precision", "bf16", "--device", "cpu")
     assert rows_of(tmp_path / "s.csv")["one.mp4"]["frames"] == 6
     stages = [line.split("  ")[0] for line in done.stdout.splitlines() if line.endswith("s a video")]

@@ -313,23 +313,23 @@ def test_a_full_disk_is_reported_and_keeps_earlier_checkpoints(tmp_path):
 def test_loaders_respect_the_config_and_the_containers_quota(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(128)))
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    monkeypatch.setattr(common.workers, "CGROUPS", tmp_path)
-    monkeypatch.setattr(common.workers, "PROCESS", tmp_path)
-    assert common.workers.cores() == 128
+    monkeypatch.setattr(common.command, "CGROUPS", tmp_path)
+    monkeypatch.setattr(common.command, "PROCESS", tmp_path)
+    assert common.command.cores() == 128
     assert [loader_processes(workers) for workers in (0, 1, 4, "auto")] == [0, 1, 4, 127]
     (tmp_path / "cgroup").write_text("0::/pod/box\n")
     (tmp_path / "pod/box").mkdir(parents=True)
     (tmp_path / "pod/box/cpu.max").write_text("max 100000\n")
-    assert common.workers.cores() == 128
+    assert common.command.cores() == 128
     (tmp_path / "pod/cpu.max").write_text("450000 100000\n")
-    assert common.workers.cores() == 5  # the group above has 4.5
+    assert common.command.cores() == 5  # the group above has 4.5
     assert [loader_processes(workers) for workers in (1, 16, "auto")] == [1, 4, 4]
     (tmp_path / "pod/cpu.max").unlink()
     (tmp_path / "cgroup").write_text("4:cpu,cpuacct:/box\n")
     (tmp_path / "cpu/box").mkdir(parents=True)
     for name, value in (("quota", 250000), ("period", 100000)):
         (tmp_path / f"cpu/box/cpu.cfs_{name}_us").write_text(f"{value}\n")
-    assert common.workers.cores() == 3
+    assert common.command.cores() == 3
 
 
 def test_odd_lists_cause_warnings(run, crops, tmp_path):

@@ -68,14 +68,16 @@ def test_idle_workers_that_are_killed_are_replaced(tmp_path):
 
 
 def test_a_process_ends_after_a_hundred_jobs(tmp_path):
-    """So what a decoder loses with every video does not add up in a server that runs for months."""
+    """Memory that a decoder leaks with every video does not add up.
+
+    This matters to a server, which runs for months.
+    """
     done = run_program(
         tmp_path,
         "import os\nfrom collections import Counter\nfrom common.workers import Workers\n"
         "def work(number):\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
-        "    with Workers(1) as pool:\n"
-        "        jobs = {str(number): (number,) for number in range(210)}\n"
+        "    jobs = {str(number): (number,) for number in range(210)}\n    with Workers(1) as pool:\n"
         "        print(sorted(Counter(pid for _, pid in pool.run(work, jobs)).values()))\n",
     )
     assert done.stdout == "[10, 100, 100]\n", done.stderr

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from common.workers import cores
+from common.command import cores
 from training.config import TrainingConfig
 from training.face_tracks import FaceTracks
 from training.sampler import Part, TrainingSampler

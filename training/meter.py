@@ -77,7 +77,7 @@ class Meter:
         self.began = time.perf_counter()
 
     def add(self, step: int, lr: float, loss: Tensor, accuracy: Tensor) -> None:
-        """Add a batch's loss and accuracy, scalars on any device."""
+        """Add a batch's loss and accuracy, scalars [] on any device."""
         self.pending.append((step, lr, torch.stack([loss, accuracy])))
         self.steps.add(step)
         self.seconds += time.perf_counter() - self.began

@@ -142,7 +142,7 @@ def compare(
     placement: Placement,
     levels: Levels,
 ) -> Differences:
-    """Compare pictures, BGR uint8, that show the same moments, at `times`.
+    """Compare pictures, BGR uint8 [H, W, 3], that show the same moments, at `times`.
 
     `boxes` holds each face's boxes at the moments, in the suspect's pixels, None where the face is not seen. `hidden`
     holds the same with the nearest box in time where it is not seen; the rest of the picture is what lies outside them.

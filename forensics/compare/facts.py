@@ -85,10 +85,10 @@ class PictureFacts:
 
 @dataclass(frozen=True)
 class RestFacts:
-    """How the picture differs outside the faces: the mean difference, and the share of pixels that differ clearly."""
+    """How the picture differs outside the faces."""
 
-    mean: float
-    clear: float
+    mean: float  # of the differences of levels, 0 to 255
+    clear: float  # share of the pixels that differ clearly
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ def clip_facts(result: Result) -> ClipFacts:
     """The facts of a clip's file and score."""
     return ClipFacts(
         path=str(result.path),
-        sha256=result.evidence.input.sha256 if result.evidence else None,
         filename=result.filename,
         status=result.status,
         reason=result.reason,
+        sha256=result.evidence.input.sha256 if result.evidence else None,
         label=result.label,
         verdict=result.verdict,
         members=result.members,

@@ -100,7 +100,7 @@ def fit(matches: np.ndarray) -> Placement | None:
 
 
 def is_plausible(matrix: np.ndarray) -> bool:
-    """Whether a map scales by 0.2 to 5, nearly alike in width and height, and hardly shears."""
+    """Whether an affine map [2, 3] scales by 0.2 to 5, nearly alike in width and height, and hardly shears."""
     sizes = np.linalg.svd(matrix[:, :2], compute_uv=False)
     across, down = matrix[:, 0], matrix[:, 1]
     shear = abs(float(across @ down)) / max(float(np.linalg.norm(across) * np.linalg.norm(down)), 1e-9)
@@ -118,7 +118,7 @@ def corners(width: float, height: float) -> np.ndarray:
 
 
 def place_pairs(suspects: Iterable[np.ndarray], originals: Iterable[np.ndarray], mirrored: bool) -> Placement | None:
-    """The map from pairs of pictures, BGR uint8, that show the same moments; None if they give none."""
+    """The map from pairs of pictures, BGR uint8 [H, W, 3], that show the same moments; None if they give none."""
     pairs = [
         match(detect_points(suspect), detect_points(original, mirrored))
         for suspect, original in zip(suspects, originals, strict=True)
@@ -127,7 +127,7 @@ def place_pairs(suspects: Iterable[np.ndarray], originals: Iterable[np.ndarray],
 
 
 def place_any(suspects: Sequence[np.ndarray], originals: Iterable[np.ndarray]) -> Placement | None:
-    """The map from the two pictures, BGR uint8, that agree best, whichever they are; None if no two do."""
+    """The map from the two pictures, BGR uint8 [H, W, 3], that agree best, whichever they are; None if no two do."""
     points_of_suspects = [detect_points(image) for image in suspects]
     best: Placement | None = None
     for image in originals:

@@ -114,7 +114,10 @@ def find_offset(suspect: Clip, original: Clip, common: CommonPart) -> Offset:
 
 
 def best_by_movement(candidates: list[Candidate], common: CommonPart, probes: np.ndarray) -> Candidate:
-    """The candidate at which what moves in both clips correlates most; the first one if nothing moves at any."""
+    """The candidate at which what moves in both clips correlates most; the first one if nothing moves at any.
+
+    `probes` are indices [N] of kept frames of the suspect.
+    """
     known = []
     for index, candidate in enumerate(candidates):
         moved = movement(common.suspect[probes[candidate.suspect]], common.original[candidate.original])
@@ -154,7 +157,7 @@ def mean_squared_differences(rows: np.ndarray, columns: np.ndarray) -> np.ndarra
 
 
 def nearest_index(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """For each wanted time, the index of the nearest of the ascending `times`; of two equally near, the earlier."""
+    """For each wanted time [M], the index of the nearest of the ascending `times` [N], the earlier of two: int [M]."""
     after = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1))
     before = after - 1
     if len(times) == 1:
@@ -171,7 +174,7 @@ def movement(suspect: np.ndarray, original: np.ndarray) -> float | None:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """The correlation of two arrays with mean 0."""
+    """The correlation, in [-1, 1], of two arrays of the same shape [...] whose mean is 0."""
     return float((first * second).sum() / max(float(np.sqrt((first**2).sum() * (second**2).sum())), 1e-9))
 
 

@@ -31,7 +31,7 @@ class Levels(NamedTuple):
 
 
 def fit_levels(suspects: Iterable[np.ndarray], originals: Iterable[np.ndarray], matrix: np.ndarray) -> Levels:
-    """Gain and shift from pictures, BGR uint8, that show the same moments; `matrix` places the original.
+    """Gain and shift from pictures, BGR uint8 [H, W, 3], of the same moments; `matrix` [2, 3] places the original.
 
     They are fitted by least squares without the worst fifth of the pixels, such as a swapped face, a caption or a logo.
     """
@@ -77,7 +77,7 @@ def warp_onto(original: np.ndarray, matrix: np.ndarray, shape: tuple[int, int]) 
 def best_placement(
     placements: Sequence[Placement], suspects: Sequence[np.ndarray], originals: Sequence[np.ndarray]
 ) -> tuple[Placement, Levels]:
-    """The placement under which pictures of the same moments, BGR uint8, differ least, and its levels.
+    """The placement under which pictures of the same moments, BGR uint8 [H, W, 3], differ least, and its levels.
 
     Differences beyond CLEAR count as CLEAR.
     """

@@ -190,21 +190,21 @@ def detection_interval(face: FaceResult, clip: Clip) -> float:
 
 
 def boxes_at(face: FaceResult, times: np.ndarray, reach: float) -> list[Box | None]:
-    """A face's box at each of the times, None where it was not detected within `reach` seconds."""
+    """A face's box at each of the times [N], in seconds; None where it was not detected within `reach` seconds."""
     known = np.array(face.times)
     near = np.abs(known[nearest_index(known, times)] - times) <= max(reach, 1e-3)
     return [box if is_near else None for box, is_near in zip(nearest_boxes(face, times), near, strict=True)]
 
 
 def nearest_boxes(face: FaceResult, times: np.ndarray) -> list[Box]:
-    """A face's box at each of the times, or the nearest in time."""
+    """A face's box at each of the times [N], in seconds, or the nearest in time."""
     return [face.boxes[index] for index in nearest_index(np.array(face.times), times)]
 
 
 def same_face(boxes: list[Box | None], candidates: list[list[Box | None]], matrix: np.ndarray) -> int | None:
     """The index of the original's face, of the candidates' boxes, that lies where a face of the suspect has its boxes.
 
-    None if no candidate does; `matrix` maps the original's pixels to the suspect's.
+    None if no candidate does; `matrix` [2, 3] maps the original's pixels to the suspect's.
     """
     best, best_overlap = None, SAME_FACE
     for index, candidate in enumerate(candidates):

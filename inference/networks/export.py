@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.command import run_script
+from common.command import cores, run_script
 from common.errors import BadInputError
-from common.workers import cores
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.networks.graph import export
 from inference.networks.runtimes import load_networks

@@ -152,7 +152,7 @@ class Networks:
 
 
 def member_score(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
-    """A member's score of a video, from the logits of the faces that decide; its parts are the scores of all faces."""
+    """A member's score of a video from each face's logits [N, 2]. Only faces that decide count; its parts are all."""
     score = score_of(member, logits, faces)
     decides = [face.decides for face in faces]
     if all(decides):
@@ -161,7 +161,7 @@ def member_score(member: Member, logits: list[np.ndarray], faces: Sequence[Face]
 
 
 def score_of(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) -> Score:
-    """A member's score of faces, from their logits."""
+    """A member's score of faces, from the logits [N, 2] of each."""
     if member.branch == "image":
         return image_score(logits, member.squeeze, faces[0].group if faces else GROUP)
     if any(len(face) == 0 for face in logits):
@@ -170,7 +170,7 @@ def score_of(member: Member, logits: list[np.ndarray], faces: Sequence[Face]) ->
 
 
 def all_finite(logits: Sequence[np.ndarray]) -> bool:
-    """Whether the logits of a video's faces are finite."""
+    """Whether the logits [N, 2] of each of a video's faces are finite."""
     return all(np.isfinite(face).all() for face in logits)
 
 
@@ -205,7 +205,7 @@ class OnnxNetwork:
         return self.run(pixels, MAPS)
 
     def run(self, crops: np.ndarray, output: str) -> np.ndarray:
-        """One output of the graph. Raises MemoryError if memory runs out."""
+        """One output of the graph for RGB crops, uint8 [N, side, side, 3]. Raises MemoryError if memory runs out."""
         return run_session(self.session, {CROPS: crops}, self.member.file, [output])[0]
 
 

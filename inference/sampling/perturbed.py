@@ -133,9 +133,9 @@ def with_squares(
 
 
 def perturbed_squares(squares: Mapping[int, np.ndarray], seen: list[int], faces: Faces) -> dict[str, Squares]:
-    """A face's squares in all versions but BORDER_CUT, from its squares by sampled frame; `seen` are the frames used.
+    """A face's squares in all versions but BORDER_CUT, from its squares, BGR uint8 [side, side, 3], by sampled frame.
 
-    If there are too few frames, some versions are missing.
+    `seen` are the frames used. If there are too few, some versions are missing.
     """
     versions = {
         name: recode([squares[frame] for frame in seen], recoding) for name, recoding in RECODINGS.items() if seen
@@ -148,7 +148,7 @@ def perturbed_squares(squares: Mapping[int, np.ndarray], seen: list[int], faces:
 def border_cut(
     images: Iterable[np.ndarray], boxes: Sequence[Track], detect: Callable[[list[np.ndarray]], list[np.ndarray]]
 ) -> list[Squares]:
-    """Each face's squares in frames, BGR uint8, whose border is cut off and in which faces are detected again.
+    """Each face's squares in frames, BGR uint8 [H, W, 3], whose border is cut off and faces detected again.
 
     `boxes` holds each face's detection in each of the frames; it is used where no face is detected again. A face that
     grows so fast that its pixels were not kept has no squares.
