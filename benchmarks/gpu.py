@@ -2,15 +2,13 @@
 
 Each part writes its rows to DIR/gpu.json and DIR/gpu.md at once, so a run that is cut off keeps what it has. If a part
 fails or lacks a package, its heading says so, and the next part follows. A part starts only while there is time left,
-and stops after the row during which the time runs out. The weights are random, except for the shipped ones. The videos
-are a sample clip, recoded. The goal of a figure stands beside it.
+and stops after the row during which the time runs out. Weights are random, except for the shipped ones; videos are a
+sample clip, recoded. The machine needs no network: benchmarks/gpu-wheels.txt says what to carry there.
 
-The machine needs no network; benchmarks/gpu-wheels.txt says what to carry there.
+--dry-run runs the same code on a CPU in minutes, with fewer members and smaller inputs. It compiles without a compiler,
+and a network pretends that memory runs out.
 
     python -m benchmarks.gpu --minutes 8 --out DIR
-
---dry-run runs the same code on a CPU in about a minute, with fewer members and smaller inputs. It compiles without a
-compiler, and a network pretends that memory runs out.
 """
 
 import json
@@ -31,8 +29,7 @@ from common.stage import folder_parser
 if TYPE_CHECKING:
     from benchmarks.gpu_measurements import Row
 
-# benchmarks/gpu_measurements.py has a function measure_<name> for each part. It is imported late because it imports
-# PyTorch: worker processes import this file and must start fast.
+# Each has a measure_<name> in gpu_measurements, which main imports late: workers import this file, but need no PyTorch.
 PARTS = {
     "group": "a process group of one process, by nccl on a GPU",
     "training": "training steps, images (SlowFast: clips) per second",

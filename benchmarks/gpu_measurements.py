@@ -1,8 +1,8 @@
 """The parts of benchmarks/gpu.py. Each imports what it needs itself: a missing package costs only that part."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -13,24 +13,13 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks import median_seconds, run, seconds, write_crops, write_video
-from inference.members import MEMBERS, MODELS, SHIPPED, Member
+from inference.members import MEMBERS, MODELS, SHIPPED
 
 if TYPE_CHECKING:
     from inference.networks.runtimes import Networks
-    from inference.scorer import Video
-    from inference.settings import Setup
 
 ARCHS = {member.arch: member for member in reversed(MEMBERS.values())}  # network -> its first member
 CAPPED = "b0"  # the member whose memory runs out
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure: its name, its value with the unit in words, and the goal, if there is one."""
-
-    name: str
-    figure: str
-    goal: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +40,15 @@ class Session:
         return median_seconds(work, 1, self.device, 0) if self.dry else median_seconds(work, 5, self.device, 3)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A figure: its name, its value with the unit in words, and the goal, if there is one."""
+
+    name: str
+    figure: str
+    goal: str = ""
+
+
 def measure_group(session: Session) -> Iterator[Row]:
     """Form a group, sum a tensor in it, and train a network for one step in it."""
     from benchmarks.networks import training_step
@@ -66,9 +64,9 @@ def measure_group(session: Session) -> Iterator[Row]:
         yield Row(f"{torch.distributed.get_backend()}: formed, first sum", f"{time.perf_counter() - began:.2f} s")
         yield Row("the sum of a group of one is its value", str(same), "True")
         batch, side = (2, 64) if session.dry else (32, 224)
+        images = torch.randn(batch, 3, side, side, device=world.device)
         model = DistributedDataParallel(build_model("resnet34").to(world.device))
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
-        images = torch.randn(batch, 3, side, side, device=world.device)
         took = session.median_seconds(partial(training_step, model, images, optimizer))
         yield Row("resnet34, a step", f"{1000 * took:.1f} ms, {batch / took:.0f} images/s")
 
@@ -116,53 +114,43 @@ def training_seconds(session: Session, arch: str, variant: str) -> tuple[float, 
 
 
 @cache
-def made_video(session: Session) -> "Video":
+def made_video(session: Session) -> Path:
     """A video of one face, 300 frames of 1080p; in a dry run five small ones."""
-    from inference.scorer import Video
-
     path = session.folder / "videos/0.mp4"
     write_video(path, *((5, (640, 360)) if session.dry else (300, (1920, 1080))))
-    return Video(path.name, path)
-
-
-def setup_of(session: Session, members: Mapping[str, Member]) -> "Setup":
-    """How the session scores with members, at float32."""
-    from faces.detector import default_weights
-    from inference.settings import Settings, Setup
-
-    return Setup(Settings(), members, (), default_weights(), session.device)
+    return path
 
 
 def measure_inference(session: Session) -> Iterator[Row]:
     """Score videos at each precision, then two of them the serial way."""
-    from benchmarks.inference import WALL, ours, serial, timed
+    from benchmarks.inference import WALL, ours, serial, setup_of, timed
     from benchmarks.networks import random_members
+    from inference.scorer import Video
 
-    members = random_members(session.device, session.members)
-    setup = setup_of(session, {name: MEMBERS[name] for name in members})
-    videos = [made_video(session)._replace(name=f"{number}.mp4") for number in range(1 if session.dry else 32)]
+    loaded = random_members(session.device, session.members)
+    members = {name: MEMBERS[name] for name in loaded}
+    videos = [Video(f"{number}.mp4", made_video(session)) for number in range(1 if session.dry else 32)]
     wall = {}
     for precision in ("fp32", "fp16", "bf16"):
-        at_precision = replace(setup, settings=setup.settings.changed(precision=precision))
-        spent = {stage: took / len(videos) for stage, took in timed(ours, videos, at_precision, members).stages.items()}
+        setup = setup_of(members, session.device, precision)
+        spent = {stage: took / len(videos) for stage, took in timed(ours, videos, setup, loaded).stages.items()}
         wall[precision] = spent.pop(WALL)
         networks = sum(spent.pop(name) for name in members)
         stages = ", ".join(f"{stage} {took:.2f}" for stage, took in spent.items())
         rate = f"{wall[precision]:.2f} s per video, {3600 / wall[precision]:.0f} per hour"
         yield Row(f"{precision}, {len(videos)} videos", f"{rate}; networks {networks:.2f}, of a core {stages}", "0.9 s")
-    few = videos[:2]
-    alone = timed(serial, few, setup, members).stages[WALL] / len(few)
+    alone = timed(serial, videos[:2], setup_of(members, session.device), loaded).stages[WALL] / len(videos[:2])
     yield Row("the serial way, fp32", f"{alone:.2f} s per video, {alone / wall['fp32']:.1f} times ours", "10 times")
 
 
 def measure_precision(session: Session) -> Iterator[Row]:
     """Score the video at each precision, with random members and the shipped ones, and compare with the CPU."""
-    from benchmarks.inference import look
+    from benchmarks.inference import look, setup_of
     from benchmarks.networks import random_members
     from inference.networks.torch_networks import load_member, networks_of
 
     members = {name: MEMBERS[name] for name in session.members} | SHIPPED
-    faces = look(made_video(session), setup_of(session, members)).faces
+    faces = look(made_video(session), setup_of(members, session.device)).faces
     loaded = {
         device: random_members(device, session.members)
         | {name: (member, load_member(member, MODELS, device)) for name, member in SHIPPED.items()}
@@ -187,11 +175,11 @@ def measure_precision(session: Session) -> Iterator[Row]:
 
 def measure_memory(session: Session) -> Iterator[Row]:
     """Score with all memory, then with a cap on it, and compare limits and scores."""
-    from benchmarks.inference import look
+    from benchmarks.inference import look, setup_of
     from benchmarks.networks import random_members
     from inference.networks.torch_networks import networks_of
 
-    faces = look(made_video(session), setup_of(session, {CAPPED: MEMBERS[CAPPED]})).faces
+    faces = look(made_video(session), setup_of({CAPPED: MEMBERS[CAPPED]}, session.device)).faces
     loaded = random_members(session.device, [CAPPED])
     exact, capped = (networks_of(loaded, session.device, limits={CAPPED: 256}) for _ in range(2))
     if session.device == "cuda":
@@ -237,7 +225,7 @@ def measure_detector(session: Session) -> Iterator[Row]:
     from faces.video import read_frames
 
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    frames = list(islice(read_frames(made_video(session).path), 64))
+    frames = list(islice(read_frames(made_video(session)), 64))
     detectors = {"cpu": FaceDetector(default_weights()), "device": FaceDetector(default_weights(), session.device)}
     boxes = {
         side: [of_frame[of_frame[:, 4] > 0.5] for of_frame in detector.detect(frames)]
@@ -245,8 +233,8 @@ def measure_detector(session: Session) -> Iterator[Row]:
     }
     took = {side: seconds(partial(detector.detect, frames)) / len(frames) for side, detector in detectors.items()}
     yield Row(f"{len(frames)} frames, ms each", ", ".join(f"{side} {1000 * took[side]:.1f}" for side in took))
-    counts = {side: sum(map(len, of_side)) for side, of_side in boxes.items()}
-    yield Row("boxes above 0.5, CPU and device", f"{counts['cpu']} and {counts['device']}", "equal")
+    counts = " and ".join(str(sum(map(len, of_side))) for of_side in boxes.values())
+    yield Row("boxes above 0.5, CPU and device", counts, "equal")
     pairs = [pair for pair in zip(boxes["cpu"], boxes["device"], strict=True) if len(pair[0]) == len(pair[1])]
     yield Row("frames with as many boxes on both", f"{len(pairs)} of {len(frames)}", "all")
     apart = [float(np.abs(exact[:, :4] - other[:, :4]).max()) for exact, other in pairs if len(exact)]
@@ -257,11 +245,10 @@ def measure_resume(session: Session) -> Iterator[Row]:
     """Train, train the second half again from the checkpoint in the middle, and compare the last checkpoints."""
     from training.checkpoint import read_checkpoint
 
-    crops, runs = session.folder / "crops", session.folder / "runs"
-    tracks = write_crops(crops, 8)
+    runs, tracks = session.folder / "runs", write_crops(session.folder / "crops", videos=8)
     first, last, side = (2, 4, 64) if session.dry else (10, 20, 224)
     values = {
-        "pretrained": "null", "train_root": crops, "val_root": crops, "input_size": side,
+        "pretrained": "null", "train_root": tracks.parent, "val_root": tracks.parent, "input_size": side,
         "train_list": tracks, "val_lists.val_30-39": tracks, "batch_size": 4,
         "reference_world_size": 1, "lr_scheduler.max_iter": last + 1, "val_freq": first, "print_freq": 1, "workers": 0,
     }  # fmt: skip

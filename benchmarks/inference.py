@@ -64,15 +64,20 @@ def side(found: Iterable[tuple[Video, Mapping[str, float], Mapping[str, Score]]]
     return Side(scores, stages | dict(networks.seconds))
 
 
-def look(video: Video, setup: Setup) -> Sampled:
+def setup_of(members: Mapping[str, Member], device: str, precision: str = "fp32") -> Setup:
+    """How members score on a device, in PyTorch."""
+    return Setup(Settings(precision=precision), members, (), default_weights(), device)
+
+
+def look(video: Path, setup: Setup) -> Sampled:
     """What a worker process sees in a video, without a worker process."""
-    return sample(video.path, Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights))[0]
+    return sample(video, Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights))[0]
 
 
 def serial(videos: list[Video], setup: Setup, members: Loaded) -> Side:
     """Score the serial way."""
     networks = networks_of(members, setup.device, limits=dict.fromkeys(members, 1))
-    samples = ((video, look(video, setup)) for video in videos)
+    samples = ((video, look(video.path, setup)) for video in videos)
     found = ((video, sampled.seconds, networks.scores([sampled.faces])[0]) for video, sampled in samples)
     return side(found, networks)
 
@@ -110,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     pretrain.retinaface.make()
     device = pick_device(options.device)
-    setup = Setup(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
+    setup = setup_of(MEMBERS, device, options.precision)
     paths = options.videos or [clip("single_face.mp4")]
     videos = [Video(f"{copy}/{path.name}", path) for copy in range(options.copies) for path in paths]
     members = random_members(device)

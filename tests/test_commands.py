@@ -90,6 +90,13 @@ def test_no_command_is_left_out():
     assert found - {"benchmarks.loader"} == set(COMMANDS)  # that needs albumentations
 
 
+def test_make_bench_runs_benchmarks_that_exist():
+    """All of them, but the measurements that need a GPU."""
+    (names,) = re.findall(r"for name in (.*); do .*benchmarks", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    commands = {path.stem for path in tracked() if path.parent.name == "benchmarks" and "def main" in path.read_text()}
+    assert set(names.split()) == commands - {"gpu"}
+
+
 def test_an_option_means_the_same_in_every_command(helps):
     """One name takes one kind of value, and no long option that helps has an underscore."""
     metavars = {}
