@@ -56,7 +56,7 @@ def read_clip(name: str, first: int, last: int) -> list[np.ndarray]:
 
 
 def photo_face(detector: FaceDetector, name: str, number: int) -> np.ndarray:
-    """A square around a photograph's face, BGR uint8 [side, side, 3], large enough for the detector to find it."""
+    """A square around a photograph's face, BGR uint8 [side, side, 3], so large that the detector finds it."""
     image = read_image(clip(name))
     x1, y1, x2, y2 = detector.detect([image])[0][number, :4].astype(int)
     side = int(0.8 * max(x2 - x1, y2 - y1))
