@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from common import former_names
 from common.command import positive
 from common.files import atomic_file
 from common.stage import folder_parser
 
 if TYPE_CHECKING:
     from inference.members import Member
+
+former_names.accept()
 
 ROOT = Path(__file__).parents[1]
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
@@ -75,14 +79,18 @@ class Spent(NamedTuple):
 
 
 def run(*words: object, folder: Path = ROOT) -> Spent:
-    """Run Python with these words in a folder. Raises RuntimeError if it fails."""
+    """Run Python with these words in a folder. Raises RuntimeError with the end of its stderr if it fails."""
     command = [sys.executable, *map(str, words)]
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(command)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return Spent(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
+    with TemporaryFile() as errors:
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        took = time.perf_counter() - began
+        if status:
+            errors.seek(0)
+            message = errors.read().decode(errors="replace")[-500:]
+            raise RuntimeError(f"{' '.join(command)}: status {os.waitstatus_to_exitcode(status)}: {message}")
+    return Spent(took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6)
 
 
 def matmul_rate(device: str) -> float:
@@ -103,6 +111,22 @@ def write_checkpoints(members: Iterable["Member"], folder: Path) -> None:
     for member in members:
         state = BUILD[member.branch](member.arch).state_dict()
         torch.save({"step": 1, "arch": member.arch, "state_dict": state}, folder / member.file)
+
+
+def write_crops(folder: Path, videos: int) -> Path:
+    """Write videos of two crops of noise each, as trainings read them; return their list."""
+    import numpy as np
+
+    from common.images import write_image
+
+    noise = np.random.RandomState(0)
+    for number, frame in product(range(videos), (1, 2)):
+        path = folder / f"v{number}/frame{frame}_face1.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, noise.randint(0, 256, (96, 96, 3), dtype=np.uint8))
+    lines = [f"v{number}/frame%d_face1.png 1 1 2 {number % 2}\n" for number in range(videos)]
+    (folder / "list.txt").write_text("".join(lines), encoding="utf-8")
+    return folder / "list.txt"
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int]) -> None:

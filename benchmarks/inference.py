@@ -13,7 +13,7 @@ networks' floor is 4.46 TFLOP over the rate of float32 matrix products, which is
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
@@ -33,11 +33,13 @@ from inference.members import MEMBERS, Member, crop_kinds
 from inference.networks.runtimes import VIDEOS_TOGETHER, Networks
 from inference.networks.torch_networks import networks_of
 from inference.sampling.look import Wanted, sample
+from inference.sampling.sampled import Sampled
 from inference.scorer import Video, find, score
 from inference.scoring import Score
 from inference.settings import PRECISIONS, Settings, Setup
 from pretrain.clips import clip
 
+WALL = "everything, wall"  # the stage that is all of it
 Loaded = Mapping[str, tuple[Member, nn.Module]]
 
 
@@ -46,6 +48,9 @@ class Side(NamedTuple):
 
     scores: dict[str, list[float | None]]
     stages: dict[str, float]
+
+
+Way = Callable[[list[Video], Setup, Loaded], Side]
 
 
 def side(found: Iterable[tuple[Video, Mapping[str, float], Mapping[str, Score]]], networks: Networks) -> Side:
@@ -59,11 +64,20 @@ def side(found: Iterable[tuple[Video, Mapping[str, float], Mapping[str, Score]]]
     return Side(scores, stages | dict(networks.seconds))
 
 
+def setup_of(members: Mapping[str, Member], device: str, precision: str = "fp32") -> Setup:
+    """How members score on a device, in PyTorch."""
+    return Setup(Settings(precision=precision), members, (), default_weights(), device)
+
+
+def look(video: Path, setup: Setup) -> Sampled:
+    """What a worker process sees in a video, without a worker process."""
+    return sample(video, Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights))[0]
+
+
 def serial(videos: list[Video], setup: Setup, members: Loaded) -> Side:
     """Score the serial way."""
     networks = networks_of(members, setup.device, limits=dict.fromkeys(members, 1))
-    wanted = Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights)
-    samples = ((video, sample(video.path, wanted)[0]) for video in videos)
+    samples = ((video, look(video.path, setup)) for video in videos)
     found = ((video, sampled.seconds, networks.scores([sampled.faces])[0]) for video, sampled in samples)
     return side(found, networks)
 
@@ -82,6 +96,15 @@ def ours(videos: list[Video], setup: Setup, members: Loaded) -> Side:
     return side(found, loading.result())
 
 
+def timed(way: Way, videos: list[Video], setup: Setup, members: Loaded) -> Side:
+    """A way's scores and stages, and its wall-clock seconds as one more stage; its first run does not count."""
+    way(videos[:1], setup, members)
+    began = time.perf_counter()
+    result = way(videos, setup, members)
+    result.stages[WALL] = time.perf_counter() - began
+    return result
+
+
 def main() -> None:
     """Print the table."""
     parser = folder_parser(__doc__)
@@ -92,7 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     pretrain.retinaface.make()
     device = pick_device(options.device)
-    setup = Setup(Settings(precision=options.precision), MEMBERS, (), default_weights(), device)
+    setup = setup_of(MEMBERS, device, options.precision)
     paths = options.videos or [clip("single_face.mp4")]
     videos = [Video(f"{copy}/{path.name}", path) for copy in range(options.copies) for path in paths]
     members = random_members(device)
@@ -103,10 +126,7 @@ def main() -> None:
     for way in (serial, ours):
         if way is ours:
             keep_freed_memory()
-        way(videos[:1], setup, members)  # takes what only a first run costs
-        began = time.perf_counter()
-        sides.append(way(videos, setup, members))
-        sides[-1].stages["everything, wall"] = time.perf_counter() - began
+        sides.append(timed(way, videos, setup, members))
     before, after = sides
     print(f"\n{len(videos)} videos, seconds per video\n{'':<18}{'serial':>9}{'ours':>9}{'ratio':>8}")
     for stage, took in before.stages.items():

@@ -15,6 +15,7 @@ counted.
 
 import argparse
 import statistics
+from collections.abc import Callable, Container
 from functools import partial
 
 import numpy as np
@@ -68,15 +69,19 @@ def training_row(branch: Branch, arch: str, options: argparse.Namespace) -> str:
     images = torch.randn(BATCHES.get(arch, (8, 3, 299, 299)), device=options.device)
     cells = ""
     for variant in TRAINING:
-        plain = variant == "eager"
-        layout = torch.contiguous_format if plain else memory_format(images)
-        model = BUILD[branch](arch).to(options.device).to(memory_format=layout)
-        inputs = images.contiguous(memory_format=layout)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=not plain)
-        step = partial(training_step, model, inputs, optimizer)
+        _, step = training_work(branch, arch, images, plain=variant == "eager")
         with torch.autocast(options.device, torch.bfloat16, enabled=variant == "bf16"):
             cells += f"{1000 * median_seconds(step, options.repeat, options.device) / len(images):>15.1f}"
     return f"{arch:<16}{tuple(images.shape)!s:>24}{cells}"
+
+
+def training_work(branch: Branch, arch: str, images: Tensor, plain: bool) -> tuple[nn.Module, Callable[[], None]]:
+    """A network and its training step on the images, plain or as the trainers run it (channels_last, fused SGD)."""
+    layout = torch.contiguous_format if plain else memory_format(images)
+    model = BUILD[branch](arch).to(images.device).to(memory_format=layout)
+    inputs = images.contiguous(memory_format=layout)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, fused=not plain)
+    return model, partial(training_step, model, inputs, optimizer)
 
 
 def training_step(model: nn.Module, images: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -86,12 +91,13 @@ def training_step(model: nn.Module, images: Tensor, optimizer: torch.optim.Optim
     optimizer.step()
 
 
-def random_members(device: str) -> dict[str, tuple[Member, nn.Module]]:
-    """All eleven members with random weights, the same at each call, as inference runs them."""
+def random_members(device: str, names: Container[str] = MEMBERS) -> dict[str, tuple[Member, nn.Module]]:
+    """Members with random weights, the same at each call with these names, as inference runs them."""
     torch.manual_seed(0)
     return {
         name: (member, fastest(BUILD[member.branch](member.arch), small_input(member.branch)).to(device))
         for name, member in MEMBERS.items()
+        if name in names
     }
 
 

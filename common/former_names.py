@@ -20,6 +20,7 @@ FORMER = {
     "quality.ship": "shipped/release.py",
     "quality.where": "shipped/maps.py",
     "quality.sets.__main__": "shipped/sets.py",
+    "benchmarks.card": "benchmarks/gpu.py",
 }
 
 

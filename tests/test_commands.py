@@ -19,7 +19,7 @@ COMMANDS = (
     *("quality.evaluate", "quality.robustness", "shipped.sets", "quality.sets.leaks", "shipped.release"),
     *("quality.benchmark", "quality.compare", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
-    *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.card", "benchmarks.feeding"),
+    *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.gpu", "benchmarks.feeding"),
     "benchmarks.predict",
 )
 
@@ -88,6 +88,13 @@ def test_no_command_is_left_out():
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
             found.add(f"{name}.py" if path.parent == ROOT else name)
     assert found - {"benchmarks.loader"} == set(COMMANDS)  # that needs albumentations
+
+
+def test_make_bench_runs_benchmarks_that_exist():
+    """All of them, but the measurements that need a GPU."""
+    (names,) = re.findall(r"for name in (.*); do .*benchmarks", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    commands = {path.stem for path in tracked() if path.parent.name == "benchmarks" and "def main" in path.read_text()}
+    assert set(names.split()) == commands - {"gpu"}
 
 
 def test_an_option_means_the_same_in_every_command(helps):
