@@ -260,7 +260,7 @@ def test_members_without_a_calibration_use_bands_of_the_score(run, film, weights
     assert "no calibration: verdicts follow fixed bands" in done.stdout
     row = json.loads((tmp_path / "s.jsonl").read_text())
     assert (row["judgement"], row["verdict"]) == (None, "likely real")
-    assert "These members have no calibration" in (tmp_path / "e/film.mp4.html").read_text()
+    assert "There is no calibration for these networks" in (tmp_path / "e/film.mp4.html").read_text()
 
 
 def test_a_face_unlike_all_real_ones_is_uncertain(frames, tmp_path, weights):

@@ -52,8 +52,12 @@ def test_the_file_stands_alone(exported, name):
 def test_weights_that_half_precision_holds_take_two_bytes():
     for member in SHIPPED.values():
         graph = onnx.load(MODELS / member.onnx, load_external_data=False).graph
-        halves = sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer)
-        assert halves > 0.9 * len(graph.initializer) - 20
+        assert not any(tensor.external_data for tensor in graph.initializer)
+        sizes = {onnx.TensorProto.FLOAT: 0, onnx.TensorProto.FLOAT16: 0}
+        for tensor in graph.initializer:
+            if tensor.data_type in sizes:
+                sizes[tensor.data_type] += len(tensor.raw_data)
+        assert sizes[onnx.TensorProto.FLOAT] < 0.01 * sizes[onnx.TensorProto.FLOAT16]
 
 
 @pytest.mark.parametrize("name", ["b0", "res34"])

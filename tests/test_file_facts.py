@@ -69,5 +69,5 @@ def test_the_evidence_has_a_table_of_it(run, film, weights, tmp_path):
     facts = json.loads((tmp_path / "film.mp4.json").read_text())["file"]
     assert facts["container"] == "QuickTime / MOV"
     page = (tmp_path / "film.mp4.html").read_text()
-    assert "What the file says of itself" in page
+    assert "What the file says about itself" in page
     assert facts["stream 0"] in page

@@ -8,7 +8,7 @@ from common.former_names import FORMER, ROOT
 @pytest.mark.parametrize("name", FORMER)
 def test_a_command_runs_under_its_former_name(start, name):
     if name == "quality.layouts":
-        assert start("-c", "from quality.layouts import Variant, read_items; print(read_items.__name__)").stdout
+        assert start("-c", "from quality.layouts import How, read_items; print(read_items.__name__)").stdout
         return
     done = start("-m", name.removesuffix(".__main__"), "--help")
     assert done.stdout.startswith("usage: ")

@@ -84,7 +84,7 @@ def test_what_is_shown_is_what_is_sampled(scored):
     assert (row["frames"], facts["video"]["frames"], facts["sampling"]["every"]) == (16, 16, 1)
     _, facts = rows["late.mp4"]
     assert facts["video"]["starts"] == facts["sampling"]["times"][0] == pytest.approx(25 / 30, abs=0.002)
-    assert "The picture begins 0.83 s after a player's clock does." in facts["not_analysed"]
+    assert "The picture starts 0.83 s after playback does." in facts["not_analysed"]
 
 
 def test_faces_in_a_minority_of_the_frames(scored):

@@ -181,7 +181,10 @@ def test_a_member_that_gives_nan_costs_a_video_this_member_only(run, videos, mod
     assert (row["status"], row["not_finite"]) == ("ok", ["b0"])
     assert row["label"] == row["members"]["lite0"]
     assert "left out b0: its network gave no finite number" in done.stderr
-    assert "The networks of b0 gave no finite number" in (tmp_path / "evidence/äußerst.mp4.html").read_text()
+    assert (
+        "These members gave no finite number and were left out: b0."
+        in (tmp_path / "evidence/äußerst.mp4.html").read_text()
+    )
 
 
 def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models, tmp_path):

@@ -73,7 +73,7 @@ def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
     assert (other.returncode, "scored with different members" in other.stderr) == (2, True)
     (tmp_path / "s-0-of-3.jsonl").write_text("")
     mixed = run("-m", "inference.merge", *listed, "--output", output, check=False)
-    assert (mixed.returncode, "shards of 2 shardings" in mixed.stderr) == (2, True)
+    assert (mixed.returncode, "from runs of 2 and 3: keep those of one run" in mixed.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

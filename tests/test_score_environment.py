@@ -65,7 +65,7 @@ def test_a_network_without_onnx_file_says_what_it_needs(small, clip, tmp_path):
     command = [small, "-m", "inference.predict", clip("single_face.mp4"), "--models", tmp_path, "--members", "b0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "PyTorch is not installed, and b0 have no ONNX file" in done.stderr
+    assert "PyTorch is not installed, and there is no ONNX file for b0 in" in done.stderr
 
 
 def test_the_make_target_asks_for_a_video(small):

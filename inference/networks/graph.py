@@ -27,14 +27,14 @@ from video_based.models.slowfast import SlowFast50
 
 SMALLEST = 64  # bytes of a weight that is worth halving
 # Nodes whose outputs ONNX Runtime knows the shape of only when it is told. It adds a shortcut within a convolution if
-# it knows that both have one shape: without this a SlowFast takes 6 % more time and 10 % more memory.
+# it knows that both have one shape: without this a SlowFast takes 6% more time and 10% more memory.
 UNKNOWN_SHAPES = ("Concat", "Reshape", "Slice")
 
 
 class FromCrops(nn.Module):
     """A member's whole way: RGB uint8 crops [N, side, side, 3] -> logits [N, 2], or of a clip's crops [1, 2].
 
-    Of an image member also its class activation maps [N, h, w], whose means are FAKE's log odds.
+    An image member also gives its class activation maps [N, h, w], whose means are FAKE's log odds.
     """
 
     def __init__(self, member: Member, network: nn.Module) -> None:

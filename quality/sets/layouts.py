@@ -24,6 +24,7 @@ from quality.sets.video_sets import (
     own_table,
 )
 
+How = Variant  # its former name, to be removed in the next release
 ANYTHING = "*"  # needed by a set that has no folder of its own
 
 
