@@ -23,7 +23,6 @@ Pictures of whole heads (--whole-heads) are cut to the square around the face th
     python make_crop_lists.py --crops CROPS
 """
 
-import csv
 import hashlib
 import random
 import tarfile
@@ -43,6 +42,7 @@ from common.images import decode_image, encode_image
 from common.labels import parse_label
 from common.landmarks import LANDMARKS, read_landmarks, write_landmarks
 from common.stage import folder_parser
+from common.tables import read_table
 from common.workers import progress
 from faces.detector import FaceDetector, default_weights
 from faces.tight_crops import find_landmarks, tight_face
@@ -102,19 +102,15 @@ def read_tables(crops: Path) -> list[LabelledCrop]:
     found: dict[str, LabelledCrop] = {}
     sides: dict[str, str] = {}
     for table in sorted(crops.glob("*.csv")):
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if missing := [column for column in COLUMNS if column not in (rows.fieldnames or ())]:
-                raise BadInputError(f"{table} has no column {', '.join(missing)}")
-            for row in rows:
-                try:
-                    crop = read_row(row)
-                    if found.setdefault(crop.folder, crop) is not crop:
-                        raise BadInputError(f"{crop.folder} is in the tables twice")
-                    if sides.setdefault(crop.original, crop.split) != crop.split:
-                        raise BadInputError(f"the original {crop.original} is on both sides of the split")
-                except BadInputError as error:
-                    raise BadInputError(f"{table}:{rows.line_num}: {error}") from error
+        for line, row in read_table(table, COLUMNS, errors="strict"):
+            try:
+                crop = read_row(row)
+                if found.setdefault(crop.folder, crop) is not crop:
+                    raise BadInputError(f"{crop.folder} is in the tables twice")
+                if sides.setdefault(crop.original, crop.split) != crop.split:
+                    raise BadInputError(f"the original {crop.original} is on both sides of the split")
+            except BadInputError as error:
+                raise BadInputError(f"{table}:{line}: {error}") from error
     if not found:
         raise BadInputError(f"{crops} holds no table (*.csv) of crops")
     return list(found.values())

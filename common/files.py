@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]  # of the project
+
 PARTIAL = ".partial"
 
 
@@ -144,11 +146,34 @@ def _umask() -> int:
     return mask
 
 
+def from_root(path: Path) -> Path:
+    """A file or folder of this project: as it is named, or below the project if it does not exist where one works."""
+    return path if path.is_absolute() or path.exists() or not (ROOT / path).exists() else ROOT / path
+
+
 def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
     """Write rows as CSV, atomically; the first row names the columns."""
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(rows)
     write_text(path, table.getvalue())
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how cells begin that spreadsheets compute
+
+
+def write_table_for_people(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """As `write_table`, but a spreadsheet shows every cell as text: a name that it would compute gets an apostrophe."""
+    write_table(path, ([as_text(cell) for cell in row] for row in rows))
+
+
+def as_text(cell: object) -> object:
+    """A cell of a table for people."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+
+def from_text(cell: str) -> str:
+    """What `as_text` made a cell from."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
 def sha256(path: Path) -> str:

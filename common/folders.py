@@ -1,13 +1,14 @@
 """The DFDC folder tree (reference, section 0): `<root>/<part>/<video>/frame%d.<ext>`, numbered from 1 without a gap."""
 
-import csv
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from common.errors import BadInputError
+from common.tables import read_table
 
 _FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
 
@@ -15,6 +16,21 @@ _FRAME_NUMBER = re.compile(r"frame([1-9]\d*)")
 def subfolders(folder: Path) -> list[Path]:
     """The folders in `folder` that are not hidden, sorted by name; files beside them are ignored."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted. Links to folders are followed, but each folder is entered once."""
+    files: list[Path] = []
+    entered: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
+        files += [Path(parent, name) for name in names]
+    return sorted(files)
 
 
 def part_folders(root: Path) -> dict[str, Path]:
@@ -76,14 +92,16 @@ def _frame_numbers(folder: Path, suffix: str) -> Iterator[tuple[int, Path]]:
 def read_filenames(path: Path) -> list[str]:
     """The column `filename` of a CSV such as Kaggle's sample_submission.csv, in order.
 
-    Raises BadInputError if there is no such column, or if a name points outside its folder; OSError if the file cannot
-    be read.
+    Raises BadInputError as `common.tables.read_table` does, or if a name points outside its folder; OSError if the file
+    cannot be read.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.DictReader(file)
-        if "filename" not in (rows.fieldnames or ()):
-            raise BadInputError(f"{path} has no column 'filename'")
-        return [safe_relative(row["filename"]) for row in rows]
+    names = []
+    for line, cells in read_table(path, ["filename"]):
+        try:
+            names.append(safe_relative(cells["filename"]))
+        except BadInputError as error:
+            raise BadInputError(f"{path}:{line}: {error}") from error
+    return names
 
 
 def safe_relative(name: str) -> str:

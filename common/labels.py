@@ -6,8 +6,9 @@ LABELS = {"REAL": 0, "FAKE": 1}
 
 
 def parse_label(text: object) -> int:
-    """0 for "REAL" or "0", 1 for "FAKE" or "1". Raises BadInputError for anything else."""
+    """0 for REAL or 0, 1 for FAKE or 1, as text in any case, or as a number. Raises BadInputError for anything else."""
+    word = str(text).strip().upper().removesuffix(".0")
     known = LABELS | {str(label): label for label in LABELS.values()}
-    if not isinstance(text, str) or text not in known:
+    if not isinstance(text, str | int | float) or isinstance(text, bool) or word not in known:
         raise BadInputError(f"label is {text!r}, not one of {', '.join(known)}")
-    return known[text]
+    return known[word]

@@ -3,7 +3,6 @@
 An orphan is a fake whose original is not in any metadata.json.
 """
 
-import csv
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from common.errors import BadInputError
 from common.folders import safe_relative, subfolders
 from common.labels import parse_label
+from common.tables import read_table
 
 ORPHANS = ""  # the original that all orphans share if they are allowed
 
@@ -122,14 +122,8 @@ def read_persons(path: Path) -> dict[str, str]:
 
     Raises BadInputError if a column is missing or the file is not UTF-8.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"filename", "person"} <= set(rows.fieldnames or ()):
-                raise BadInputError(f"{path} needs the columns filename and person")
-            return {Path(row["filename"]).stem: row["person"] for row in rows if row["filename"] and row["person"]}
-    except UnicodeDecodeError as error:
-        raise BadInputError(f"{path} is not UTF-8: {error}") from error
+    rows = (row for _, row in read_table(path, ["filename", "person"], errors="strict"))
+    return {Path(row["filename"]).stem: row["person"] for row in rows if row["filename"] and row["person"]}
 
 
 def with_persons(

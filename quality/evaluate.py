@@ -51,15 +51,25 @@ TRUTH_HELP = "metadata.json, or a CSV filename,label[,original][,subset]"
 def results_beside(submission: Path) -> dict[str, Result]:
     """The results in the `.jsonl` beside a submission, by their names in it; empty if there is no such file.
 
-    Raises BadInputError for a file that inference.predict did not write.
+    A file with another tool's lines is no such file. Raises BadInputError for damaged rows of inference.predict.
     """
     details = submission.with_suffix(".jsonl")
-    if not details.is_file():
+    if not has_rows(details):
         return {}
     try:
         return {utf8_name(result.filename): result for result in read_results(details)}
     except (TypeError, ValueError, KeyError) as error:
         raise BadInputError(f"{details} does not hold rows of inference.predict: {error}") from error
+
+
+def has_rows(details: Path) -> bool:
+    """Whether there is a file that begins with a row of inference.predict."""
+    try:
+        with details.open("rb") as lines:
+            row = json.loads(lines.readline())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(row, dict) and {"filename", "status"} <= row.keys()
 
 
 def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, int]:
@@ -72,7 +82,7 @@ def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, i
     if not names:
         raise BadInputError(f"{submission} and the truth have no video in common")
     details = submission.with_suffix(".jsonl")
-    lines = details.read_text(encoding="utf-8").splitlines() if details.is_file() else []
+    lines = details.read_text(encoding="utf-8").splitlines() if has_rows(details) else []
     statuses = {row["filename"]: row["status"] for row in map(json.loads, lines)}
     videos = Videos(
         names=np.array(names),

@@ -7,17 +7,17 @@ files,labels,prob_class_0,prob_class_1          GenD's: prob_class_1 = P(FAKE)
 The truth is a metadata.json of DFDC, or a CSV filename,label[,original][,subset].
 """
 
-import csv
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.errors import BadInputError
 from common.files import write_table, write_text
 from common.labels import parse_label
+from common.tables import by_filename, read_table
 from inference.scoring import NO_SCORE
 
 # The columns of name and score, by the column that tells the kinds apart.
@@ -55,24 +55,26 @@ def read_score_file(path: Path) -> dict[str, float | None]:
     Raises BadInputError for other columns, a name that comes twice, or a score outside [0, 1].
     """
     scores: dict[str, float | None] = {}
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        rows = csv.DictReader(file)
-        columns = set(rows.fieldnames or ())
-        # `label` is the truth where there is also a score.
-        kind = next((name for name in reversed(KINDS) if {*KINDS[name]} <= columns), None)
-        if kind is None:
-            known = "; ".join(",".join(pair) for pair in KINDS.values())
-            raise BadInputError(f"{path} has the columns {','.join(columns) or 'none'}, not one of: {known}")
-        name_column, score_column = KINDS[kind]
-        for number, row in enumerate(rows, start=2):
-            name, text = row[name_column], row[score_column]
-            try:
-                score = None if text == "" and kind == "score" else float(text)
-            except (TypeError, ValueError) as error:
-                raise BadInputError(f"{path}:{number}: {name_column},{score_column} is {name},{text}") from error
-            if name in scores or (score is not None and not (math.isfinite(score) and 0 <= score <= 1)):
-                raise BadInputError(f"{path}:{number}: {name} comes twice or has no score in [0, 1]: {text}")
-            scores[name] = score
+    rows = read_table(path)
+    if not rows:
+        return {}
+    columns = set(rows[0][1])
+    # `label` is the truth where there is also a score.
+    kind = next((name for name in reversed(KINDS) if {*KINDS[name]} <= columns), None)
+    if kind is None:
+        known = "; ".join(",".join(pair) for pair in KINDS.values())
+        has = ",".join(column or "" for column in columns) or "none"
+        raise BadInputError(f"{path} has the columns {has}, not one of: {known}")
+    name_column, score_column = KINDS[kind]
+    for number, row in rows:
+        name, text = row[name_column], row[score_column]
+        try:
+            score = None if text == "" and kind == "score" else float(text)
+        except (TypeError, ValueError) as error:
+            raise BadInputError(f"{path}:{number}: {name_column},{score_column} is {name},{text}") from error
+        if name in scores or (score is not None and not (math.isfinite(score) and 0 <= score <= 1)):
+            raise BadInputError(f"{path}:{number}: {name} comes twice or has no score in [0, 1]: {text}")
+        scores[name] = score
     return scores
 
 
@@ -94,25 +96,20 @@ class Truth(NamedTuple):
 
 
 def read_truth(path: Path) -> dict[str, Truth]:
-    """The truth about each video, by file name. Raises BadInputError for a malformed file."""
+    """The truth about each video, by file name. Raises BadInputError, which names the video, for a malformed file."""
     try:
-        if path.suffix == ".json":
-            entries = json.loads(path.read_text(encoding="utf-8"))
-            rows = [{"filename": name, **entry} for name, entry in entries.items()]
-        else:
-            with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-                rows = list(csv.DictReader(file))
-        return {row["filename"]: read_truth_row(row) for row in rows}
-    except (BadInputError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(
-            f"{path}: each video needs a filename and a label (REAL, FAKE, 0 or 1): {error!r}"
-        ) from error
+        return {name: read_truth_row(path, name, row) for name, row in by_filename(path).items()}
+    except BadInputError as error:
+        raise BadInputError(f"{error}; each video needs a filename and a label (REAL, FAKE, 0 or 1)") from error
 
 
-def read_truth_row(row: dict[str, str]) -> Truth:
-    """The truth in a row of a file. Raises BadInputError for an unknown label, KeyError without a filename."""
-    others = {name: value for name, value in row.items() if name not in ("filename", "label", "original", "subset")}
-    return Truth(parse_label(row.get("label")), row.get("original") or row["filename"], row.get("subset") or "", others)
+def read_truth_row(path: Path, name: str, row: Mapping[str, Any]) -> Truth:
+    """The truth in a row of the file at `path`. Raises BadInputError for an unknown label."""
+    others = {key: value for key, value in row.items() if key not in ("filename", "label", "original", "subset")}
+    try:
+        return Truth(parse_label(row.get("label")), row.get("original") or name, row.get("subset") or "", others)
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {name}: {error}") from error
 
 
 def write_json(path: Path, content: object) -> None:

@@ -208,7 +208,7 @@ def test_persons_of_orphans_stay_on_one_side(run, orphans):
         assert not persons_on(orphans, train) & persons_on(orphans, val)
     table.write_text("name,person\n")
     wrong = run(*arguments(orphans, "--orphans", table), check=False)
-    assert (wrong.returncode, "needs the columns filename and person" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "has no column 'filename'" in wrong.stderr) == (2, True)
 
 
 def test_a_fake_stays_with_its_original_whoever_has_a_person(run, tmp_path):

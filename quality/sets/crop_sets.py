@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import BadInputError
-from quality.sets.items import COMPRESSIONS, Item, Variant, files_below, read_celebdf2_list, read_ffpp_pairs
+from common.folders import files_below
+from quality.sets.items import COMPRESSIONS, Item, Variant, read_celebdf2_list, read_ffpp_pairs
 
 Named = tuple[tuple[str, ...], Mapping[str, Any]]  # perhaps a compression, and the name of a video; its entry
 

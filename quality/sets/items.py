@@ -1,13 +1,13 @@
 """A video that a public data set should hold, which copy of the set is meant, and the files in its folders."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import BadInputError
+from common.folders import files_below
 from faces.video_files import has_suffix
 
 SPLITS_FOLDER = Path(__file__).parent / "splits"
@@ -53,11 +53,6 @@ def read_celebdf2_list() -> str:
 def matches(root: Path, pattern: str) -> bool:
     """Whether there is a file or folder of this name, or pattern, below the root."""
     return next(iter(root.glob(pattern)), None) is not None if root.is_dir() else False
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, in order; links to folders are followed."""
-    return sorted(Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
 
 
 def videos_below(root: Path, *folders: str) -> Iterator[str]:

@@ -4,19 +4,18 @@ Each reader takes the root and the variant of a copy, and gives what the set sho
 list that cannot be read.
 """
 
-import csv
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from common.errors import BadInputError
+from common.folders import files_below
 from common.labels import parse_label
+from common.tables import by_filename
 from quality.sets.items import (
     COMPRESSIONS,
     Item,
     Variant,
-    files_below,
     matches,
     read_celebdf2_list,
     read_ffpp_pairs,
@@ -125,34 +124,27 @@ def dfdc(root: Path, _: Variant) -> list[Item]:
         folder = file.parent.relative_to(root)
         part = re.fullmatch(r"dfdc_train_part_(\d+)", file.parent.resolve().name)
         split = "test" if part is None else "val" if int(part[1]) in VALIDATION_PARTS else "train"
-        for name, entry in read_entries(file).items():
-            try:
-                label = parse_label(str(entry["label"] if "label" in entry else entry["is_fake"]).upper())
-            except KeyError as error:
-                raise BadInputError(f"{file}: {name} has no label") from error
+        for name, entry in by_filename(file).items():
+            label = label_of(file, name, entry.get("label", entry.get("is_fake")))
             original = (folder / (entry.get("original") or name)).as_posix()
             key = (folder / name).as_posix()
             items.append(Item(key, label, "DFDC" if label else "", original, (original,), split))
     return items
 
 
-def read_entries(file: Path) -> dict[str, dict[str, str]]:
-    """The entries of a metadata.json or a labels.csv, by file name. Raises BadInputError for another content."""
+def label_of(file: Path, name: str, label: object) -> int:
+    """The label of a file in a table. Raises BadInputError, which names both."""
     try:
-        if file.suffix == ".json":
-            entries: dict[str, dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
-            return {name: dict(entry) for name, entry in entries.items()}
-        with file.open(newline="", encoding="utf-8-sig") as rows:
-            return {row["filename"]: row for row in csv.DictReader(rows)}
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise BadInputError(f"{file} is not a list of videos by name: {error!r}") from error
+        return parse_label(label)
+    except BadInputError as error:
+        raise BadInputError(f"{file}: {name}: {error}") from error
 
 
 def dfdcp(root: Path, _: Variant) -> list[Item]:
     """The preview of DFDC (Dolhansky et al., 2019): dataset.json with label, set, target_id and swapped_id."""
     items = []
-    for key, entry in read_entries(root / "dataset.json").items():
-        label = parse_label(str(entry.get("label")).upper())
+    for key, entry in by_filename(root / "dataset.json").items():
+        label = label_of(root / "dataset.json", key, entry.get("label"))
         target = str(entry.get("target_id") or Path(key).parent.name)
         people = (target, *([str(entry["swapped_id"])] if entry.get("swapped_id") else []))
         manipulation = Path(key).parts[0] if label else ""
@@ -176,9 +168,9 @@ def own_table(root: Path, _: Variant) -> list[Item]:
     Spaces separate identities.
     """
     items = []
-    for key, row in read_entries(root / "labels.csv").items():
+    for key, row in by_filename(root / "labels.csv").items():
         refuse_outside(key, root)
-        label = parse_label(row.get("label"))
+        label = label_of(root / "labels.csv", key, row.get("label"))
         manipulation = row.get("manipulation") or row.get("subset") or "fake"
         original = row.get("original") or key
         people = tuple((row.get("identities") or original).split())
