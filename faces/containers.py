@@ -1,14 +1,34 @@
-"""What a video file's structure tells without decoding: its container, whether it is cut off or fragmented."""
+"""What the structure of a video or picture tells without decoding: its format, whether it is cut off or fragmented."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 EBML, SEGMENT, CLUSTER = (bytes.fromhex(name) for name in ("1a45dfa3", "18538067", "1f43b675"))
+TRACKS, TRACK, TRACK_TYPE = (bytes.fromhex(name) for name in ("1654ae6b", "ae", "83"))
+ENCRYPTION = tuple(bytes.fromhex(name) for name in ("6d80", "6240", "5035"))  # within a track, each in the one before
+ENCRYPTED_ENTRIES = (b"encv", b"drmi")  # what MP4 calls encrypted video (ISO/IEC 23001-7), and Apple
+DOLBY_VISION = (b"dvcC", b"dvvC")  # its configuration, in MP4 a box, in Matroska a block addition
+TS_PACKETS = (188, 192, 204)  # bytes of an MPEG transport stream's packet
 FIRST_KINDS = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"uuid")
 MEDIA_KINDS = (b"moov", b"mdat", b"moof")
 # Sizes in an AVI whose writer could not go back and fill them in, as in a pipe: no bit or every bit is set.
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+# How files of other formats begin that people take for pictures or that cameras write. ffmpeg would misread some.
+OTHER_FORMATS = {
+    **{b"II*\0": "TIFF", b"MM\0*": "TIFF", b"BM": "BMP", b"8BPS": "Photoshop", b"II\xbc\1": "JPEG XR"},
+    **{b"\0\0\0\x0cjP  ": "JPEG 2000", b"\0\0\0\x0cJXL ": "JPEG XL", b"\xff\x0a": "JPEG XL", b"%PDF": "PDF"},
+}
+# The brands in the first box of pictures that are kept like a video, in ISO's base media format.
+BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIF"),
+}
+ANY_CODEC = (b"mif1", b"mif2", b"msf1", b"miaf")  # major brands of both; the compatible brands say which it is
+MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
 
 
 class Chunk(NamedTuple):
@@ -32,6 +52,36 @@ def is_container(path: Path) -> bool:
 def is_avi(head: bytes) -> bool:
     """Whether a file that begins with these 12 bytes is an AVI. WAV and WebP are RIFF files too."""
     return head[:4] == b"RIFF" and head[8:12] == b"AVI "
+
+
+def picture_format(path: Path) -> str | None:
+    """The format of a picture by its content, JPEG, PNG, WEBP, AVIF or HEIF; None for another file.
+
+    Only a JPEG whose name ends in .mjpeg or .mjpg is a video: a stream of JPEGs begins as one does.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"\xff\xd8\xff"):
+        return None if path.suffix.lower() in MJPEG_SUFFIXES else "JPEG"
+    if start.startswith(PNG_START):
+        return "PNG"
+    if (start[:4], start[8:12]) == (b"RIFF", b"WEBP"):
+        return "WEBP"
+    if start[4:8] != b"ftyp":
+        return None
+    major, length = start[8:12], int.from_bytes(start[:4], "big")
+    compatible = (start[index : index + 4] for index in range(16, min(length, len(start)), 4))
+    brands = [major, *compatible] if major in ANY_CODEC else [major]
+    return next((BRANDS[brand] for brand in brands if brand in BRANDS), "HEIF" if major in ANY_CODEC else None)
+
+
+def other_format(path: Path) -> str | None:
+    """The name of a format of pictures or documents that is not read; None for any other content."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return next((name for beginning, name in OTHER_FORMATS.items() if start.startswith(beginning)), None)
 
 
 class Truncation(NamedTuple):
@@ -75,6 +125,68 @@ def is_fragmented(path: Path) -> bool:
             return False
         file.seek(header.start)
         return b"mvex" in file.read(min(header.end, size) - header.start)
+
+
+def video_header(path: Path) -> bytes:
+    """What an MP4, QuickTime or Matroska file says about its streams; empty for other files."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if file.read(4) == EBML:
+            segment = next((element for element in _elements(file, 0, size) if element.kind == SEGMENT), None)
+            elements = _elements(file, segment.start, min(segment.end, size)) if segment else iter(())
+            header = next((element for element in elements if element.kind == TRACKS), None)
+        else:
+            header = next((chunk for chunk in top_level_chunks(file, size) if chunk.kind == b"moov"), None)
+        if header is None:
+            return b""
+        file.seek(header.start)
+        return file.read(min(header.end, size) - header.start)
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether the video in an MP4, QuickTime, Matroska or MPEG-TS file is encrypted."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if 0x47 in (head[:1] + head[4:5]):
+            return _is_scrambled(head + file.read(1 << 20))
+    header = video_header(path)
+    if head[:4] != EBML:
+        return b"sinf" in header and any(entry in header for entry in ENCRYPTED_ENTRIES)
+    tracks = BytesIO(header)
+    for track in _elements(tracks, 0, len(header)):
+        content = list(_elements(tracks, track.start, track.end)) if track.kind == TRACK else []
+        shows = any(element.kind == TRACK_TYPE and header[element.end - 1] == 1 for element in content)
+        for kind in ENCRYPTION:
+            inside = [element for element in content if element.kind == kind]
+            content = [child for element in inside for child in _elements(tracks, element.start, element.end)]
+        if shows and inside:
+            return True
+    return False
+
+
+def _is_scrambled(head: bytes) -> bool:
+    """Whether most packets with content of an MPEG transport stream, of which this is the beginning, are scrambled."""
+    for size in TS_PACKETS:
+        packets = [head[start : start + 4] for start in range(size - 188, len(head) - 4, size)]
+        if len(packets) > 4 and all(packet[0] == 0x47 for packet in packets[:5]):
+            full = [packet for packet in packets if packet[0] == 0x47 and packet[3] & 0x10]
+            return 2 * sum(packet[3] >= 0x40 for packet in full) > len(full)
+    return False
+
+
+def dolby_vision_profile(path: Path) -> int | None:
+    """The profile of Dolby Vision that a file declares, if its colours need it: no other base layer is compatible."""
+    header = video_header(path)
+    for kind in DOLBY_VISION:
+        start = header.find(kind) + 4
+        if start < 4:
+            continue
+        if header[start : start + 2] == b"\x41\xed":  # Matroska's element with the same record, after its size
+            start += 3
+        record = header[start : start + 5]
+        if len(record) == 5 and not record[4] >> 4:
+            return record[2] >> 1
+    return None
 
 
 def count_avi_pictures(path: Path, stream: int) -> int:
@@ -166,6 +278,20 @@ def _matroska_end(file: BinaryIO, size: int) -> list[Chunk]:
     if position > size and last.kind == CLUSTER:
         return [last]
     return [] if position > size and clusters else [segment]  # an index or tags hold no pictures
+
+
+def _elements(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
+    """Yield the Matroska elements between two bytes, up to one of unknown size, which ends there."""
+    while position < end:
+        element = _element(file, position)
+        if element is None:
+            file.seek(position)
+            head = file.read(5)
+            if head[:4] == SEGMENT:
+                yield Chunk(SEGMENT, position + 13 - head[4].bit_length(), end)
+            return
+        yield element
+        position = element.end
 
 
 def _element(file: BinaryIO, position: int) -> Chunk | None:

@@ -2,11 +2,11 @@
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -14,7 +14,14 @@ from av.sidedata.sidedata import SideData
 from av.stream import Disposition
 
 from common.errors import BadInputError
-from faces.containers import Truncation, find_truncation, is_container, is_fragmented
+from faces.containers import (
+    MJPEG_SUFFIXES,
+    Truncation,
+    find_truncation,
+    is_container,
+    is_fragmented,
+    other_format,
+)
 
 # The formats that are opened, whatever the file's name. All of them keep a whole video in one file. Playlists, devices,
 # addresses and numbered pictures are not among them, because they refer to other files.
@@ -27,7 +34,6 @@ FORMATS = (
 # Streams of pictures without a container. ffmpeg takes other files for them too, so their first bytes are checked.
 RAW_FORMATS = ("h261", "h263", "h264", "hevc", "vvc", "m4v", "mpegvideo", "mjpeg", "vc1", "cavsvideo")
 RAW_BEGINNINGS = (b"\0\0\1", b"\0\0\0\1", b"\xff\xd8")
-MJPEG_SUFFIXES = (".mjpeg", ".mjpg")
 OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 STRAIGHT = 0.0087  # the tangent of half a degree, up to which ffmpeg rounds an angle to a quarter turn
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -96,13 +102,14 @@ def open_video(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         if path.stat().st_size == 0:  # a pipe has this size too, and reading it would wait
             raise DecodeError(f"{path}: the file is empty" if path.is_file() else f"{path}: is not a file")
+        if path.is_file() and (name := other_format(path)):
+            raise UnsupportedError(f"{path}: a {name} file; pictures are read as JPEG, PNG, WebP, AVIF or HEIC")
         container = _container(path)
     except FileNotFoundError:
         raise
     except av.error.ArgumentError as error:  # ffmpeg's answer to a format that is not in FORMATS
         raise UnsupportedError(
-            f"{path}: not a video in a format that is read; perhaps a picture, a playlist or sound "
-            "(docs/use/video_files.md)"
+            f"{path}: not a video in a format that is read; perhaps a playlist or sound (docs/use/video_files.md)"
         ) from error
     except OSError as error:
         raise DecodeError(f"{path}: {error.strerror}") from error
@@ -155,7 +162,7 @@ def decode(
     stream.codec_context.thread_count = 1
     decoded = 0
     try:
-        for packet in container.demux(stream):
+        for packet in read_packets(container, [stream]):
             try:
                 frames = packet.decode()
             except (av.error.EOFError, MemoryError):
@@ -167,6 +174,16 @@ def decode(
             yield from frames
     except av.error.FFmpegError as error:
         raise DecodeError(f"{path}: reading stopped after {decoded} frames: {error.strerror}", decoded) from error
+
+
+def read_packets(container: av.container.InputContainer, streams: Sequence[av.VideoStream]) -> Iterator[Any]:
+    """The packets of streams, also behind a hole in an MPEG transport stream, of which ffmpeg skips 64 kB at a time."""
+    while True:
+        try:
+            yield from container.demux(streams)
+            return
+        except av.error.BlockingIOError:
+            continue
 
 
 def choose_stream(path: Path, container: av.container.InputContainer) -> tuple[av.VideoStream, int, Packets]:
@@ -195,7 +212,7 @@ def _packets(container: av.container.InputContainer, streams: list[av.VideoStrea
     """Count the packets of video streams by stream index, except a packet that the end of the file cuts off."""
     counts = {stream.index: Packets(0, 0, None, 0) for stream in streams}
     try:
-        for packet in container.demux(streams):
+        for packet in read_packets(container, streams):
             if packet.size and not packet.is_corrupt:
                 stored, shown, last, size = counts[packet.stream.index]
                 if not packet.is_discard:
@@ -228,11 +245,11 @@ def is_complete(
         return truncation.kind != b"moof" and 0 < len(stream.index_entries) <= packets.stored
     if not container.format.name.startswith("matroska"):
         return False
-    end = _tagged_duration(stream) or (container.duration or 0) / av.time_base
+    end = tagged_duration(stream) or (container.duration or 0) / av.time_base
     return end > 0 and reaches_end(in_seconds(packets.last or 0, stream), end, rate_of(stream, packets), 1.5)
 
 
-def _tagged_duration(stream: av.VideoStream) -> float | None:
+def tagged_duration(stream: av.VideoStream) -> float | None:
     """The seconds that Matroska's tag DURATION, such as 00:00:02.400000000, declares for a stream; None without it."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None

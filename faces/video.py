@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeVar
 import av
 import numpy as np
 
-from faces.containers import count_avi_pictures, find_truncation
-from faces.notes import which_stream
+from faces.containers import count_avi_pictures, dolby_vision_profile, find_truncation, is_encrypted
+from faces.notes import filled_in, which_stream
 from faces.streams import (
     DecodeError,
     Orientation,
@@ -31,12 +31,14 @@ from faces.streams import (
     orientation_of,
     rate_of,
     reaches_end,
+    tagged_duration,
 )
 
 # If more frames than these are missing, the stream broke off, unless its last frame is at the end of the video: then
 # frames in the middle are lost.
 LOST_FRAMES = 5
 TRANSFERS = {16: "PQ", 18: "HLG"}  # HDR's transfer characteristics (ITU-T H.273)
+LATE = 1.0  # seconds without a frame after which something is missing
 
 Item = TypeVar("Item")
 
@@ -61,6 +63,9 @@ class VideoInfo(NamedTuple):
     stands_still: bool  # whether the last picture is shown until the end, as by empty chunks of an AVI
     size: int  # bytes of the stream's packets, or of a picture's file
     still: bool = False  # whether it is a picture, not a video (faces.stills)
+    transparent: float = 0.0  # share of a picture's pixels that are partly transparent
+    promised: float | None = None  # end of a Matroska's video by its tag, in seconds; None without it
+    dolby_vision: int | None = None  # profile, if a player needs it for the colours
 
     @property
     def bits_per_pixel(self) -> float:
@@ -75,8 +80,12 @@ class VideoInfo(NamedTuple):
             caveats.append("its display matrix is neither a turn nor a mirror image: frames are left as stored")
         if self.transfer:
             caveats.append(f"HDR ({self.transfer}), not tone-mapped")
+        if self.dolby_vision is not None:
+            caveats.append(f"Dolby Vision profile {self.dolby_vision}, whose colours are not converted")
         if self.pixel_aspect != 1:
             caveats.append(f"pixels {self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}, not stretched")
+        if self.transparent:
+            caveats.append(f"{self.transparent:.1%} of the picture is transparent: scored on white, as viewers show it")
         return tuple(caveats)
 
     @property
@@ -101,9 +110,12 @@ class Frame(NamedTuple):
 def probe(path: Path) -> VideoInfo:
     """Look at a video without decoding all of it: at the container, all packets and the first frame.
 
-    Raises UnsupportedError, DecodeError or FileNotFoundError. A file that is cut off is recognised here.
+    Raises UnsupportedError, DecodeError or FileNotFoundError. An encrypted file, or one that is cut off, is recognised
+    here.
     """
     with open_video(path) as container:
+        if is_encrypted(path):
+            raise UnsupportedError(f"{path}: encrypted, its pictures cannot be decoded without a key")
         truncation = find_truncation(path)
         stream, streams, packets = choose_stream(path, container)
         index, declared = stream.index, declared_frames(path, stream)
@@ -114,7 +126,8 @@ def probe(path: Path) -> VideoInfo:
     with open_video(path) as container:
         for frame in decode(path, container, index, lambda: None):
             lost = 0 if stands_still else missing
-            return _info(container, index, frame, packets, declared, streams, lost, stands_still)
+            info = _info(container, index, frame, packets, declared, streams, lost, stands_still)
+            return info._replace(dolby_vision=dolby_vision_profile(path))
     raise DecodeError(f"{path}: no frame can be decoded")
 
 
@@ -124,10 +137,11 @@ class Reading:
     `frames` counts the frames decoded so far, `damaged` the packets that could not be decoded, `concealed` the frames
     in which the decoder noticed damage and filled it in, as H.264's does inside a slice. `first` and `last` are the
     times at which the first and the last frame are shown, `end` is the time at which the last one disappears, all in
-    seconds on a player's clock; None if the file has no timestamps.
+    seconds on a player's clock; None if the file has no timestamps. `gaps` are the stretches, from and to, of more than
+    LATE seconds for which the file has no frame.
 
-    Iterating raises DecodeError after the last frame if the stream ended early, and UnsupportedError if the size of the
-    frames changes. Whatever was read before must then be discarded.
+    Iterating raises DecodeError after the last frame if the stream ended early or if the decoder filled in damage in
+    most frames, UnsupportedError if the size of the frames changes. Whatever was read before must then be discarded.
     """
 
     def __init__(self, path: Path, info: VideoInfo, chosen: Callable[[int], bool] = lambda number: True) -> None:
@@ -136,6 +150,7 @@ class Reading:
         self.first: float | None = None
         self.last: float | None = None
         self.end: float | None = None
+        self.gaps: list[tuple[float, float]] = []
         self.clock = Clock()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -154,6 +169,8 @@ class Reading:
                 time = None if stamp is None else round(stamp - self.info.start, 6) + 0.0  # no -0.0
                 if time is not None:
                     duration = frame.duration * float(frame.time_base or 0) or length
+                    if self.end is not None and time - self.end > LATE:
+                        self.gaps.append((self.end, time))
                     self.first = time if self.first is None else self.first
                     self.last, self.end = max(self.last or 0.0, time), max(self.end or 0.0, time + duration)
                 if self.chosen(number):
@@ -171,10 +188,15 @@ class Reading:
         """Raise DecodeError if frames are missing at the end."""
         if self.frames == 0:
             raise DecodeError(f"{self.path}: no frame can be decoded")
+        if 2 * self.concealed > self.frames:
+            raise DecodeError(f"{self.path}: {filled_in(self.concealed, self.frames)}", self.frames)
         expected, rate = self.info.expected, self.info.fps
         end = self.info.last + 1 / rate if rate and self.info.end is None else self.info.end
         if expected - self.frames > LOST_FRAMES and not reaches_end(self.last, end, rate, LOST_FRAMES + 1):
             raise DecodeError(f"{self.path}: decoding stopped after {self.frames} of {expected} frames", self.frames)
+        if self.end is not None and (self.info.promised or 0) - self.end > LATE:
+            stopped = f"decoding stopped after {self.end:.1f} of {self.info.promised:.1f} seconds"
+            raise DecodeError(f"{self.path}: {stopped}", self.frames)
 
     @property
     def duration(self) -> float:
@@ -292,6 +314,7 @@ def _info(
         expected=packets.shown + lost,
         stands_still=stands_still,
         size=packets.size,
+        promised=tagged_duration(stream),
     )
 
 

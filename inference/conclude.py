@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from common.status import Status
-from faces.notes import faces_in, failure, filled_in
+from faces.notes import faces_in, failure
 from inference.members import Member
 from inference.results import FaceResult, PerturbedResult, Result, ShotResult
 from inference.sampling.sampled import Sampled
@@ -110,9 +110,7 @@ def group_scores(members: Mapping[str, Member], scores: Scores) -> tuple[float, 
 
 def notes_of(result: Result, sampled: Sampled) -> tuple[str, ...]:
     """What a person should know about how the file was read, and about the faces in it."""
-    notes = list(sampled.info.notes)
-    if sampled.concealed:
-        notes.append(filled_in(sampled.concealed, sampled.total))
+    notes = [*sampled.info.notes, *sampled.losses]
     if result.not_finite:
         notes.append(f"left out {', '.join(result.not_finite)}: {NOT_FINITE}")
     return (*notes, *face_notes(result))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.files import write_text
 from common.status import PREPROCESSED, Status
-from faces.notes import faces_in, filled_in, which_stream
+from faces.notes import faces_in, losses, which_stream
 from faces.video_files import describe_left_out
 from preprocessing.log import LogEntry, read_log
 
@@ -107,8 +107,7 @@ def doubts(entry: LogEntry) -> list[str]:
     reasons = list(entry.caveats)
     if frames == 1:
         reasons.append("it has one frame")
-    if entry.concealed_frames:
-        reasons.append(filled_in(entry.concealed_frames, frames))
+    reasons += losses(entry.damaged_packets, entry.concealed_frames, frames, ())
     if entry.stream is not None and entry.streams > 1:
         reasons.append(which_stream(entry.stream, entry.streams))
     if entry.status == Status.NO_FACE and entry.face_frames:

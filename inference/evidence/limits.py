@@ -67,12 +67,7 @@ def stand_ins(result: Result, sampled: Sampled) -> list[str]:
             sentences.append(
                 f"Face {number} was not detected in {absent} of the frames; its nearest detection was used there."
             )
-    if sampled.damaged:
-        sentences.append(f"{counted(sampled.damaged, 'damaged packet')} could not be decoded.")
-    if sampled.concealed:
-        sentences.append(
-            f"In {sampled.concealed} of {sampled.total} frames the decoder replaced damaged parts by guesses."
-        )
+    sentences += [f"{loss[:1].upper()}{loss[1:]}." for loss in sampled.losses]
     if result.not_finite:
         names = ", ".join(result.not_finite)
         sentences.append(f"These members gave no finite number and were left out: {names}. {SCALED_UP}")

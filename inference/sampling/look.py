@@ -286,6 +286,7 @@ def describe(part: Part, faces: Faces, scored: list[Face]) -> Sampled:
         face_frames=faces.frames_with_faces,
         damaged=part.reading.damaged,
         concealed=part.reading.concealed,
+        gaps=tuple(part.reading.gaps),
         voted_faces=faces.tracking.voted_faces,
         voted_frames=faces.tracking.voted_frames,
         faces=scored,
