@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import BadInputError
-from common.folders import read_filenames, subfolders
+from common.folders import files_below, read_filenames, subfolders
+from faces.containers import picture_format
 from faces.streams import has_moving_pictures
 
 SUFFIXES = (
@@ -15,7 +16,6 @@ SUFFIXES = (
     *(".mts", ".m2ts", ".m2t", ".ts", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".mxf", ".dv", ".ivf", ".rm"),
     *(".rmvb", ".h264", ".264", ".avc", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".y4m", ".nut", ".wtv"),
 )
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 COMPANIONS = ("metadata.json",)  # files that this project reads beside videos
 NAMES_SHOWN = 5  # of the files that are left out, in messages
 
@@ -42,8 +42,8 @@ def describe_left_out(names: Sequence[str]) -> str:
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is not hidden and has a video's suffix or holds moving pictures."""
-    if path.name.startswith("."):
+    """Whether a file is not hidden and has a video's suffix or holds moving pictures. A folder never is one."""
+    if path.name.startswith(".") or path.is_dir():
         return False
     return has_suffix(path) or (path.is_file() and has_moving_pictures(path))
 
@@ -54,19 +54,18 @@ def has_suffix(path: Path) -> bool:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file has a picture's suffix, in upper or lower case, and begins like a JPEG, PNG or WebP file."""
-    if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(12)
-    return start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+    """Whether a file's content is a picture that `faces.stills` reads, whatever its name."""
+    return path.is_file() and picture_format(path) is not None
 
 
-def split_videos(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """The videos among paths and the names of the others, both sorted, without hidden files and COMPANIONS."""
+def split_videos(paths: Iterable[Path], with_pictures: bool = False) -> tuple[list[Path], list[str]]:
+    """The videos, perhaps pictures, among paths and the names of the others, both sorted.
+
+    Hidden files and COMPANIONS are neither.
+    """
     videos, others = [], []
     for path in sorted(paths):
-        if is_video(path):
+        if (with_pictures and not path.name.startswith(".") and is_picture(path)) or is_video(path):
             videos.append(path)
         elif not path.name.startswith(".") and path.name not in COMPANIONS:
             others.append(f"{path.name}/" if path.is_dir() else path.name)
@@ -102,15 +101,16 @@ def part_videos(root: Path) -> Videos:
     return Videos(videos, left_out)
 
 
-def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> Videos:
+def find_videos(inputs: list[Path], list_file: Path | None, videos: Path, recursive: bool = False) -> Videos:
     """Map the file names that a submission will hold to paths, in the order of the input.
 
-    A folder stands for its videos, a pattern such as `clips/**/*.mp4` for the videos and pictures that it matches, both
-    sorted by name. Raises BadInputError for two videos with the same name, an unsafe name in the list, or a list that
-    lacks the column `filename`. Raises FileNotFoundError if there is no input or a pattern matches nothing.
+    A folder, or a pattern such as `clips/**/*.mp4`, stands for the videos and pictures in it, sorted by name. With
+    `recursive`, those in the subfolders of a folder count too; their names are the paths below the folder.
+    Raises BadInputError for two videos with the same name, an unsafe name in the list, or a list that lacks the column
+    `filename`. Raises FileNotFoundError if there is no input or a pattern matches nothing.
     """
-    expanded = [expand(entry) for entry in inputs]
-    paths = [(path.name, path) for matches, _ in expanded for path in matches]
+    expanded = [expand(entry, recursive) for entry in inputs]
+    paths = [named for named_paths, _ in expanded for named in named_paths]
     left_out = [name for _, names in expanded for name in names]
     if list_file is not None:
         paths += [(name, videos / name) for name in read_filenames(list_file)]
@@ -124,18 +124,19 @@ def find_videos(inputs: list[Path], list_file: Path | None, videos: Path) -> Vid
     return videos_to_score
 
 
-def expand(entry: Path) -> tuple[list[Path], list[str]]:
-    """The videos that a word of the command line stands for, and the names of other files that it matches.
+def expand(entry: Path, recursive: bool) -> tuple[list[tuple[str, Path]], list[str]]:
+    """The videos and pictures, with their names, that a word of the command line stands for, and what is left out.
 
-    Raises FileNotFoundError if it is a pattern that matches no video.
+    Raises FileNotFoundError if it is a pattern that matches neither.
     """
     if entry.is_dir():
-        return split_videos(entry.iterdir())
+        inside = files_below(entry) if recursive else entry.iterdir()
+        chosen, others = split_videos(inside, with_pictures=True)
+        return [(path.relative_to(entry).as_posix(), path) for path in chosen], others
     if entry.exists() or glob.escape(str(entry)) == str(entry):
-        return [entry], []
-    matches = sorted(Path(entry.anchor).glob(str(entry.relative_to(entry.anchor))))
-    pictures = {path for path in matches if is_picture(path)}
-    videos, others = split_videos(path for path in matches if path not in pictures)
-    if not videos and not pictures:
+        return [(entry.name, entry)], []
+    matches = Path(entry.anchor).glob(str(entry.relative_to(entry.anchor)))
+    chosen, others = split_videos(matches, with_pictures=True)
+    if not chosen:
         raise FileNotFoundError(f"no video matches {entry}{Videos({}, others).note}")
-    return sorted([*videos, *pictures]), others
+    return [(path.name, path) for path in chosen], others

@@ -1,13 +1,19 @@
 """Still images, and more faces than two."""
 
 import json
+import struct
+import warnings
+import zlib
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from common.status import Status
+from faces.containers import picture_format
 from faces.stills import Still
 from faces.streams import DecodeError, UnsupportedError
 from faces.tracking import track_faces
@@ -96,16 +102,105 @@ def test_video_members_do_not_score_still_images():
     assert (score.value, score.rule) == (None, A_PICTURE)
 
 
-def test_a_folder_stands_for_its_videos_and_a_pattern_for_images_too(run, frames, film, tmp_path):
+@pytest.mark.parametrize("name", ["photo.heic", "photo.avif", "IMG_0001.jpg", "photo"])
+def test_what_phones_write_is_one_image_under_any_name(scorer, frames, tmp_path, name):
+    """ffmpeg opens HEIC and AVIF as films, the tiles of an iPhone's photo as 48 streams."""
+    path = tmp_path / name
+    pillow_heif.register_heif_opener()
+    kind = "avif" if name.endswith("avif") else "heif"
+    Image.fromarray(frames[0][..., ::-1]).save(path, format=kind, quality=90)
+    result = scorer.score(path)
+    assert (result.status, result.frames) == (Status.OK, 1)
+    plain = tmp_path / "plain.png"
+    cv2.imwrite(str(plain), frames[0])
+    assert result.label == pytest.approx(scorer.score(plain).label, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", ["heif", "avif"])
+def test_a_cut_phone_picture_is_damaged(tmp_path, kind):
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "cut"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (200, 300, 3), np.uint8)).save(path, format=kind)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert picture_format(path)
+    with pytest.raises(DecodeError):
+        Still(path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("tiff", "TIFF"), ("bmp", "BMP"), ("jpeg2000", "JPEG 2000")])
+def test_a_picture_that_is_not_read_is_called_by_its_name(scorer, tmp_path, kind, name):
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (90, 60), "grey").save(path, format=kind)
+    result = scorer.score(path)
+    assert result.status == Status.UNSUPPORTED
+    assert f"a {name} file" in result.reason
+
+
+def test_grey_of_16_bits_keeps_its_tones(tmp_path):
+    tones = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    cv2.imwrite(str(tmp_path / "deep.png"), tones * 257)
+    np.testing.assert_array_equal(Still(tmp_path / "deep.png").image, np.repeat(tones[..., None], 3, axis=2))
+
+
+def test_what_alpha_hides_is_white_and_said(tmp_path):
+    pixels = np.full((10, 20, 4), (200, 100, 50, 255), np.uint8)
+    pixels[:, 10:, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "cutout.png")
+    still = Still(tmp_path / "cutout.png")
+    assert np.unique(still.image[:, 10:]) == [255]
+    assert still.image[0, 0].tolist() == [50, 100, 200]
+    assert still.info.notes == ("50.0% of the picture is transparent: scored on white, as viewers show it",)
+    pixels[..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "solid.png")
+    assert Still(tmp_path / "solid.png").info.notes == ()
+
+
+def test_large_profiles_and_texts_refuse_no_pixels(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, (20, 30, 3), np.uint8)
+    text = PngInfo()
+    text.add_text("comment", "x" * 3_000_000, zip=True)
+    path = tmp_path / "texts.png"
+    Image.fromarray(pixels).save(path, pnginfo=text, icc_profile=bytes(3_000_000))
+    np.testing.assert_array_equal(Still(path).image, pixels[..., ::-1])
+
+
+@pytest.mark.parametrize("width", [20_000, 50_000])
+def test_one_limit_of_size_in_our_words(tmp_path, width):
+    """Pillow warns from 89 million pixels on, and refuses from 179 million."""
+    path = tmp_path / "large.png"
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", width, 15_000, 8, 0, 0, 0, 0)), (b"IDAT", b"")
+    content = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    with warnings.catch_warnings(action="error"), pytest.raises(UnsupportedError, match="more than 250 million pixels"):
+        Still(path)
+
+
+def test_a_phone_with_200_megapixels_is_read(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.new("L", (16_320, 12_240)).save(path, quality=10)
+    with warnings.catch_warnings(action="error"):
+        assert Still(path).image.shape == (12_240, 16_320, 3)
+
+
+def test_a_folder_or_a_pattern_stands_for_videos_and_images(run, frames, film, tmp_path):
     folder = tmp_path / "mixed"
-    folder.mkdir()
+    (folder / "sub").mkdir(parents=True)
+    (folder / "frames.mp4").mkdir()
     (folder / "film.mp4").write_bytes(film.read_bytes())
-    cv2.imwrite(str(folder / "face.png"), frames[0])
+    (folder / "sub" / "film.mp4").write_bytes(film.read_bytes())
+    (folder / "again").symlink_to(folder)
+    cv2.imwrite(str(folder / "face.JPG"), frames[0])
     done = run("-m", "inference.predict", folder, "--output", tmp_path / "a.csv")
-    assert "1 ok" in done.stdout
-    assert "left out 1: face.png" in done.stdout
+    assert "2 ok" in done.stdout
+    assert "left out 3: again/, frames.mp4/, sub/" in done.stdout
     done = run("-m", "inference.predict", folder / "*", "--output", tmp_path / "b.csv")
     assert "2 ok" in done.stdout
+    done = run("-m", "inference.predict", folder, "--recursive", "--output", tmp_path / "c.csv")
+    assert "3 ok" in done.stdout
+    names = [line.split(",")[0] for line in (tmp_path / "c.csv").read_text().splitlines()[1:]]
+    assert names == ["face.JPG", "film.mp4", "sub/film.mp4"]
 
 
 def test_every_face_of_an_image_has_its_own_row(scorer, several, clip, tmp_path):

@@ -102,8 +102,6 @@ EXPECTED = {
     **{f"as {suffix}": WHOLE for suffix in ("MP4", "mov", "mkv", "avi", "webm")},
     "link": WHOLE | {"frames": 7},
     "broken link": {"status": "missing", "frames": 0, "reason": "does not exist"},
-    "folder": {"status": "decode_error", "reason": "Is a directory"},
-    "folder too": {"status": "decode_error", "reason": "Is a directory"},
     "unreadable": {"status": "decode_error", "frames": 0, "reason": "Permission denied"},
     "unreadable too": {"status": "decode_error", "frames": 0, "reason": "Permission denied"},
     "unknown codec": {"status": "unsupported", "reason": "no decoder"},
@@ -203,8 +201,8 @@ def test_status_counts_them_all(ran, rows):
     assert "neither a turn nor a mirror image" in doubtful["sheared"][0]
     assert doubtful["minority"] == ["faces in 12 of 27 frames"]
     assert not doubtful.keys() & {"seven", "mirrored", "turned"}
-    assert found["left_out"] == [f"{PART}/notes.txt"]
-    assert f"left out 1: {PART}/notes.txt" in done.stdout
+    assert found["left_out"] == [f"{PART}/{name}" for name in ("folder too.mkv/", "folder.mp4/", "notes.txt")]
+    assert f"left out 3: {PART}/folder too.mkv/, {PART}/folder.mp4/, {PART}/notes.txt" in done.stdout
     for status in set(statuses):
         assert f"{status:<14}{statuses.count(status):>9}" in done.stdout
 
