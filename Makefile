@@ -15,11 +15,13 @@ PYTHON ?= python3
 VENV := .venv/bin/python
 INSTALLED := .venv/installed
 SCORE := .venv-score/bin/python
+# As it was typed, even if it holds a $.
+export SCORED := $(value VIDEO)
 
 .PHONY: score serve demo test test-slow bench lint lock slurm-install browser-install
 score: .venv-score/installed
-	@test -n "$(VIDEO)" || { echo "name a video: make score VIDEO=clip.mp4"; exit 2; }
-	$(SCORE) -m inference.predict "$(VIDEO)" --evidence evidence/
+	@test -n "$$SCORED" || { echo "name a video: make score VIDEO=clip.mp4"; exit 2; }
+	$(SCORE) -m inference.predict "$$SCORED" --evidence evidence/ --output evidence/submission.csv
 
 serve: .venv-score/installed
 	$(SCORE) -m forensics.serve

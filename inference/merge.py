@@ -16,6 +16,7 @@ from pathlib import Path
 from common.command import run_script
 from common.errors import BadInputError
 from faces.video_files import find_videos
+from inference.predict import add_selection
 from inference.results import Result, exit_status, read_results, statuses, write_submission, write_verdicts
 
 SHOWN = 5
@@ -53,17 +54,14 @@ def main() -> int:
     """Merge; return 1 if a video could not be read, else 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
-    parser.add_argument("--list", type=Path, metavar="CSV", help="as given to the shards")
-    parser.add_argument(
-        "--videos", type=Path, default=Path("test_videos"), metavar="DIR", help="as given to the shards"
-    )
+    add_selection(parser)
     parser.add_argument(
         "--evidence", type=Path, metavar="DIR", help="as given to the shards; its index.html is written"
     )
     parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
     options = parser.parse_args()
     shards = read_shards(options.output)
-    videos = find_videos(options.inputs, options.list, options.videos)
+    videos = find_videos(options.inputs, options.list, options.videos, options.recursive)
     names = list(videos.videos)
     if missing := [name for name in names if name not in shards]:
         examples = ", ".join(missing[:SHOWN])
@@ -76,7 +74,7 @@ def main() -> int:
     if options.evidence:
         from inference.evidence.pages import write_index
 
-        write_index(options.evidence, names)
+        write_index(options.evidence, results)
     for ledger in shard_files(options.output, ".partial.jsonl"):
         ledger.unlink()
     print(f"merge: {statuses(results)}; {options.output}{videos.note}")

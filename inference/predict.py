@@ -45,20 +45,21 @@ def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that select videos, besides the inputs."""
+    text = "with a column `filename`, such as Kaggle's sample_submission.csv"
+    parser.add_argument("--list", type=Path, metavar="CSV", help=text)
+    text = "folder of the files in --list (default: test_videos)"
+    parser.add_argument("--videos", type=Path, default=Path("test_videos"), metavar="DIR", help=text)
+    parser.add_argument("--recursive", action="store_true", help="also score what is in the subfolders of a folder")
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = scoring_parser(__doc__)
-    parser.add_argument(
-        "--list", type=Path, metavar="CSV", help="with a column `filename`, such as Kaggle's sample_submission.csv"
-    )
-    parser.add_argument(
-        "--videos",
-        type=Path,
-        default=Path("test_videos"),
-        metavar="DIR",
-        help="folder of the files in --list (default: test_videos)",
-    )
-    parser.add_argument("--output", type=Path, default=Path("submission.csv"), metavar="CSV")
+    add_selection(parser)
+    text = "default: submission.csv; an earlier one of other videos is renamed, not replaced"
+    parser.add_argument("--output", type=Path, metavar="CSV", help=text)
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON file and a page per video")
     parser.add_argument(
         "--shard", type=parse_shard, metavar="i/n", help="default: that of the Slurm array, else all videos"
@@ -72,17 +73,23 @@ def main() -> int:
 
     from faces.video_files import find_videos  # these take long to import, and --help does not wait for them
     from inference.results import exit_status
-    from inference.run import Output, score_videos
-    from inference.scorer import Video
+    from inference.run import Output, score_videos, set_aside
+    from inference.scorer import Scorer, Video
 
     shard = wanted_shard(options.shard)
-    found = find_videos(options.inputs, options.list, options.videos)
-    paths, submission = found.videos, options.output
+    found = find_videos(options.inputs, options.list, options.videos, options.recursive)
+    paths, submission = found.videos, options.output or Path("submission.csv")
     if shard:
         paths, submission = shard.of(paths), shard_output(submission, shard)
     videos = [Video(name, path) for name, path in paths.items()]
     output = Output(submission, options.evidence, is_shard=shard is not None)
     settings = Settings.of(options, evidence=options.evidence is not None)
+    if options.inputs and not any(video.path.exists() for video in videos):
+        with Scorer(settings) as scorer:
+            _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
+        raise FileNotFoundError(f"{videos[0].path} does not exist; nothing was scored")
+    if options.output is None and not shard:
+        set_aside(submission, paths)
     return exit_status(score_videos(videos, settings, output, found.note))
 
 

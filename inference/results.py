@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from common.files import write_table, write_text
+from common.files import write_table, write_table_for_people, write_text
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
 from inference.verdicts import Judgement
@@ -101,6 +101,7 @@ class Result:
     judgement: Judgement | None = None  # what the calibration says; None if the members have no calibration
     perturbed: tuple[PerturbedResult, ...] = ()  # with --stability
     stability: str = ""  # the same in a sentence
+    sha256: str | None = None  # with evidence: that of the file; None if it is missing
     chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces were scored, if a mask chose them
     path: Path | None = None  # None if the result was read from a row
     evidence: "Evidence | None" = None  # what the result rests on, if evidence was asked for
@@ -190,7 +191,7 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
         meaning = result.judgement.words if result.judgement else ""
         named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
         lines.append((*named, rate, result.status, meaning))
-    write_table(output.with_suffix(".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+    write_table_for_people(output.with_suffix(".verdicts.csv"), [VERDICT_COLUMNS, *lines])
 
 
 def utf8_name(name: str) -> str:

@@ -8,13 +8,16 @@ evidence of each video as soon as that is done, and the submission when all vide
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from common.errors import BadInputError
 from common.files import FileState, file_state
+from common.folders import read_filenames
+from common.lock import locked
 from common.status import UNREADABLE, Status
 from common.workers import progress
 from faces.detector import load_detector
@@ -68,6 +71,8 @@ class Ledger:
         self.path = output.with_suffix(".partial.jsonl")
         lines = self._read()
         begun = lines[0] if lines else None
+        if begun and "source" in begun:
+            raise BadInputError(f"{self.path} lacks its beginning, as if two runs had written it: remove it")
         if len(lines) > 1 and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
@@ -136,8 +141,9 @@ class Run:
         for video in videos:
             states[video.name] = state_of(video)  # taken before the file is read, because it may still grow
             row = self.ledger.result(video.name, states[video.name])
-            if row is not None and self._has_evidence(video.name):
-                yield Result.from_row(row)
+            result = None if row is None else Result.from_row(row)
+            if result and self._has_evidence(result):
+                yield result
             else:
                 left.append(video)
         if not left:
@@ -152,13 +158,13 @@ class Run:
                 yield result
             self._spend(scorer.seconds)
 
-    def _has_evidence(self, name: str) -> bool:
-        """Whether a video's evidence is on disk or not wanted."""
+    def _has_evidence(self, result: Result) -> bool:
+        """Whether the evidence of a result is on disk or not wanted."""
         if self.output.evidence is None:
             return True
-        from inference.evidence.pages import evidence_file
+        from inference.evidence.pages import own_file
 
-        return evidence_file(self.output.evidence, name, ".json").is_file()
+        return own_file(self.output.evidence, result.filename, ".json", result.sha256).is_file()
 
     def _spend(self, seconds: Mapping[str, float]) -> None:
         for stage, spent in seconds.items():
@@ -174,36 +180,56 @@ class Run:
         if output.evidence:
             from inference.evidence.pages import write_index
 
-            write_index(output.evidence, [result.filename for result in results])
+            write_index(output.evidence, results)
         self.ledger.close()
+
+
+def set_aside(submission: Path, names: Collection[str]) -> None:
+    """Rename an earlier submission, with the files beside it, by its time if it holds other videos than these; say so.
+
+    Raises BadInputError if the file is not a submission.
+    """
+    if not submission.is_file():
+        return
+    others = set(read_filenames(submission)) - {utf8_name(name) for name in names}
+    if not others:
+        return
+    made = datetime.fromtimestamp(submission.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
+    for suffix in (".jsonl", ".verdicts.csv", ".csv"):
+        if (file := submission.with_suffix(suffix)).is_file():
+            file.rename(file.with_name(f"{submission.stem}-{made}{suffix}"))
+    kept = submission.with_name(f"{submission.stem}-{made}.csv")
+    print(f"predict: {submission} held other videos, such as {min(others)}: kept as {kept}", flush=True)
 
 
 def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> list[Result]:
     """Score videos with a progress bar and write the submission; return the results in the order of the videos.
 
     Also print where the time went, and a summary line that ends with `more`. Raises BadInputError for members, weights,
-    an output or a ledger that cannot be used.
+    an output or a ledger that cannot be used, or if another run writes to the same output.
     """
-    setup = resolve(settings)
-    names = ", ".join(setup.members)
-    print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[setup.runtime]}", flush=True)
-    run = Run(setup, output)
-    if not setup.calibration:
-        print(f"predict: {BANDS}", flush=True)
-    results: dict[str, Result] = {}
-    with progress(total=len(videos), desc="predict", unit="video") as bar:
-        for result in run.results(videos):
-            results[result.filename] = result
-            if remarks := remarks_on(result):
-                bar.write(f"predict: {result.filename}: {'; '.join(remarks)}", file=sys.stderr)
-            bar.update()
-    in_order = [results[video.name] for video in videos]
-    run.write(in_order)
-    print(table(run))
-    if len(in_order) <= NAMED:
-        print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
-    print(f"predict: {statuses(in_order)}; {output.submission}{more}")
-    return in_order
+    path = output.submission
+    with locked(path.with_name(f".{path.name}.lock"), f"{path} is being written already", remove=True):
+        setup = resolve(settings)
+        names = ", ".join(setup.members)
+        print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[setup.runtime]}", flush=True)
+        run = Run(setup, output)
+        if not setup.calibration:
+            print(f"predict: {BANDS}", flush=True)
+        results: dict[str, Result] = {}
+        with progress(total=len(videos), desc="predict", unit="video") as bar:
+            for result in run.results(videos):
+                results[result.filename] = result
+                if remarks := remarks_on(result):
+                    bar.write(f"predict: {result.filename}: {'; '.join(remarks)}", file=sys.stderr)
+                bar.update()
+        in_order = [results[video.name] for video in videos]
+        run.write(in_order)
+        print(table(run))
+        if len(in_order) <= NAMED:
+            print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
+        print(f"predict: {statuses(in_order)}; {output.submission}{more}")
+        return in_order
 
 
 def remarks_on(result: Result) -> list[str]:
@@ -225,9 +251,9 @@ def describe(result: Result, evidence: Path | None) -> str:
     if result.stability:
         text += f"; {result.stability}"
     if evidence:
-        from inference.evidence.pages import evidence_file
+        from inference.evidence.pages import own_file
 
-        text += f"; {evidence_file(evidence, result.filename, '.html')}"
+        text += f"; {own_file(evidence, result.filename, '.html', result.sha256)}"
     return utf8_name(f"{result.filename}: {text}")
 
 

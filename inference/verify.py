@@ -16,7 +16,6 @@ or a number differs by more.
 """
 
 import argparse
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,12 +25,12 @@ from common.command import run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
-from inference.evidence.pages import DIGESTED, evidence_file, evidence_json, verify_json
+from inference.evidence.pages import DIGESTED, DIGESTS, evidence_file, evidence_json, own_file, read_object, verify_json
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
 
 NAMESPACE = "evidence"  # of signatures by ssh-keygen
-SUFFIXES = (".json", ".html", ".verify.json")
+SUFFIXES = (".json", ".html", DIGESTS)
 SHOWN = 5  # numbers that differ
 
 
@@ -43,25 +42,19 @@ def find_evidence(path: Path, video: Path) -> dict[str, Path]:
     if path.is_dir():
         ends = [video.parts[start:] for start in range(len(video.parts))]
         names = ["/".join(parts) for parts in ends if ".." not in parts and parts[0] != "/"]
+        content = sha256(video)
         name = next((name for name in names if evidence_file(path, name, ".json").is_file()), video.name)
-        files = {suffix: evidence_file(path, name, suffix) for suffix in SUFFIXES}
+        own = own_file(path, name, ".json", content).is_file()
+        files = {
+            suffix: own_file(path, name, suffix, content) if own else evidence_file(path, name, suffix)
+            for suffix in SUFFIXES
+        }
     else:
         stem = str(path).removesuffix(".html").removesuffix(".json").removesuffix(".verify")
         files = {suffix: Path(stem + suffix) for suffix in SUFFIXES}
     if missing := [file for suffix, file in files.items() if suffix != ".html" and not file.is_file()]:
         raise BadInputError(f"{missing[0]} is missing: {path} is not the evidence of {video.name}")
     return files
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises BadInputError if the file holds none."""
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise BadInputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BadInputError(f"{path} is not evidence")
-    return content
 
 
 def tampered(files: Mapping[str, Path], content: Mapping[str, Any], promised: Mapping[str, Any]) -> list[str]:
@@ -155,7 +148,7 @@ def main() -> int:
     if (options.signers is None) != (options.identity is None):
         raise BadInputError("--signers and --identity belong together")
     files = find_evidence(options.evidence, options.video)
-    promised, before = read_json(files[".verify.json"]), read_json(files[".json"])
+    promised, before = read_object(files[".verify.json"]), read_object(files[".json"])
     changed = tampered(files, before, promised)
     is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
     say(f"{files['.verify.json']}: {signed}", *(changed or ["the JSON and the page are as they were written"]))

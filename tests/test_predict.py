@@ -76,7 +76,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
             "schema", "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video",
             "seconds", "run", "left_out", "face_frames", "detections", "not_scored", "notes", "shots", "not_finite",
             "each_face",
-            "false_positive_rate", "verdict", "conditions", "judgement", "by_known", "forms", "stability",
+            "false_positive_rate", "verdict", "conditions", "judgement", "by_known", "sha256", "forms", "stability",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)
     assert rows["äußerst.mp4"]["image"] == rows["äußerst.mp4"]["members"]["b0"] == rows["äußerst.mp4"]["label"]

@@ -14,13 +14,13 @@ import yaml
 
 import common.workers
 from common.errors import BadInputError
+from common.lock import locked
 from image_based.config import ImageConfig
 from tests.conftest import ROOT, wait_for
 from tests.tiny import CONFIG, command, one_thread, write_crops
 from training.checkpoint import read_checkpoint, save_checkpoint
 from training.config import dump_config, load_config
 from training.loading import loader_processes
-from training.lock import locked
 from training.run import TrainingRun
 from training.run_folders import RunSearch, differences, is_finished, last_step, progress_of
 
@@ -207,7 +207,7 @@ def test_the_state_command_is_quick_and_takes_the_trainers_options(start, tmp_pa
 
 def test_a_second_training_in_the_folder_is_refused(run, crops, tmp_path):
     train(run, crops, tmp_path)
-    with locked(folder(tmp_path)):
+    with training_in(folder(tmp_path)):
         refused = again(run, crops, tmp_path, check=False)
     assert refused.returncode == 2
     assert f"is being trained already, by host {os.uname().nodename}, process {os.getpid()}" in refused.stderr
@@ -235,34 +235,38 @@ def test_two_real_trainings_of_one_run(crops, tmp_path):
     assert (third.communicate()[0].count("going on after"), third.returncode) == (1, 75)
 
 
+def training_in(folder):
+    return locked(folder / "lock", f"{folder} is being trained already")
+
+
 def test_without_locks_a_file_names_the_holder(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with locked(tmp_path):
+    with training_in(tmp_path):
         assert f"process {os.getpid()}" in (tmp_path / "holder").read_text()
         with (
             pytest.raises(BadInputError, match=rf"by host .*, process {os.getpid()}.*if that is gone, remove .*holder"),
-            locked(tmp_path),
+            training_in(tmp_path),
         ):
             pass
     assert not (tmp_path / "holder").exists()
     dead = subprocess.Popen(["true"])
     dead.wait()
     (tmp_path / "holder").write_text(f"host {os.uname().nodename}, process {dead.pid}, since yesterday\n")
-    with locked(tmp_path):
+    with training_in(tmp_path):
         assert f"process {os.getpid()}" in (tmp_path / "holder").read_text()
     (tmp_path / "holder").write_text("host elsewhere, process 1, since yesterday\n")
-    with pytest.raises(BadInputError, match="by host elsewhere, process 1"), locked(tmp_path):
+    with pytest.raises(BadInputError, match="by host elsewhere, process 1"), training_in(tmp_path):
         pass
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     (tmp_path / "holder").write_text("host lost, process 1, job 12 queued again 0 times, since yesterday\n")
-    with locked(tmp_path):  # this job before it was queued again
+    with training_in(tmp_path):  # this job before it was queued again
         assert "job 12 queued again 1 times" in (tmp_path / "holder").read_text()
     (tmp_path / "holder").write_text("host lost, process 1, job 11 queued again 0 times, since yesterday\n")
-    with pytest.raises(BadInputError, match="job 11"), locked(tmp_path):
+    with pytest.raises(BadInputError, match="job 11"), training_in(tmp_path):
         pass
 
 

@@ -30,12 +30,12 @@ from torch.optim import Optimizer
 from common.errors import CheckpointError
 from common.files import write_text
 from common.labels import LABELS
+from common.lock import locked
 from training.checkpoint import prune_checkpoints, save_checkpoint
 from training.config import Config, dump_config, load_config
 from training.engine import train
 from training.learner import Learner
 from training.loading import TrainingSet, ValidationSet, loader
-from training.lock import locked
 from training.meter import NonFiniteLossError
 from training.recorder import Recorder, origin
 from training.run_folders import CONFIG, FINISHED, REQUEUE, checkpoint_path, checkpoints, differences, step_of
@@ -61,7 +61,9 @@ def run_training(
     session.world.reference_ranks(session.config.reference_world_size)  # raises before anything is written
     run = TrainingRun(session, Learner(session.config, model, optimizer), train_set, validation_sets)
     with ExitStack() as stack:
-        session.world.from_rank0(lambda: stack.enter_context(locked(run.folder)))
+        session.world.from_rank0(
+            lambda: stack.enter_context(locked(run.folder / "lock", f"{run.folder} is being trained already"))
+        )
         run.begin()
         return 0 if run.train() else STOPPED
 

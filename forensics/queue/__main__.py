@@ -19,12 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.command import positive, run_script
-from common.files import write_table, write_text
+from common.files import write_table_for_people, write_text
 from forensics.queue.marks import Marks, summarise
 from forensics.queue.order import Queue, make_queue, read_candidates
 from forensics.queue.page import page, serve_queue
 from forensics.serve.server import port
-from inference.evidence.pages import evidence_file
+from inference.evidence.pages import own_file
 from inference.results import utf8_name
 
 COLUMNS = ("place", "filename", "verdict", "label", "false_positive_rate_percent", "in_queue", "discovery", "mark")
@@ -83,8 +83,8 @@ def evidence_links(queue: Queue, evidence: Path | None) -> dict[str, Path]:
     """The pages of evidence of the videos in the queue, by file name, as far as they exist."""
     if evidence is None:
         return {}
-    names = [video.filename for video in queue.videos[: queue.length]]
-    paths = {name: evidence_file(evidence, name, ".html") for name in names}
+    shown = queue.videos[: queue.length]
+    paths = {video.filename: own_file(evidence, video.filename, ".html", video.sha256) for video in shown}
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
@@ -96,7 +96,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     marks = Marks(folder / "marks.csv")
     links = evidence_links(queue, options.evidence)
-    write_table(folder / "queue.csv", [COLUMNS, *queue_table(queue, marks)])
+    write_table_for_people(folder / "queue.csv", [COLUMNS, *queue_table(queue, marks)])
     write_text(folder / "queue.html", page(queue, marks, links, folder))
     for sentence in summarise(queue, marks):
         print(f"queue: {sentence}")

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import BadInputError
-from common.files import write_table
+from common.files import from_text, write_table_for_people
+from common.lock import locked
 from forensics.queue.order import Queue
 from inference.results import utf8_name
 
 KINDS = ("real", "fake", "unclear")
 COLUMNS = ("filename", "mark", "note")
+WAIT = 10.0  # seconds for another reviewer's mark to be written
 Z95 = 1.959964  # quantile of the normal distribution for intervals of 95%
 
 
@@ -24,37 +26,48 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """The marks in a file, which is written again with each new mark."""
+    """The marks in a file. Several reviewers may mark the videos of one queue at once."""
 
     def __init__(self, path: Path) -> None:
         """Read the file if it exists. Raises BadInputError if it does not hold marks."""
         self.path = path
+        self.read()
+
+    def read(self) -> None:
+        """Read the file again, which another reviewer may have written. Raises BadInputError."""
         self.marks: dict[str, Mark] = {}
         try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
+            with self.path.open(newline="", encoding="utf-8-sig") as file:
                 for row in csv.DictReader(file):
                     if not row.keys() >= set(COLUMNS) or row["mark"] not in ("", *KINDS):
                         raise ValueError(f"the columns {','.join(COLUMNS)} and marks {', '.join(KINDS)} are expected")
-                    self.marks[row["filename"]] = Mark(row["mark"], row["note"] or "")
+                    self.marks[from_text(row["filename"])] = Mark(row["mark"], from_text(row["note"] or ""))
         except FileNotFoundError:
             pass
-        except ValueError as error:  # UnicodeDecodeError is one
-            raise BadInputError(f"{path} is not a file of marks: {error}") from error
+        except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+            raise BadInputError(f"{self.path} is not a file of marks: {error}") from error
 
     def get(self, filename: str) -> Mark:
         """A video's mark."""
         return self.marks.get(utf8_name(filename), Mark())
 
     def set(self, filename: str, mark: Mark) -> None:
-        """Mark a video, and write the file. Raises ValueError for an unknown mark, or a note that is not UTF-8."""
+        """Mark a video: add this to the marks that the file holds by now.
+
+        Raises ValueError for an unknown mark, or a note that is not UTF-8, and BadInputError if another process writes
+        the file for longer than WAIT seconds.
+        """
         if mark.mark not in ("", *KINDS):
             raise ValueError(f"{mark.mark!r} is not one of {', '.join(KINDS)}")
         mark.note.encode()
-        marks = {name: known for name, known in self.marks.items() if name != utf8_name(filename)}
-        if mark != Mark():
-            marks[utf8_name(filename)] = mark
-        write_table(self.path, [COLUMNS, *((name, known.mark, known.note) for name, known in marks.items())])
-        self.marks = marks
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with locked(lock, f"{self.path} is being written already", WAIT, remove=True):
+            self.read()
+            self.marks.pop(utf8_name(filename), None)
+            if mark != Mark():
+                self.marks[utf8_name(filename)] = mark
+            lines = ((name, known.mark, known.note) for name, known in self.marks.items())
+            write_table_for_people(self.path, [COLUMNS, *lines])
 
 
 def wilson_interval(part: int, whole: int) -> tuple[float, float]:

@@ -10,13 +10,17 @@ from common.status import Status
 
 
 class Candidate(NamedTuple):
-    """A video of a submission. `rate` is its false-positive rate, None where it is not known."""
+    """A video of a submission. `rate` is its false-positive rate, None where it is not known.
+
+    `sha256` is that of the file if the submission was made with evidence.
+    """
 
     filename: str
     label: float
     status: Status
     verdict: str
     rate: float | None
+    sha256: str | None = None
 
 
 class Queue(NamedTuple):
@@ -48,7 +52,8 @@ def candidate(row: Mapping[str, Any]) -> Candidate:
     rate = None if rate is None else float(rate)
     if not (0 <= label <= 1 and (rate is None or 0 <= rate <= 1)):
         raise ValueError(f"label {label} and rate {rate} must lie in [0, 1]")
-    return Candidate(str(row["filename"]), label, Status(row["status"]), str(row.get("verdict", "")), rate)
+    verdict, sha256 = str(row.get("verdict", "")), row.get("sha256")
+    return Candidate(str(row["filename"]), label, Status(row["status"]), verdict, rate, sha256)
 
 
 def in_order(videos: Sequence[Candidate]) -> list[Candidate]:

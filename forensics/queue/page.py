@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from common.errors import BadInputError
 from common.status import Status
 from forensics.queue.marks import KINDS, Mark, Marks, summarise
 from forensics.queue.order import Queue
@@ -59,6 +60,7 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
     shown = queue.videos[: queue.length]
 
     async def home(request: Request) -> Response:
+        marks.read()
         return HTMLResponse(page(queue, marks, links, None))
 
     async def style(request: Request) -> Response:
@@ -86,6 +88,8 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
             marks.set(shown[place - 1].filename, new_mark)
         except (ValueError, AttributeError, RecursionError) as error:
             return refusal(400, f"This is not a mark: {error}")
+        except BadInputError as error:
+            return refusal(503, str(error))
         return JSONResponse({"said": summarise(queue, marks)})
 
     return Starlette(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from common.files import file_state, sha256
+from common.files import file_state, from_root, sha256
 from inference.conclude import combine
 from inference.evidence.facts import (
     Analysis,
@@ -56,7 +56,7 @@ def provenance_of(setup: Setup) -> Provenance:
             sha256=sha256(models / member.file),
             onnx_sha256=sha256(models / member.onnx) if setup.runtime == "onnx" else None,
             config=member.trained_by,
-            config_sha256=sha256(Path(member.trained_by)),
+            config_sha256=sha256(from_root(Path(member.trained_by))),
             pixels=member.size,
             crop_fraction=member.crop_fraction,
         )

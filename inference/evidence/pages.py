@@ -7,7 +7,7 @@ positions, and the templates draw.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
@@ -18,6 +18,7 @@ import jinja2
 
 from common.errors import BadInputError
 from common.files import write_text
+from common.folders import files_below
 from common.status import Status
 from inference.evidence.facts import Analysis, Evidence, GroupFacts
 from inference.evidence.pictures import MAP_ODDS, map_scale
@@ -27,6 +28,7 @@ from inference.verdicts import verdict
 
 SCHEMA = 1  # of the JSON and of verify.json
 DIGESTED = (".json", ".html")  # files whose digests verify.json holds
+DIGESTS = ".verify.json"
 ROW_FACTS = (  # keys that the JSON takes over from the row
     *("filename", "status", "reason", "label", "verdict", "false_positive_rate", "judgement", "conditions"),
     *("forms", "stability"),
@@ -100,9 +102,11 @@ def save(result: Result, folder: Path) -> None:
     content = evidence_json(result)
     texts = {".html": page(result), ".json": json.dumps(content, indent=1, allow_nan=False) + "\n"}
     digests = {suffix: digest_of(texts[suffix]) for suffix in DIGESTED}
-    texts[".verify.json"] = json.dumps(verify_json(content, digests), indent=1) + "\n"
-    for suffix in (".html", ".verify.json", ".json"):
-        write_text(evidence_file(folder, result.filename, suffix), texts[suffix])
+    texts[DIGESTS] = json.dumps(verify_json(content, digests), indent=1) + "\n"
+    suffixes = (".html", DIGESTS, ".json")
+    paths = {suffix: own_file(folder, result.filename, suffix, result.sha256) for suffix in suffixes}
+    for suffix in suffixes:
+        write_text(paths[suffix], texts[suffix])
 
 
 def digest_of(text: str) -> str:
@@ -117,6 +121,29 @@ def evidence_file(folder: Path, filename: str, suffix: str) -> Path:
         digest = hashlib.sha256(name).hexdigest()[:12]
         name = f"{name[: LONGEST - 40].decode(errors='ignore')}~{digest}".encode()
     return folder / Path(filename).parent / f"{os.fsdecode(name)}{suffix}"
+
+
+def own_file(folder: Path, filename: str, suffix: str, video: str | None) -> Path:
+    """The path of a file of the evidence of the video with this sha256; None for a file that is missing.
+
+    It is `evidence_file`, unless the evidence of another video of this name lies there: then the first digits of the
+    sha256 follow the name, so that no evidence replaces another's.
+    """
+    digests = evidence_file(folder, filename, DIGESTS)
+    other = read_object(digests).get("video") if digests.is_file() else None
+    mark = "" if other in (None, video) else f"~{video[:8] if video else 'missing'}"
+    return digests.with_name(f"{digests.name.removesuffix(DIGESTS)}{mark}{suffix}")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises BadInputError if the file holds none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise BadInputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise BadInputError(f"{path} is not evidence")
+    return content
 
 
 class Point(NamedTuple):
@@ -194,28 +221,38 @@ class IndexRow:
     link: str
 
 
-def write_index(folder: Path, names: list[str]) -> None:
-    """Write `index.html` over the evidence of these videos. Raises BadInputError if the evidence of one is missing."""
-    rows = [index_row(folder, name) for name in names]
+def write_index(folder: Path, results: Sequence[Result]) -> None:
+    """Write `index.html` over the evidence of these videos, then that of others in the folder, from earlier runs.
+
+    Raises BadInputError if the evidence of one of these videos is missing.
+    """
+    pages = [own_file(folder, result.filename, ".json", result.sha256) for result in results]
+    if missing := [path for path in pages if not path.is_file()]:
+        raise BadInputError(f"{missing[0]} is missing: score the video again")
+    known = set(pages)
+    digests = (path for path in files_below(folder) if path.name.endswith(DIGESTS))
+    earlier = [path.with_name(f"{path.name.removesuffix(DIGESTS)}.json") for path in digests]
+    pages += [path for path in earlier if path not in known and path.is_file()]
+    rows = [index_row(folder, path) for path in pages]
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
 
 
-def index_row(folder: Path, name: str) -> IndexRow:
+def index_row(folder: Path, path: Path) -> IndexRow:
     """What the index shows of a video, read from its JSON, which an interrupted run or another shard may have written.
 
-    Raises BadInputError if its evidence is missing.
+    Raises BadInputError if that is not evidence.
     """
-    path = evidence_file(folder, name, ".json")
-    if not path.is_file():
-        raise BadInputError(f"{path} is missing: score the video again")
-    content = json.loads(path.read_bytes())
-    return IndexRow(
-        filename=content["filename"],
-        label=content["label"],
-        status=Status(content["status"]),
-        thumbnail=content["thumbnail"],
-        verdict=content["verdict"],
-        faces=len(content.get("tracks", ())),
-        seconds=content.get("video", {}).get("duration"),
-        link=quote(os.fsencode(evidence_file(folder, name, ".html").relative_to(folder))),
-    )
+    content = read_object(path)
+    try:
+        return IndexRow(
+            filename=content["filename"],
+            label=content["label"],
+            status=Status(content["status"]),
+            thumbnail=content["thumbnail"],
+            verdict=content["verdict"],
+            faces=len(content.get("tracks", ())),
+            seconds=content.get("video", {}).get("duration"),
+            link=quote(os.fsencode(path.with_suffix(".html").relative_to(folder))),
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BadInputError(f"{path} is not evidence: {error!r}") from error

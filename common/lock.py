@@ -1,7 +1,8 @@
-"""One training at a time in a run's folder.
+"""One process at a time: a training in a run's folder, a run of one submission, a writer of a file.
 
-Rank 0 holds a lock on the file `lock` in the folder until its process ends, however it ends. On a file system without
-locks it creates the file `holder` instead, and removes it at the end. Both name the host, the process and the job.
+A process holds a lock on a file until its end, however it ends. On a file system without locks it creates another file
+instead, called `holder` where the first is called `lock`, and removes it at the end. Both name the host, the process
+and the job.
 """
 
 import errno
@@ -9,6 +10,7 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,7 +18,6 @@ from pathlib import Path
 
 from common.errors import BadInputError
 
-LOCK, HOLDER = "lock", "holder"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -33,31 +34,55 @@ def this_job() -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, and create it if it is missing. Raises BadInputError naming the holder if there is one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+def locked(path: Path, taken: str, wait: float = 0.0, remove: bool = False) -> Iterator[None]:
+    """Hold a lock file, after waiting up to `wait` seconds for it; with `remove` it is gone afterwards.
+
+    Its folder is created if it is missing.
+
+    Raises BadInputError if another process holds it: `taken`, such as "runs/b0 is being trained already", and by whom.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path, taken, time.monotonic() + wait)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 1000).decode(errors="replace").strip()
-            raise BadInputError(f"{folder} is being trained already, by {holder or 'another process'}") from error
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            with held(folder / HOLDER):
+        if descriptor is None:
+            with held(path.with_name(path.name.replace("lock", "holder")), taken):
                 yield
             return
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{this_process()}\n".encode(), 0)
         yield
     finally:
-        os.close(descriptor)  # releases the lock. The file stays: another process may hold it by now
+        if descriptor is not None:
+            if remove:
+                path.unlink(missing_ok=True)
+            os.close(descriptor)  # releases the lock
+
+
+def _open(path: Path, taken: str, until: float) -> int | None:
+    """The descriptor of a lock file that this process holds; None if the file system has no locks."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+            os.close(descriptor)  # its holder has removed it meanwhile
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 1000).decode(errors="replace").strip()
+            os.close(descriptor)
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            raise BadInputError(f"{taken}, by {holder or 'another process'}") from error
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            return None
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path, taken: str) -> Iterator[None]:
     """Hold the file `holder`; a holder that is known to be gone is replaced.
 
     Raises BadInputError naming the holder and saying which file to remove if it is gone.
@@ -69,10 +94,8 @@ def held(path: Path) -> Iterator[None]:
         except FileExistsError as error:
             holder = path.read_text(encoding="utf-8", errors="replace").strip()
             if not is_dead(holder):
-                raise BadInputError(
-                    f"{path.parent} is being trained already, by {holder or 'another process'}; "
-                    f"if that is gone, remove {path}"
-                ) from error
+                message = f"{taken}, by {holder or 'another process'}; if that is gone, remove {path}"
+                raise BadInputError(message) from error
             path.unlink(missing_ok=True)
     try:
         os.write(descriptor, f"{this_process()}\n".encode())

@@ -1,0 +1,116 @@
+"""Evidence of another file, rows of another run, marks of another reviewer: nothing is replaced without a word."""
+
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from common.errors import BadInputError
+from common.files import sha256
+from common.lock import locked
+from forensics.queue.marks import Mark, Marks
+from inference.evidence.pages import own_file
+from tests.conftest import ROOT
+from tests.strange import encode
+
+
+@pytest.fixture(scope="module")
+def cameras(frames, tmp_path_factory):
+    """Two different videos with one name, in two folders."""
+    folder = tmp_path_factory.mktemp("cameras")
+    for number in (1, 2):
+        (folder / f"cam{number}").mkdir()
+        encode(folder / f"cam{number}/clip.mp4", frames[number:] * number)
+    return folder
+
+
+def test_evidence_of_another_video_of_the_name_stays(run, cameras, tmp_path):
+    evidence = tmp_path / "e"
+    first, second = cameras / "cam1/clip.mp4", cameras / "cam2/clip.mp4"
+    run("-m", "inference.predict", first, "--evidence", evidence, "--output", tmp_path / "a.csv")
+    before = {path.name: path.read_bytes() for path in evidence.iterdir()}
+    done = run("-m", "inference.predict", second, "--evidence", evidence, "--output", tmp_path / "b.csv")
+    mark = f"clip.mp4~{sha256(second)[:8]}"
+    assert f"{evidence / mark}.html" in done.stdout
+    assert all((evidence / name).read_bytes() == before[name] for name in before if name != "index.html")
+    assert json.loads((evidence / f"{mark}.json").read_text())["input"]["sha256"] == sha256(second)
+    index = (evidence / "index.html").read_text()
+    assert 'href="clip.mp4.html"' in index
+    assert f'href="{mark}.html"' in index
+    for video in (first, second):
+        assert run("-m", "inference.verify", evidence, video).returncode == 0
+    run("-m", "inference.predict", second, "--evidence", evidence, "--output", tmp_path / "b.csv")
+    assert len(list(evidence.glob("*.html"))) == 3, "scoring again replaces the own evidence"
+    row = json.loads((tmp_path / "b.jsonl").read_text())
+    assert own_file(evidence, "clip.mp4", ".html", row["sha256"]).name == f"{mark}.html"
+
+
+def test_a_missing_file_replaces_nothing(run, cameras, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("-m", "inference.predict", cameras / "cam1/clip.mp4", "--evidence", "e")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = run("-m", "inference.predict", "absent/clip.mp4", "--evidence", "e", check=False)
+    assert (done.returncode, "absent/clip.mp4 does not exist; nothing was scored" in done.stderr) == (2, True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_default_submission_of_other_videos_is_kept(run, cameras, film, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("-m", "inference.predict", cameras / "cam1/clip.mp4")
+    first = (tmp_path / "submission.csv").read_text()
+    run("-m", "inference.predict", cameras / "cam1/clip.mp4")
+    assert len(list(tmp_path.glob("*.csv"))) == 2, "the same video again, so nothing to keep"
+    done = run("-m", "inference.predict", film)
+    assert "submission.csv held other videos, such as clip.mp4: kept as submission-" in done.stdout
+    (kept,) = (path for path in tmp_path.glob("submission-*.csv") if "verdicts" not in path.name)
+    assert kept.read_text() == first
+    assert kept.with_suffix(".jsonl").is_file()
+    assert "film.mp4" in (tmp_path / "submission.csv").read_text()
+
+
+def test_two_runs_into_one_output(film, tmp_path):
+    """The second is refused and names the first, which ends well."""
+    words = [sys.executable, "-m", "inference.predict", film, "--output", tmp_path / "s.csv"]
+    with locked(tmp_path / ".s.csv.lock", "another run"):
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{tmp_path / 's.csv'} is being written already, by host " in done.stderr
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, list(tmp_path.glob(".*"))) == (0, [])
+
+
+def test_a_ledger_that_begins_with_a_row_is_told_for_what_it_is(run, film, tmp_path):
+    (tmp_path / "s.partial.jsonl").write_text('{"name": "a.mp4", "source": null, "result": {}}\n')
+    done = run("-m", "inference.predict", film, "--output", tmp_path / "s.csv", check=False)
+    assert (done.returncode, "as if two runs had written it" in done.stderr) == (2, True)
+
+
+def test_two_reviewers_lose_no_mark(tmp_path):
+    ann, bob = Marks(tmp_path / "marks.csv"), Marks(tmp_path / "marks.csv")
+    ann.set("a.mp4", Mark("fake", "=Ann"))
+    bob.set("b.mp4", Mark("real", "Bob"))
+    assert Marks(tmp_path / "marks.csv").marks == {"a.mp4": Mark("fake", "=Ann"), "b.mp4": Mark("real", "Bob")}
+    assert bob.get("a.mp4").mark == "fake"
+    reviewers = [Marks(tmp_path / "marks.csv") for _ in range(4)]
+
+    def mark_all(number):
+        for video in range(10):
+            reviewers[number].set(f"{number}-{video}.mp4", Mark("unclear"))
+
+    threads = [threading.Thread(target=mark_all, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(Marks(tmp_path / "marks.csv").marks) == 42
+
+
+def test_a_lock_waits_and_is_removed(tmp_path):
+    lock = tmp_path / "lock"
+    with locked(lock, ""), pytest.raises(BadInputError, match=r"taken, by host "), locked(lock, "taken", 0.2):
+        pass
+    with locked(lock, "taken", remove=True):
+        assert lock.exists()
+    assert not lock.exists()
