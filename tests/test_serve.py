@@ -10,9 +10,11 @@ import time
 
 import pytest
 
+from common.errors import BadInputError
 from forensics.serve import jobs as jobs_module
 from forensics.serve.guard import Address
 from forensics.serve.job import clean_name, clean_suffix
+from inference.conclude import failed
 from inference.scorer import Scorer
 from tests.conftest import ROOT, wait_for
 from tests.serving import command, serving
@@ -468,3 +470,43 @@ def test_fifty_hostile_files_have_fifty_statuses(tmp_path, tmp_path_factory, wei
         assert served.ask("POST", "/score", clip("single_face.mp4").read_bytes()).json["status"] == "ok"
         for job in served.ask("GET", "/jobs").json:
             assert str(tmp_path) not in served.ask("GET", f"/jobs/{job['id']}/page").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "what"),
+    [
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "multipart/form-data"),
+        ({"Content-Type": "application/json"}, "application/json"),
+        ({"Content-Encoding": "gzip"}, "compressed (gzip)"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/score", "/jobs"])
+def test_a_body_that_is_not_the_file_is_refused_with_a_line_that_works(served, headers, what, path):
+    """A form was once scored with its envelope, under the sha256 of the envelope."""
+    answer = served.ask("POST", f"{path}?name=clip.mp4", b"video", **headers)
+    assert answer.status == 415
+    assert what in answer.json["error"]
+    assert f"curl -T FILE 'http://127.0.0.1:{served.port}{path}?name=FILE'" in answer.json["error"]
+    assert served.ask("GET", "/jobs").json == []
+    form = {"Content-Type": "application/x-www-form-urlencoded"}  # of curl --data-binary
+    assert served.ask("POST", "/score?name=clip.mp4", b"video", **form).status == 200
+
+
+def test_the_answer_is_the_row_of_a_submission(served):
+    answer = served.ask("PUT", "/score?name=clip.mp4", b"video").json
+    row = failed("clip.mp4", BadInputError("not a video"), ["b0"]).to_row()
+    assert list(answer) == list(row)
+    assert answer["schema"] == 1
+
+
+def test_a_folder_that_was_cleaned_away_is_made_again(served):
+    """As systemd-tmpfiles does after ten days. What was in it is gone, and said to be."""
+    job_id = served.add(b"video")
+    served.wait(job_id)
+    for path in served.folder.iterdir():
+        path.unlink()
+    served.folder.rmdir()
+    for part in ("page", "result.json"):
+        answer = served.ask("GET", f"/jobs/{job_id}/{part}")
+        assert (answer.status, "gone" in answer.json["error"]) == (410, True)
+    assert served.ask("PUT", "/score?name=b.mp4", b"video").json["status"] == "ok"

@@ -115,7 +115,7 @@ class Routes:
         """The page of a job's evidence, as HTML."""
         job = self._job(request)
         check_done(job)
-        return HTMLResponse(job.page.read_bytes(), headers={"Content-Security-Policy": EVIDENCE_POLICY})
+        return HTMLResponse(content_of(job.page), headers={"Content-Security-Policy": EVIDENCE_POLICY})
 
     async def result(self, request: Request) -> Response:
         """The result of a job, as JSON."""
@@ -127,6 +127,7 @@ class Routes:
 
     async def _receive(self, request: Request) -> Job:
         """Put the file in the body into the queue. If its declared length is too large, the body is not read."""
+        check_body(request)
         length = request.headers.get("content-length")
         self.jobs.check_size(int(length) if length else 0)
         return await self.jobs.receive(request.query_params.get("name", ""), request.stream())
@@ -137,7 +138,7 @@ class Routes:
     def _result_of(self, job: Job) -> Response:
         self.jobs.find(job.id)
         check_done(job)
-        return Response(job.result.read_bytes(), media_type="application/json")
+        return Response(content_of(job.result), media_type="application/json")
 
     async def _events(self) -> AsyncIterator[str]:
         async for change in self.jobs.changes():
@@ -150,6 +151,24 @@ def check_done(job: Job) -> None:
         raise Refused(409, f"{job.name} is not scored yet: {job.state}.")
     if job.state != State.DONE:
         raise Refused(STATUS_OF[job.state], f"{job.name} has no score: {job.outcome.reason}.")
+
+
+def check_body(request: Request) -> None:
+    """Raise Refused, with a line that works, if the body is not the file itself: a form, JSON, or compressed."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if kind.startswith("multipart/") or kind.endswith("json") or coding != "identity":
+        what = f"compressed ({coding})" if coding != "identity" else kind
+        line = f"curl -T FILE 'http://{request.headers['host']}{request.url.path}?name=FILE'"
+        raise Refused(415, f"The body is {what}, but it must be the file itself, as in: {line}")
+
+
+def content_of(path: Path) -> bytes:
+    """The content of a job's file. Raises Refused if something else has removed it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise Refused(410, "This result is gone: something has removed the server's files.") from error
 
 
 async def finishes(job: Job, request: Request) -> bool:

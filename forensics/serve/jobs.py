@@ -88,6 +88,7 @@ class Jobs:
         try:
             async with asyncio.timeout(STALLED) as deadline:
                 self._arriving.add(deadline)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
                 await self._write(job.path, chunks, deadline)
         except BaseException as error:
             job.path.unlink(missing_ok=True)
