@@ -94,14 +94,20 @@ def write_check(folder: Path, findings: Sequence[Finding]) -> None:
     write_json(folder / "check.json", [asdict(finding) for finding in findings])
 
 
-def refuse_absent(items: Sequence[Item], root: Path, compression: str) -> None:
-    """Raise BadInputError if none of the items' files exists: the root or the compression is wrong."""
-    names = [name for item in items for name in (item.frames or (item.key,))]
-    if not any((root / name).is_file() for name in names):
-        raise BadInputError(
-            f"none of the {len(items)} videos is below {root}, such as {names[0]}; is --root right, "
-            f"and is the copy's compression {compression}?"
-        )
+def refuse_absent(items: Sequence[Item], everything: Sequence[Item], root: Path, compression: str) -> None:
+    """Raise BadInputError if none of the items' files exists: the root, the compression or the split is wrong."""
+    if any(is_present(item, root) for item in items):
+        return
+    message = f"none of the {len(items)} videos is below {root}, such as {items[0].key}; "
+    other = next((item for item in everything if is_present(item, root)), None)
+    if other:
+        raise BadInputError(f"{message}{other.key} is in {other.split}: --split {other.split}")
+    raise BadInputError(f"{message}is --root right, and is the copy's compression {compression}?")
+
+
+def is_present(item: Item, root: Path) -> bool:
+    """Whether an item's file is there, or one of its precropped faces."""
+    return any((root / name).is_file() for name in item.frames or (item.key,))
 
 
 def describe_selection(options: argparse.Namespace, items: Sequence[Item]) -> dict[str, Any]:
@@ -218,7 +224,7 @@ def main() -> int:
     if options.check:
         print(f"benchmark: the list is {'incomplete' if incomplete else 'complete'}; {folder / 'check.json'}")
         return int(incomplete)
-    refuse_absent(items, options.root, options.compression)
+    refuse_absent(items, everything, options.root, options.compression)
     selection = describe_selection(options, items)
     claim_folder(folder, selection)
     results, scored_by = score_items(

@@ -1,31 +1,37 @@
 """An external detector in our benchmark: a Python file with `predict(path: str) -> float`, the probability of FAKE.
 
-The file runs in this process, so run only files that you trust.
+The file runs in a process of its own (quality/detector_process.py) with its own folder first on its path, so its
+packages and ours may have the same names, and nothing that it does ends the benchmark. It may still do whatever a
+program may do: run only files that you trust.
 """
 
-import importlib.util
+import json
 import math
+import os
+import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.errors import BadInputError
-from common.files import FileState, file_state, sha256
+from common.files import ROOT, FileState, file_state, sha256
 from common.status import Status
 from inference.conclude import unscored
 from inference.results import Result
 from inference.run import Json
 from quality.sets.items import Item
 
+PROCESS = Path(__file__).with_name("detector_process.py")
 
-@dataclass(frozen=True)
+
+@dataclass
 class ExternalDetector:
-    """The function of a detector's file, and the file's sha256; a `quality.score_items.ItemScorer`."""
+    """The process of a detector's file, and the file's sha256; a `quality.score_items.ItemScorer`."""
 
-    predict: Callable[[str], float]
     file: Path
     digest: str
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def depends_on(self) -> Json:
@@ -53,13 +59,54 @@ class ExternalDetector:
 
         if not path.is_file():
             return without_score(Status.MISSING, f"{path} is missing")
-        try:
-            score = float(self.predict(str(path)))
-        except Exception as error:  # whatever foreign code raises costs only this video, and its row says so
-            return without_score(Status.CRASHED, f"the detector raised {type(error).__name__}: {error}")
+        answer = self.ask(str(path.absolute()))
+        if "score" not in answer:
+            return without_score(Status.CRASHED, f"the detector {answer['error']}")
+        score = answer["score"]
         if not (math.isfinite(score) and 0 <= score <= 1):
             return without_score(Status.NOT_FINITE, f"the detector gave {score}, which is not in [0, 1]")
         return replace(without_score(Status.OK, "the detector's"), label=score)
+
+    def start(self) -> None:
+        """Start the process. Raises BadInputError, with the reason, if the file cannot be loaded."""
+        environment = dict(os.environ)
+        folders = environment.pop("PYTHONPATH", "").split(os.pathsep)
+        if others := [folder for folder in folders if folder and Path(folder).resolve() != ROOT]:
+            environment["PYTHONPATH"] = os.pathsep.join(others)
+        command = [sys.executable, "-P", str(PROCESS), str(self.file.absolute())]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        answer = self._answer()
+        if "error" in answer:
+            self.close()
+            raise BadInputError(f"{self.file} {answer['error']}")
+
+    def ask(self, path: str) -> Json:
+        """What `predict` gives for a path: `score`, or `error` in words. A process that has ended is started again."""
+        if self.process is None:
+            self.start()
+        assert self.process and self.process.stdin
+        with suppress(BrokenPipeError):  # it has ended, which the missing answer tells
+            self.process.stdin.write(json.dumps(path).encode() + b"\n")
+            self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Json:
+        """The process's next answer."""
+        assert self.process and self.process.stdout
+        line = self.process.stdout.readline()
+        if line:
+            answer: Json = json.loads(line)
+            return answer
+        status = self.process.wait()
+        self.process = None
+        return {"error": f"ended its process with status {status}"}
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
 
 
 def load_detector(file: Path) -> ExternalDetector:
@@ -67,17 +114,6 @@ def load_detector(file: Path) -> ExternalDetector:
 
     Raises FileNotFoundError, or BadInputError if the file cannot be loaded or has no `predict`.
     """
-    digest = sha256(file)
-    spec = importlib.util.spec_from_file_location("external_detector", file)
-    if spec is None or spec.loader is None:
-        raise BadInputError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickle look it up there
-    sys.path.insert(0, str(file.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise BadInputError(f"{file} cannot be loaded: {error}") from error
-    if not callable(getattr(module, "predict", None)):
-        raise BadInputError(f"{file} has no function predict(path) -> float")
-    return ExternalDetector(module.predict, file, digest)
+    detector = ExternalDetector(file, sha256(file))
+    detector.start()
+    return detector

@@ -123,16 +123,20 @@ def count_words(words: Iterable[str]) -> str:
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """The report as a Markdown table."""
-    names = list(report["overall"])
-    lines = ["| | videos | no score | " + " | ".join(names) + " |", "|---" * (3 + len(names)) + "|"]
-    real = report["coverage"].get("real", {})
-    for part, values in {"overall": report["overall"], **report["by_manipulation"]}.items():
-        of_part = report["coverage"].values() if part == "overall" else (report["coverage"][part], real)
+    """The report as a Markdown table. Where videos have no score, the first row is of those that have one."""
+    names, counts = list(report["overall"]), report["coverage"]
+    lines = ["| | videos | missing | no score | " + " | ".join(names) + " |", "|---" * (4 + len(names)) + "|"]
+    parts = {"overall": report["overall"], **report["by_manipulation"]}
+    unscored = sum(sum(statuses.values()) - statuses.get(Status.OK, 0) for statuses in counts.values())
+    if unscored and report["overall_scored"]:
+        parts = {"only scored videos": report["overall_scored"], **parts}
+    for part, values in parts.items():
+        of_part = [counts[part], counts.get("real", {})] if part in counts else list(counts.values())
+        scored, missing = (sum(part.get(status, 0) for part in of_part) for status in (Status.OK, Status.MISSING))
         videos = sum(sum(statuses.values()) for statuses in of_part)
-        unscored = videos - sum(statuses.get(Status.OK, 0) for statuses in of_part)
+        numbers = (scored, 0, 0) if part == "only scored videos" else (videos, missing, videos - scored)
         cells = [table_cell(*values[name]) if name in values else "" for name in names]
-        lines.append(f"| {part} | {videos} | {unscored} | {' | '.join(cells)} |")
+        lines.append(f"| {part} | {' | '.join(map(str, numbers))} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

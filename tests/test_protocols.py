@@ -116,3 +116,33 @@ def test_an_external_detector_scores_and_its_failures_count(run, clip, tmp_path)
     assert "cannot be loaded: No module named" in run(*words, "--detector", detector, check=False).stderr
     detector.write_text("x = 1\n")
     assert "has no function predict" in run(*words, "--detector", detector, check=False).stderr
+
+
+def test_an_external_detector_has_a_process_of_its_own(run, tmp_path):
+    """Its packages may be called as ours, what it prints is not an answer, and what it ends is not the benchmark."""
+    root, output, theirs = tmp_path / "set", tmp_path / "out", tmp_path / "theirs"
+    for name in ("real/a.mp4", "fake/b.mp4", "fake/c.mp4", "fake/d.mp4"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"video")
+    (theirs / "training/zoo").mkdir(parents=True)
+    (theirs / "training/zoo/classifiers.py").write_text("VALUE = 0.25\n")
+    detector = theirs / "detector.py"
+    detector.write_text(
+        "import os, sys\nfrom training.zoo.classifiers import VALUE\nassert sys.argv == [__file__]\n"
+        "def predict(path):\n"
+        "    print('looking at', path)\n"
+        "    if path.endswith('b.mp4'):\n        sys.exit()\n"
+        "    if path.endswith('c.mp4'):\n        os._exit(3)\n"
+        "    return VALUE\n"
+    )
+    words = ["-m", "quality.benchmark", "folder", "--root", root, "--output", output, "--rounds", "2"]
+    done = run(*words, "--detector", detector, check=False)
+    assert done.returncode == 1
+    lines = (output / "scores.csv").read_text().splitlines()
+    assert {"folder,real/a.mp4,,0,0.25,ok", "folder,fake/d.mp4,,1,0.25,ok"} <= set(lines)
+    assert {"folder,fake/b.mp4,,1,,crashed", "folder,fake/c.mp4,,1,,crashed"} <= set(lines)
+    assert "the detector raised SystemExit" in done.stderr
+    assert "the detector ended its process with status 3" in done.stderr
+    detector.write_text("import argparse\nargparse.ArgumentParser().parse_args(['-w'])\n")
+    done = run(*words, "--detector", detector, check=False)
+    assert (done.returncode, "cannot be loaded: it ended itself with status 2" in done.stderr) == (2, True)

@@ -4,30 +4,21 @@ The default members score, on all cores. Their networks load at the first call a
 """
 
 import atexit
+import sys
 from functools import cache
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a harness runs elsewhere
+
 from common.errors import BadInputError
 from common.status import Status
-from faces.detector import default_weights
 from inference import Scorer
-from inference.members import MODELS
-
-ROOT = Path(__file__).parents[2]
-
-
-def detector_weights() -> Path | None:
-    """The face detector's weights in this repository; None lets the scorer fetch them."""
-    try:
-        return default_weights(ROOT / "inference/face_detect_ckpt")
-    except FileNotFoundError:
-        return None
 
 
 @cache
 def scorer() -> Scorer:
     """This process's scorer."""
-    made = Scorer(models=ROOT / MODELS, detector_weights=detector_weights(), evidence=False)
+    made = Scorer(evidence=False)
     atexit.register(made.close)
     return made
 
