@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FILE = "calibration.json"
 UNITS = ("faces", "videos")
+LEAST = 100  # real faces or videos that a calibration is made from
 Range = tuple[float, float | None]  # least and greatest value; None: no upper limit
 
 
@@ -112,8 +113,8 @@ class Judgement:
         """The same as a sentence."""
         if self.rate is None:
             return f"no real {self.unit} like this one are known: {self.outside}"
-        count = f"{1000 * self.rate:.0f}" if self.rate >= 0.001 else "fewer than 1"
-        return f"{count} of 1,000 real {self.unit} like this one score as high"
+        digits = 0 if self.rate >= 0.1 else 1 if self.rate >= 0.01 else 2
+        return f"at most {self.rate:.{digits}%} of {self.reals:,} real {self.unit} like this one score as high"
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,9 @@ def read_calibration(path: Path) -> Calibration:
     if not strata or calibration.unit not in UNITS:
         needs = f"it needs strata, and a unit that is one of {', '.join(UNITS)}"
         raise BadInputError(f"{path} is not a calibration: {needs}")
+    counted = sum(stratum.reals for stratum in strata)
+    if counted < LEAST:
+        raise BadInputError(f"{path} was made from {counted} real {calibration.unit}: it takes at least {LEAST}")
     return calibration
 
 

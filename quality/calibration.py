@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import MEASURES, Calibration, Range, Stratum
+from inference.verdicts import LEAST, MEASURES, Calibration, Range, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -216,8 +216,10 @@ def fit_calibration(
     """Fit a calibration of these members (sha256 of the checkpoint by name), and write it.
 
     `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. Raises ValueError if a class is
-    missing, or if higher scores do not go with FAKE.
+    missing, if fewer than LEAST are real, or if higher scores do not go with FAKE.
     """
+    if 0 < (count := int((data.labels == 0).sum())) < LEAST:
+        raise ValueError(f"a calibration takes at least {LEAST} real {unit}, not {count}")
     platt = fit_platt(data.labels, data.scores, data.platt_weights)
     points = operating_points(data.labels, data.scores, data.originals, rounds)
     real, fake = (np.flatnonzero(data.labels == label).tolist() for label in (0, 1))

@@ -191,7 +191,7 @@ def test_a_calibration_fitted_on_clips_is_used(run, clip, weights, tmp_path):
         assert row["false_positive_rate"] == pytest.approx((counted + 1) / (len(real) + 1), abs=1e-5)
         assert row["judgement"]["unit"] == "videos"
         assert row["conditions"]["bits_per_pixel"] > 0
-        meaning = f"{1000 * row['false_positive_rate']:.0f} of 1,000 real videos like this one score as high"
+        meaning = f"of {row['judgement']['reals']:,} real videos like this one score as high"
         assert meaning in done.stdout
         assert meaning in page
         assert row["verdict"] in page
@@ -232,10 +232,10 @@ def test_videos_without_a_row_are_left_out_and_rows_of_several_runs_are_refused(
     always = {"reason": "", "frames": 9, "faces": 1, "members": {"lite0": 0.1, "lite2": 0.1}, "image": None}
     always |= {"video": None, "seconds": {}, "run": "a", "conditions": known}
     rows = []
-    for number in range(20):
-        label, status = number / 40 + 0.4 * (number % 3 == 2), "ok" if number else "no_face"
+    for number in range(200):
+        label, status = number / 400 + 0.4 * (number % 3 == 2), "ok" if number else "no_face"
         rows.append(always | {"filename": f"s\udcfc{number}.mp4", "label": label, "status": status})
-    names = [f"s%FC{number}.mp4" for number in range(20)]
+    names = [f"s%FC{number}.mp4" for number in range(200)]
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = [f"{name},{row['label']}\n" for name, row in zip([*names, "x"], [*rows, {"label": 0.9}], strict=True)]
     (tmp_path / "s.csv").write_text("filename,label\n" + "".join(table))
@@ -247,7 +247,7 @@ def test_videos_without_a_row_are_left_out_and_rows_of_several_runs_are_refused(
     assert "2 videos without a score or without a row are left out" in done.stdout
     (stratum,) = json.loads((tmp_path / "c.json").read_text())["strata"]
     assert stratum["ranges"].keys() == {"face_pixels", "sharpness", "light", "bits_per_pixel"}
-    assert stratum["reals"] == sum(number % 3 != 2 for number in range(1, 20))
+    assert stratum["reals"] == sum(number % 3 != 2 for number in range(1, 200))
     rows[3]["run"] = "b"
     (tmp_path / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = run(*words, check=False)
@@ -317,3 +317,15 @@ def test_a_file_that_is_not_a_calibration_is_refused(tmp_path, content):
     with pytest.raises(BadInputError, match="is not a calibration"):
         read_calibration(path)
     assert calibration_of(SHIPPED, tmp_path, None) is None, "a bad file that nobody asked for does not stop anything"
+
+
+def test_a_calibration_from_few_real_faces_is_refused(tmp_path):
+    """Two real faces once gave rates."""
+    path = tmp_path / "calibration.json"
+    for reals, taken in ((99, False), (100, True)):
+        path.write_text(json.dumps({"members": {}, "unit": "faces", "strata": [GOOD | {"reals": reals}]}))
+        if taken:
+            assert read_calibration(path).strata[0].reals == 100
+        else:
+            with pytest.raises(BadInputError, match="was made from 99 real faces: it takes at least 100"):
+                read_calibration(path)
