@@ -18,15 +18,24 @@ def cached(name: str) -> Path:
 
     If the cache folder is read-only, a temporary folder takes its place until this process ends, with a line on stderr.
     """
-    folder = Path(os.environ.get(VARIABLE) or user_cache_path(NAME))
-    if (folder / name).exists() or is_writable(folder):
+    folder = cache_folder()
+    if folder and (os.path.exists(folder / name) or is_writable(folder)):  # noqa: PTH110 - Path.exists may raise
         return folder / name
     temporary = Path(mkdtemp(prefix=f"{NAME}-"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    message = f"{folder} cannot be written to, so {temporary} is the cache until the end; {VARIABLE} may name another"
+    why = f"{folder} cannot be written to" if folder else "this user has no home folder"
+    message = f"{why}, so {temporary} is the cache until the end; {VARIABLE} may name another"
     print(message, file=sys.stderr, flush=True)
     os.environ[VARIABLE] = str(temporary)
     return temporary / name
+
+
+def cache_folder() -> Path | None:
+    """The folder of the cache; None for a user without a name and without HOME, as in some containers."""
+    try:
+        return Path(os.environ.get(VARIABLE) or user_cache_path(NAME))
+    except RuntimeError:
+        return None
 
 
 def is_writable(folder: Path) -> bool:

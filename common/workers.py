@@ -37,6 +37,14 @@ def progress(**options: Any) -> "tqdm[Any]":  # noqa: ANN401  # tqdm's options
     return tqdm(mininterval=0.1 if sys.stderr.isatty() else 30, **options)
 
 
+def outcome_of(work: Callable[..., Result], job: Job) -> Result | Exception:
+    """What a job gives in this process: its result, or its exception of FAILURES."""
+    try:
+        return work(*job)
+    except FAILURES as error:
+        return error
+
+
 JOBS_OF_A_PROCESS = 100  # after these a new process takes its place: decoders leak some memory with every video
 RESTARTS = 3  # how often a pool is opened again after its idle workers died
 
@@ -51,6 +59,9 @@ class Workers:
         self._open()
 
     def _open(self) -> None:
+        main = sys.modules["__main__"]
+        if getattr(main, "__file__", None) == "<stdin>":  # a new process would look for a file of this name
+            del main.__file__
         self.pool = ProcessPool(
             self.count, JOBS_OF_A_PROCESS, _start, self.starting, multiprocessing.get_context("spawn")
         )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from common.cache import cached
-from common.files import sha256
+from common.files import from_root, sha256
 from common.onnx_session import load_session, run_session
 
 SHORT_SIDE, LONGEST_SIDE = 400, 2150
@@ -141,6 +141,7 @@ def default_weights(folder: Path = Path("inference/face_detect_ckpt")) -> Path:
 
     The latter is in the cache if `folder` is read-only. Raises FileNotFoundError, which says how to get weights.
     """
+    folder = from_root(folder)
     for name in (REFERENCE_FILE, REGISTRY_FILE):
         if (folder / name).is_file():
             return folder / name

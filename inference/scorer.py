@@ -10,15 +10,19 @@ A video goes through three steps: worker processes find its faces, the networks 
 result and, if wanted, the evidence. A bad video raises nothing: it has a status.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from multiprocessing import current_process
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from common.workers import Workers, patience
+from common.command import cores
+from common.workers import Workers, outcome_of, patience
 from faces.detector import load_detector
 from faces.video import in_batches
 from inference.conclude import complete, failed, highest, judged, scored, with_perturbed
@@ -104,7 +108,7 @@ class Scorer:
         self._workers: Workers | None = None
         self._beside = ThreadPoolExecutor(1)
         wanted = self.setup.settings
-        how = (self.setup.device, wanted.precision, self.setup.runtime, wanted.workers)
+        how = (self.setup.device, wanted.precision, self.setup.runtime, wanted.workers or cores())
         self._loading = self._beside.submit(load_networks, self.setup.members, wanted.models, *how)
 
     def __enter__(self) -> Self:
@@ -175,8 +179,14 @@ class Scorer:
         for scored_video in score(found, self._loading, VIDEOS_TOGETHER[self.setup.device], on_member):
             yield self._conclude(scored_video)
 
-    def _workers_for(self, videos: int) -> Workers:
-        """One worker process per video, at most as many as the settings say."""
+    def _workers_for(self, videos: int) -> Workers | None:
+        """One worker process per video, at most as many as the settings say; None if this process does their work.
+
+        That is so with 0 workers, and in a daemonic process, such as a worker of multiprocessing's pool or of Celery,
+        which may not start any.
+        """
+        if self.setup.settings.workers == 0 or current_process().daemon:
+            return None
         processes = max(min(self.setup.settings.workers, videos), 1)
         if self._workers is None or self._workers.count != processes:
             self._end_workers()
@@ -214,21 +224,31 @@ class Scorer:
         groups = [face.groups for face in result.faces]
         maps = maps_of(self._loading.result(), sampled, groups) if sampled else []
         evidence = evidence_of(result, video.path, self.provenance, self.setup.members, sampled, scores, maps)
-        return replace(result, evidence=evidence)
+        return replace(result, evidence=evidence, sha256=evidence.input.sha256)
 
 
 def find(
     videos: Sequence[Video],
     setup: Setup,
-    workers: Workers,
+    workers: Workers | None,
     tally: Tally | None = None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Iterator[Found]:
-    """Find the faces of videos in worker processes; yield them as they finish."""
-    cores = max(setup.settings.workers // workers.count, 1)
-    wanted = Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights, cores)
-    jobs = {str(number): (video.path, wanted, tally, video.choose) for number, video in enumerate(videos)}
-    seconds = {str(number): patience(video.path) for number, video in enumerate(videos)}
+    """Find the faces of videos in worker processes, or in this one without workers; yield them as they finish."""
+    share = max((setup.settings.workers or cores()) // (workers.count if workers else 1), 1)
+    wanted = Wanted(setup.settings, crop_kinds(setup.members.values()), setup.detector_weights, share)
+    jobs = {}
+    for index, video in enumerate(videos):
+        if os.path.lexists(video.path):
+            jobs[str(index)] = (video.path, wanted, tally, video.choose)
+        else:  # no worker is needed to see that, of which some data sets lack thousands
+            yield Found(video, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(video.path)))
+    if workers is None:
+        for number, job in jobs.items():
+            on_tick()
+            yield Found(videos[int(number)], outcome_of(sample, job))
+        return
+    seconds = {number: patience(videos[int(number)].path) for number in jobs}
     ahead = under_way(workers, VIDEOS_TOGETHER[setup.device])
     for number, outcome in workers.run(sample, jobs, seconds, on_tick, ahead):
         yield Found(videos[int(number)], outcome)

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 from common.command import DEVICES, cores, pick_device, positive
 from common.errors import BadInputError
-from common.files import file_state
+from common.files import file_state, from_root
 from inference.members import MODELS, Member, choose_members
 from inference.scoring import VIDEO_FRAMES
 from inference.verdicts import FILE, Calibration, calibration_of
@@ -224,6 +224,7 @@ def resolve(settings: Settings) -> Setup:
 
     Raises BadInputError for members or weights that cannot be used, or options that exclude each other.
     """
+    settings = replace(settings, models=from_root(settings.models))
     members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
     if settings.stability and any(member.branch != "image" for member in members.values()):
         raise BadInputError("--stability needs image members only: name them with --members")

