@@ -26,9 +26,14 @@ got no finite number from any network.
 """
 
 import argparse
+import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from common.command import Shard, parse_shard, run_script, wanted_shard
+from common.errors import BadInputError
 from inference.settings import Settings, add_options
 
 
@@ -58,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = scoring_parser(__doc__)
     add_selection(parser)
-    text = "default: submission.csv; an earlier one of other videos is renamed, not replaced"
+    text = "default: submission.csv, where one of other videos is renamed; - prints the rows of submission.jsonl"
     parser.add_argument("--output", type=Path, metavar="CSV", help=text)
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON file and a page per video")
     parser.add_argument(
@@ -80,6 +85,8 @@ def main() -> int:
     found = find_videos(options.inputs, options.list, options.videos, options.recursive)
     paths, submission = found.videos, options.output or Path("submission.csv")
     if shard:
+        if str(submission) == "-":
+            raise BadInputError("--output - is for all videos: leave out --shard")
         paths, submission = shard.of(paths), shard_output(submission, shard)
     videos = [Video(name, path) for name, path in paths.items()]
     output = Output(submission, options.evidence, is_shard=shard is not None)
@@ -88,6 +95,12 @@ def main() -> int:
         with Scorer(settings) as scorer:
             _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
         raise FileNotFoundError(f"{videos[0].path} does not exist; nothing was scored")
+    if str(submission) == "-":
+        with TemporaryDirectory(prefix="predict-") as folder, redirect_stdout(sys.stderr):
+            results = score_videos(videos, settings, Output(Path(folder) / "s.csv", options.evidence), found.note)
+        for result in results:
+            print(json.dumps(result.to_row()))
+        return exit_status(results)
     if options.output is None and not shard:
         set_aside(submission, paths)
     return exit_status(score_videos(videos, settings, output, found.note))

@@ -23,7 +23,7 @@ from common.workers import progress
 from faces.detector import load_detector
 from inference.conclude import face_notes
 from inference.results import Result, statuses, utf8_name, write_submission, write_verdicts
-from inference.scorer import Scorer, Video
+from inference.scorer import Progress, Scorer, Video, Watch
 from inference.settings import Settings, Setup, resolve
 from inference.verdicts import BANDS
 
@@ -134,8 +134,11 @@ class Run:
         if output.is_shard:  # inference.merge would take an older file for one of this run
             output.submission.with_suffix(".jsonl").unlink(missing_ok=True)
 
-    def results(self, videos: Iterable[Video]) -> Iterator[Result]:
-        """Yield the result of each video: first those in the ledger, then the others as they finish."""
+    def results(self, videos: Iterable[Video], watch: Watch | None = None) -> Iterator[Result]:
+        """Yield the result of each video: first those in the ledger, then the others as they finish.
+
+        If only one is left, `watch` is called meanwhile, as by `Scorer.score`.
+        """
         left: list[Video] = []
         states: dict[str, FileState | None] = {}
         for video in videos:
@@ -149,7 +152,8 @@ class Run:
         if not left:
             return
         with Scorer(self.setup) as scorer:
-            for result in scorer.score_videos(left):
+            alone = watch is not None and len(left) == 1 and left[0].choose is None
+            for result in [scorer.score(left[0].path, left[0].name, watch)] if alone else scorer.score_videos(left):
                 if self.output.evidence:
                     result.save_evidence(self.output.evidence)
                 self.ledger.add(result.filename, states[result.filename], result.to_row())
@@ -217,12 +221,19 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
         if not setup.calibration:
             print(f"predict: {BANDS}", flush=True)
         results: dict[str, Result] = {}
-        with progress(total=len(videos), desc="predict", unit="video") as bar:
-            for result in run.results(videos):
+        alone = len(videos) == 1
+        with progress(total=None if alone else len(videos), desc="predict", unit="frame" if alone else "video") as bar:
+
+            def watch(now: Progress) -> None:
+                bar.set_description(f"predict: {now.stage}", refresh=False)
+                bar.total = now.of
+                bar.update(now.done - bar.n)
+
+            for result in run.results(videos, watch if alone else None):
                 results[result.filename] = result
                 if remarks := remarks_on(result):
                     bar.write(f"predict: {result.filename}: {'; '.join(remarks)}", file=sys.stderr)
-                bar.update()
+                bar.update(not alone)
         in_order = [results[video.name] for video in videos]
         run.write(in_order)
         print(table(run))

@@ -114,3 +114,20 @@ def test_a_lock_waits_and_is_removed(tmp_path):
     with locked(lock, "taken", remove=True):
         assert lock.exists()
     assert not lock.exists()
+
+
+def test_rows_go_to_standard_output(run, film, tmp_path, monkeypatch):
+    """Only rows do, so that another program can read them; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    done = run("-m", "inference.predict", film, "--output", "-")
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert (row["filename"], row["status"]) == ("film.mp4", "ok")
+    assert "predict: 1 ok" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_video_shows_its_frames(run, film, tmp_path):
+    assert "frame" in run("-m", "inference.predict", film, "--output", tmp_path / "s.csv").stderr
+    two = run("-m", "inference.predict", film, film.parent / "absent.mp4", "--output", tmp_path / "t.csv", check=False)
+    assert "2/2" in two.stderr
+    assert "video/s" in two.stderr

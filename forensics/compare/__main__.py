@@ -12,7 +12,7 @@ rest of the picture differ by. docs/use/comparing_clips.md explains how that is 
 
 The exit status is 2 if a file cannot be read, or if the two have no stretch in common; a line says what was missing.
 
-    python -m forensics.compare suspect.mp4 original.mp4 --output comparison
+    python -m forensics.compare suspect.mp4 original.mp4
 """
 
 import argparse
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suspect", type=Path, metavar="SUSPECT")
     parser.add_argument("original", type=Path, metavar="ORIGINAL")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--output", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")
     add_options(parser, MEMBER_OPTIONS)
     return parser.parse_args()
 
