@@ -19,7 +19,7 @@ from demo.tree import write_video
 from faces.notes import failure
 from faces.streams import ChangedError
 from faces.video import probe, read_frames
-from inference.evidence.pages import evidence_file
+from inference.evidence.pages import evidence_file, plain
 from inference.members import MEMBERS, CropKind
 from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
@@ -257,3 +257,19 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
     run(*words)
     assert (tmp_path / "s.csv").read_text().count("\n") == 3
     assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4.json")) == ["one.mp4.json", "two.mp4.json"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "faces", "words"),
+    [
+        ("all faces < .4: the lowest (mean of all 1 groups)", 1, "the only face (the only group)"),
+        ("all faces < .4: the lowest (mean of all 3 groups)", 2, "all faces < 0.4: the lowest (mean of all 3 groups)"),
+        ("the only face (1 of 1 groups > .85: mean of those)", 1, "the only face (the only group)"),
+        ("weighted mean of all 1 image members", 0, "the only image member"),
+        ("1 of 1 image members > .8: weighted mean of those", 0, "the only image member"),
+        ("2 of 2 image members < .2: weighted mean of those", 0, "2 of 2 image members < 0.2: weighted mean of those"),
+        ("0.4 video + 0.6 image", 0, "0.4 video + 0.6 image"),
+    ],
+)
+def test_rules_are_plain_on_the_page(rule, faces, words):
+    assert plain(rule, faces) == words

@@ -7,6 +7,7 @@ positions, and the templates draw.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,22 @@ TEMPLATES = Path(__file__).parent / "templates"
 PAGES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
+
+
+def plain(rule: str, faces: int = 0) -> str:
+    """A rule of `inference.scoring` for people: with one group, member or face there is nothing to average."""
+    rule = re.sub(r"mean of all 1 groups|1 of 1 groups [<>] \.\d+: mean of those", "the only group", rule)
+    rule = re.sub(
+        r"(?:weighted mean of all 1|1 of 1) (\w+) members(?: [<>] \.\d: weighted mean of those)?",
+        r"the only \1 member",
+        rule,
+    )
+    if faces == 1:
+        rule = re.sub(r"^(?:a face|all faces) [<>] \.\d: the \w+", "the only face", rule)
+    return re.sub(r"(?<!\d)\.(?=\d)", "0.", rule)
+
+
+PAGES.filters["plain"] = plain
 
 
 def pages_with(folder: Path) -> jinja2.Environment:
