@@ -19,11 +19,12 @@ from demo.tree import write_video
 from faces.notes import failure
 from faces.streams import ChangedError
 from faces.video import probe, read_frames
-from inference.evidence.pages import evidence_file, plain
+from inference.evidence.pages import PAGES, evidence_file, plain
 from inference.members import MEMBERS, CropKind
 from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from inference.settings import Settings
+from inference.verdicts import verdict
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
 from tests.tiny import write_checkpoints
@@ -273,3 +274,12 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
 )
 def test_rules_are_plain_on_the_page(rule, faces, words):
     assert plain(rule, faces) == words
+
+
+@pytest.mark.parametrize(
+    ("label", "tone"), [(0.9, "gauge fake"), (0.65, "gauge fake"), (0.5, "gauge "), (0.1, "gauge ")]
+)
+def test_the_gauge_has_the_colour_of_the_verdict(label, tone):
+    """It once went from green to red by the score, which is no verdict: nothing says that a video is real."""
+    text = PAGES.from_string('{% import "macros.html" as draw %}<div class="gauge {{ draw.tone(verdict) }}">')
+    assert text.render(verdict=verdict(Status.OK, label, "", None).name) == f'<div class="{tone}">'

@@ -65,6 +65,8 @@ function show(job) {
   if (known && known.job.state !== job.state) say(`${job.name}: ${isFinished(job) ? describeOutcome(job) : describe(job)}`);
 }
 
+const TONES = {"likely fake": "fake", "leans fake": "fake", "suspicious": "doubt"};  // as macros.html has them
+
 function fill(row, job) {
   const part = name => row.querySelector(`.${name}`);
   const scored = job.state === "done" && job.status === "ok";
@@ -72,6 +74,7 @@ function fill(row, job) {
   part("score").textContent = scored ? job.label.toFixed(2) : "\u2013";
   part("verdict-name").textContent = job.state === "done" ? job.verdict : job.state;
   part("gauge").hidden = !scored;
+  part("gauge").className = `gauge ${TONES[job.verdict] || ""}`;
   if (scored) part("gauge").firstElementChild.style.left = `${100 * job.label}%`;
   part("reason").textContent = describe(job) + (scored && job.meaning ? `. ${job.meaning}` : "");
   const progress = row.querySelector("progress");
