@@ -14,7 +14,7 @@ set -eu
 cd "$(dirname "$0")"
 . slurm/functions.sh
 
-if [ $# -lt 2 ]; then
+if [ $# -lt 2 ] || [ "${1#-}" != "$1" ]; then
     echo "usage: sh predict.sh PARTITION LIST [SHARDS] [TASK] [OPTIONS OF inference.predict ...]" >&2
     exit 2
 fi

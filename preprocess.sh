@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")"
 . slurm/functions.sh
 
-if [ $# -lt 1 ]; then
+if [ $# -lt 1 ] || [ "${1#-}" != "$1" ]; then
     echo "usage: sh preprocess.sh PARTITION [SHARDS] [TASK] [OPTIONS OF preprocess.py ...]" >&2
     exit 2
 fi

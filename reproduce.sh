@@ -23,7 +23,10 @@ cd "$(dirname "$0")"
 partition=${1:-} data=${DATA:-.} list=${LIST:-sample_submission.csv} test=${TEST:-test_videos}
 models=${MODELS:-inference/submit_models} output=${OUTPUT:-submission.csv} python=${PYTHON:-.venv/bin/python}
 members=${MEMBERS:-sf1,sf2,sf3,sf4,xcp,b3,res34,b1,b1long,b1short,b0}
-[ -n "$partition${TRAIN:-}" ] || { echo "usage: sh reproduce.sh PARTITION" >&2; exit 2; }
+if [ -z "$partition${TRAIN:-}" ] || [ "${partition#-}" != "$partition" ]; then
+    echo "usage: sh reproduce.sh PARTITION" >&2
+    exit 2
+fi
 
 run() {
     printf '\n$ %s\n' "$*"

@@ -7,7 +7,7 @@
 # runs are in image_based/experiments and video_based/experiments, or where --experiments in TRAIN_ARGS says.
 set -eu
 cd "$(dirname "$0")"
-if [ $# -lt 2 ]; then
+if [ $# -lt 2 ] || [ "${1#-}" != "$1" ]; then
     echo "usage: sh train.sh PARTITION DIST_DIR [TASK]" >&2
     exit 2
 fi

@@ -212,13 +212,15 @@ class Verdict(NamedTuple):
 NOT_SCORED = "not scored"
 UNCERTAIN = "uncertain"
 BY_RATE = (
-    Verdict(0.01, "likely fake", "At most 1 of 100 real ones scores this high."),
-    Verdict(0.05, "leans fake", "At most 5 of 100 real ones score this high."),
-    Verdict(0.2, "suspicious", "At most 20 of 100 real ones score this high: look at the faces and the members below."),
+    Verdict(0.01, "likely fake", "At most 1 of 100 real faces scores this high."),
+    Verdict(0.05, "leans fake", "At most 5 of 100 real faces score this high."),
+    Verdict(
+        0.2, "suspicious", "At most 20 of 100 real faces score this high: look at the faces and the members below."
+    ),
     Verdict(
         1.0,
         UNCERTAIN,
-        "More than 20 of 100 real ones score this high: no sign of a face swap, and no proof that there is none.",
+        "More than 20 of 100 real faces score this high: no sign of a face swap, and no proof that there is none.",
     ),
 )
 BY_SCORE = (

@@ -185,6 +185,7 @@ def test_a_training_that_was_told_to_stop_is_neither_done_nor_failed(lab):
     ("words", "complaint"),
     [
         (("train.sh", "debug"), "usage: sh train.sh PARTITION DIST_DIR"),
+        (("train.sh", "--help", "x"), "usage: sh train.sh PARTITION DIST_DIR"),
         (("image_based/train.sh", "c.yaml", "debug"), "usage: sh image_based/train.sh CONFIG PARTITION DIST_DIR"),
         (("image_based/train.sh", "image_based/configs/b0/config.yaml", "debug", "dist"), "must be absolute"),
         (
