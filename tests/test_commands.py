@@ -112,3 +112,32 @@ def test_an_option_means_the_same_in_every_command(helps):
     }
     for option, metavar in {"detector-weights": "FILE", "frames": "DIR", "list": "CSV", "labels": "TRUTH"}.items():
         assert list(metavars[option]) == [metavar]
+
+
+PAGES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("[a-z]*/README.md"), *ROOT.glob("*/*/README.md")]
+LINE = re.compile(r"python3? (?:-m ([\w.]+)|(\w+\.py))([^`\n#|]*)")
+OTHERS = {
+    "pip",
+    "pytest",
+    "venv",
+    "tensorboard.main",
+    "torch.distributed.run",
+    "benchmarks.loader",
+    "http.server",
+}  # not ours, or not installed
+
+
+def test_every_command_of_the_documentation_exists_with_its_options(helps):
+    """Each line of README and docs that starts a command of ours, copied out."""
+    lines = [
+        (page.relative_to(ROOT), match[1] or match[2], re.findall(r"(?<![\w-])--[a-z][\w-]*", match[3]))
+        for page in PAGES
+        for match in LINE.finditer(page.read_text(encoding="utf-8"))
+    ]
+    ours = [line for line in lines if line[1] not in OTHERS]
+    assert len(ours) > 60
+    assert [line for line in ours if line[1] not in helps] == []
+    unknown = [
+        (page, command, word) for page, command, words in ours for word in words if word not in helps[command][1]
+    ]
+    assert unknown == []
