@@ -24,8 +24,9 @@ from common.status import Status
 from inference.evidence.facts import Analysis, Evidence, GroupFacts
 from inference.evidence.pictures import MAP_ODDS, map_scale
 from inference.results import Result
+from inference.sampling.sampled import Conditions
 from inference.scoring import GROUP
-from inference.verdicts import verdict
+from inference.verdicts import MEASURES, verdict
 
 SCHEMA = 1  # of the JSON and of verify.json
 DIGESTED = (".json", ".html")  # files whose digests verify.json holds
@@ -94,9 +95,16 @@ def page(result: Result) -> str:
         chart=CHART,
         timeline=timeline(result, evidence.analysis) if scored and evidence.analysis else [],
         colours=COLOURS,
+        conditions=describe_conditions(result.conditions),
         map_odds=MAP_ODDS,
         map_scale=map_scale(),
     )
+
+
+def describe_conditions(conditions: Conditions | None) -> str:
+    """The conditions of a video in words, as the part of the faces that the networks see; empty if they are unknown."""
+    known = asdict(conditions) if conditions else {}
+    return ", ".join(MEASURES[name].describe(value) for name, value in known.items() if value is not None)
 
 
 def verify_json(content: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
