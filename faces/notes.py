@@ -1,6 +1,5 @@
 """What logs, rows and reports say about a video, so that all use the same words."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -18,22 +17,6 @@ def which_stream(stream: int, streams: int) -> str:
 def faces_in(showing: int, frames: int) -> str:
     """How many frames show faces."""
     return f"faces in {showing} of {frames} frames"
-
-
-def filled_in(concealed: int, frames: int) -> str:
-    """In how many frames the decoder filled in damage."""
-    return f"the decoder filled in damage in {concealed} of {frames} frames"
-
-
-def losses(damaged: int, concealed: int, frames: int, gaps: Iterable[tuple[float, float]]) -> list[str]:
-    """What is missing in a video that was read to its end. `frames` were decoded; gaps are seconds, from and to."""
-    notes = []
-    if damaged:
-        notes.append(f"incomplete: {damaged} of {damaged + frames} packets could not be decoded")
-    if concealed:
-        notes.append(filled_in(concealed, frames))
-    notes += [f"incomplete: no frames between {start:.1f} and {end:.1f} s" for start, end in gaps]
-    return notes
 
 
 class Failure(NamedTuple):

@@ -35,7 +35,7 @@ class Still:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.frames, self.damaged, self.concealed = 1, 0, 0
-        self.gaps: list[tuple[float, float]] = []
+        self.losses: list[str] = []
         self.first, self.duration = None, 0.0
         with open_picture(path) as picture:
             orientation = ORIENTATIONS.get(picture.getexif().get(EXIF_ORIENTATION, 1), Orientation())

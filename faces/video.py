@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from faces.containers import count_avi_pictures, dolby_vision_profile, find_truncation, is_encrypted
-from faces.notes import filled_in, which_stream
+from faces.notes import which_stream
 from faces.streams import (
     DecodeError,
     Orientation,
@@ -199,6 +199,11 @@ class Reading:
             raise DecodeError(f"{self.path}: {stopped}", self.frames)
 
     @property
+    def losses(self) -> list[str]:
+        """What is missing in the file, in words, once it was read to its end; empty if nothing is."""
+        return losses(self.damaged, self.concealed, self.frames, self.gaps)
+
+    @property
     def duration(self) -> float:
         """The time at which the video ends, in seconds: what the container says, unless the frames disagree."""
         last, end, declared = self.last, self.end, self.info.end
@@ -206,6 +211,22 @@ class Reading:
             return self.frames / self.info.fps if self.info.fps else 0.0
         near = self.info.stands_still or (declared or 0.0) - end <= LOST_FRAMES / (self.info.fps or 1.0)
         return declared if declared is not None and last < declared and near else end
+
+
+def filled_in(concealed: int, frames: int) -> str:
+    """In how many frames the decoder filled in damage."""
+    return f"the decoder filled in damage in {concealed} of {frames} frames"
+
+
+def losses(damaged: int, concealed: int, frames: int, gaps: Iterable[tuple[float, float]]) -> list[str]:
+    """What is missing in a video that was read to its end. `frames` were decoded; gaps are seconds, from and to."""
+    notes = []
+    if damaged:
+        notes.append(f"incomplete: {damaged} of {damaged + frames} packets could not be decoded")
+    if concealed:
+        notes.append(filled_in(concealed, frames))
+    notes += [f"incomplete: no frames between {start:.1f} and {end:.1f} s" for start, end in gaps]
+    return notes
 
 
 class Clock:

@@ -3,6 +3,7 @@
 `from inference import Scorer` is the way in from Python; see `inference.scorer`.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from common import former_names
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from inference.scorer import Scorer
     from inference.settings import Settings
 
-former_names.accept()
+if former_names.FORMER.keys() & set(sys.orig_argv):  # `python -m inference.serve`
+    former_names.accept()
 
 __all__ = ["Result", "Scorer", "Settings"]
 

@@ -26,11 +26,7 @@ got no finite number from any network.
 """
 
 import argparse
-import json
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from common.command import Shard, parse_shard, run_script, wanted_shard
 from common.errors import BadInputError
@@ -78,7 +74,7 @@ def main() -> int:
 
     from faces.video_files import find_videos  # these take long to import, and --help does not wait for them
     from inference.results import exit_status
-    from inference.run import Output, score_videos, set_aside
+    from inference.run import Output, print_rows, score_videos, set_aside
     from inference.scorer import Scorer, Video
 
     shard = wanted_shard(options.shard)
@@ -96,11 +92,7 @@ def main() -> int:
             _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
         raise FileNotFoundError(f"{videos[0].path} does not exist; nothing was scored")
     if str(submission) == "-":
-        with TemporaryDirectory(prefix="predict-") as folder, redirect_stdout(sys.stderr):
-            results = score_videos(videos, settings, Output(Path(folder) / "s.csv", options.evidence), found.note)
-        for result in results:
-            print(json.dumps(result.to_row()))
-        return exit_status(results)
+        return exit_status(print_rows(videos, settings, options.evidence, found.note))
     if options.output is None and not shard:
         set_aside(submission, paths)
     return exit_status(score_videos(videos, settings, output, found.note))

@@ -9,9 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import BadInputError
@@ -241,6 +243,15 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
             print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
         print(f"predict: {statuses(in_order)}; {output.submission}{more}")
         return in_order
+
+
+def print_rows(videos: Sequence[Video], settings: Settings, evidence: Path | None, more: str) -> list[Result]:
+    """As `score_videos`, but print the rows of submission.jsonl, and everything else on stderr; write no submission."""
+    with TemporaryDirectory(prefix="predict-") as folder, redirect_stdout(sys.stderr):
+        results = score_videos(videos, settings, Output(Path(folder) / "rows.csv", evidence), more)
+    for result in results:
+        print(json.dumps(result.to_row()))
+    return results
 
 
 def remarks_on(result: Result) -> list[str]:

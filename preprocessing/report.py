@@ -9,7 +9,8 @@ from pathlib import Path
 
 from common.files import write_text
 from common.status import PREPROCESSED, Status
-from faces.notes import faces_in, losses, which_stream
+from faces.notes import faces_in, which_stream
+from faces.video import losses
 from faces.video_files import describe_left_out
 from preprocessing.log import LogEntry, read_log
 

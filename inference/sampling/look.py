@@ -286,7 +286,7 @@ def describe(part: Part, faces: Faces, scored: list[Face]) -> Sampled:
         face_frames=faces.frames_with_faces,
         damaged=part.reading.damaged,
         concealed=part.reading.concealed,
-        gaps=tuple(part.reading.gaps),
+        losses=tuple(part.reading.losses),
         voted_faces=faces.tracking.voted_faces,
         voted_frames=faces.tracking.voted_frames,
         faces=scored,

@@ -11,7 +11,6 @@ import numpy as np
 
 from faces.crops import Square
 from faces.file_facts import Fact
-from faces.notes import losses
 from faces.tracking import Track, fill_track
 from faces.video import VideoInfo
 from inference.members import Branch, CropKind, frames_seen
@@ -94,16 +93,11 @@ class Sampled:
     chosen_by: dict[str, str] = field(
         default_factory=dict
     )  # why these faces were scored, if a mask chose them (quality.masks)
-    gaps: Sequence[tuple[float, float]] = ()  # stretches without frames, in seconds, from and to
+    losses: Sequence[str] = ()  # what is missing in the file, in words
     perturbed: dict[str, Perturbed] = field(default_factory=dict)  # with --stability, by name
     file: list[Fact] = field(default_factory=list)  # with evidence: what the file says about how it was made
     sha256: str | None = None  # with evidence: that of the file
     poster: bytes | None = None  # with evidence: a JPEG of the frame that first shows the first face
-
-    @property
-    def losses(self) -> list[str]:
-        """What is missing in the file, in words; empty if nothing is."""
-        return losses(self.damaged, self.concealed, self.total, self.gaps)
 
     def frames_seen(self, branch: Branch) -> list[int]:
         """The sampled frames that a branch sees."""
