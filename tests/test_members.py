@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+import common.files
 from common.cache import VARIABLE
 from common.errors import BadInputError
 from demo.tree import write_video
@@ -121,6 +122,7 @@ def test_the_shipped_weights_score_as_recorded(run, tmp_path):
 
 def test_the_detector_of_a_newcomer_is_fetched(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(common.files, "ROOT", tmp_path)  # a clone that has none yet
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     assert detector_weights().is_file()
     assert "fetching" in capsys.readouterr().out
