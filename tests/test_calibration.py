@@ -164,17 +164,16 @@ def test_a_calibration_fitted_on_clips_is_used(run, clip, weights, tmp_path):
     real = [name for name in names if rows[name]["status"] == "ok"]
     assert len(real) >= 2
     fake = {**rows[real[0]], "filename": "fake.mp4", "label": 0.99}
-    lines = [json.dumps(row) for row in [*rows.values(), fake]]
-    (tmp_path / "known.jsonl").write_text("\n".join(lines) + "\n")
-    scores = [(name, row["label"]) for name, row in rows.items()]
-    (tmp_path / "known.csv").write_text(
-        "filename,label\n" + "".join(f"{name},{score}\n" for name, score in [*scores, ("fake.mp4", 0.99)])
-    )
-    (tmp_path / "truth.csv").write_text("filename,label\nfake.mp4,1\n" + "".join(f"{name},0\n" for name in names))
+    # A calibration takes a hundred real videos: each clip stands for fifty.
+    copies = [{**row, "filename": f"{copy}-{name}"} for copy in range(50) for name, row in rows.items()]
+    (tmp_path / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*copies, fake]))
+    for file, column in (("known.csv", "label"), ("truth.csv", "truth")):
+        cells = [f"{row['filename']},{row.get(column, int(row is fake))}\n" for row in [*copies, fake]]
+        (tmp_path / file).write_text("filename,label\n" + "".join(cells))
     fit = tmp_path / "fit.json"
     done = run("-m", "quality.evaluate", tmp_path / "known.csv", tmp_path / "truth.csv", "--fit", fit,
                "--output", tmp_path / "evaluation", "--rounds", 20)  # fmt: skip
-    assert f"| {len(real)} |" in done.stdout
+    assert f"| {50 * len(real)} |" in done.stdout
     assert "predict --calibration takes it for lite0,lite2" in done.stdout
     words = ("-m", "inference.predict", videos, "--max-frames", 10, "--calibration", fit)
     done = run(*words, "--output", tmp_path / "two.csv", "--evidence", tmp_path / "evidence")
@@ -188,10 +187,11 @@ def test_a_calibration_fitted_on_clips_is_used(run, clip, weights, tmp_path):
             assert (row["false_positive_rate"], row["verdict"]) == (None, "not scored")
             continue
         counted = sum(label >= row["label"] for label in labels)
-        assert row["false_positive_rate"] == pytest.approx((counted + 1) / (len(real) + 1), abs=1e-5)
+        assert row["false_positive_rate"] == pytest.approx((50 * counted + 1) / (50 * len(real) + 1), abs=1e-5)
         assert row["judgement"]["unit"] == "videos"
         assert row["conditions"]["bits_per_pixel"] > 0
-        meaning = f"of {row['judgement']['reals']:,} real videos like this one score as high"
+        share = f"{row['false_positive_rate']:.0%}"
+        meaning = f"at most {share} of {row['judgement']['reals']:,} real videos like this one score as high"
         assert meaning in done.stdout
         assert meaning in page
         assert row["verdict"] in page
