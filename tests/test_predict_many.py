@@ -143,7 +143,7 @@ def test_frames_and_tables(run, models, folder, tmp_path):
     words = ("-m", "inference.predict", folder / "one.mp4", *member, "--output", tmp_path / "s.csv")
     done = run(*words, "--max-frames", "6", "--precision", "bf16", "--device", "cpu")
     assert rows_of(tmp_path / "s.csv")["one.mp4"]["frames"] == 6
-    stages = [line.split("  ")[0] for line in done.stdout.splitlines() if line.endswith("s a video")]
+    stages = [line.split("  ")[0] for line in done.stdout.splitlines() if line.endswith("s per video")]
     assert stages == ["decode", "detect", "track and crop", "b0"]
     assert "1 ok" in done.stdout
     nothing = run("-m", "inference.predict", tmp_path / "*.mp4", "--models", models, "--members", "b0", check=False)
