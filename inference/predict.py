@@ -13,9 +13,12 @@ With --shard i/n, or in a Slurm array (predict.sh), it scores every n-th video i
 Worker processes find the faces of the next videos while the networks score one. If the run is killed, start it again
 and it resumes: submission.partial.jsonl holds the results until all are done.
 
-A folder or a pattern stands for its videos, recognised by suffix or content (docs/use/video_files.md); whatever is left
-out is counted and named. With --shots, a video is cut where its picture changes abruptly, each shot is scored as if it
-were a video, and the highest score counts. By default one score comes from all frames together, as in the reference.
+A folder or a pattern stands for its videos and still images, recognised by suffix or content (docs/use/video_files.md),
+with --recursive also for those in subfolders; whatever is left out is counted and named. If none of the inputs exists,
+nothing is written. With --output - the rows of submission.jsonl are printed instead; without --output, an earlier
+submission.csv of other videos is renamed. With --shots, a video is cut where its picture changes abruptly, each shot is
+scored as if it were a video, and the highest score counts. By default one score comes from all frames together, as in
+the reference.
 
 A video's status is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or crashed.
 Every status but ok has the label 0.5. The exit status is 1 if a video could not be read, changed while it was read, or
@@ -87,10 +90,10 @@ def main() -> int:
     videos = [Video(name, path) for name, path in paths.items()]
     output = Output(submission, options.evidence, is_shard=shard is not None)
     settings = Settings.of(options, evidence=options.evidence is not None)
-    if options.inputs and not any(video.path.exists() for video in videos):
+    if options.inputs and not any(path.exists() for path in found.videos.values()):
         with Scorer(settings) as scorer:
             _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
-        raise FileNotFoundError(f"{videos[0].path} does not exist; nothing was scored")
+        raise FileNotFoundError(f"{next(iter(found.videos.values()))} does not exist; nothing was scored")
     if str(submission) == "-":
         return exit_status(print_rows(videos, settings, options.evidence, found.note))
     if options.output is None and not shard:

@@ -42,7 +42,7 @@ def find_evidence(path: Path, video: Path) -> dict[str, Path]:
     if path.is_dir():
         ends = [video.parts[start:] for start in range(len(video.parts))]
         names = ["/".join(parts) for parts in ends if ".." not in parts and parts[0] != "/"]
-        content = sha256(video)
+        content = sha256(video) if video.is_file() else None
         name = next((name for name in names if evidence_file(path, name, ".json").is_file()), video.name)
         own = own_file(path, name, ".json", content).is_file()
         files = {

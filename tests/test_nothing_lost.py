@@ -131,3 +131,21 @@ def test_one_video_shows_its_frames(run, film, tmp_path):
     two = run("-m", "inference.predict", film, film.parent / "absent.mp4", "--output", tmp_path / "t.csv", check=False)
     assert "2/2" in two.stderr
     assert "video/s" in two.stderr
+
+
+def test_shards_without_a_file_leave_rows_for_the_merge(run, film, tmp_path):
+    """A shard may hold no video, or only missing ones, while others hold the rest."""
+    videos = (film, tmp_path / "absent.mp4")
+    for shard in ("0/3", "1/3", "2/3"):
+        run("-m", "inference.predict", *videos, "--shard", shard, "--output", tmp_path / "s.csv", check=False)
+    done = run("-m", "inference.merge", *videos, "--output", tmp_path / "s.csv", check=False)
+    assert (done.returncode, "merge: 1 ok, 1 missing" in done.stdout) == (1, True)
+
+
+def test_the_evidence_of_a_removed_file_does_not_hold(run, film, tmp_path):
+    video = tmp_path / "film.mp4"
+    video.write_bytes(film.read_bytes())
+    run("-m", "inference.predict", video, "--evidence", tmp_path / "e", "--output", tmp_path / "s.csv")
+    video.unlink()
+    done = run("-m", "inference.verify", tmp_path / "e", video, check=False)
+    assert (done.returncode, "this is not the file that was scored" in done.stdout) == (1, True)
