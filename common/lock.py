@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def locked(path: Path, taken: str, wait: float = 0.0, remove: bool = False) -> I
     descriptor = _open(path, taken, time.monotonic() + wait)
     try:
         if descriptor is None:
-            with held(path.with_name(path.name.replace("lock", "holder")), taken):
+            with held(path.with_name(f"{path.name.removesuffix('lock')}holder"), taken):
                 yield
             return
         os.ftruncate(descriptor, 0)
@@ -64,8 +64,9 @@ def _open(path: Path, taken: str, until: float) -> int | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
             os.close(descriptor)  # its holder has removed it meanwhile
         except BlockingIOError as error:
             holder = os.read(descriptor, 1000).decode(errors="replace").strip()

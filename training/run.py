@@ -10,7 +10,7 @@
     config-N.yaml          the config until step N, if it was extended then
     finished               a mark: the run reached the end of the schedule
     requeue                a mark: the run was told to stop and saved; start it again
-    lock                   who trains here, or did last (training/lock.py)
+    lock                   who trains here, or did last (common/lock.py)
 
 SIGTERM and SIGUSR1 (scancel, preemption, the time limit) end a run after its current step, with a checkpoint and the
 mark `requeue`. A watchdog ends a run that stalls. Everything random depends only on the seed and the step, so a run
