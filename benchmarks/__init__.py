@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from common import former_names
 from common.command import positive
-from common.files import atomic_file
+from common.files import ROOT, atomic_file
 from common.stage import folder_parser
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 former_names.accept()
 
-ROOT = Path(__file__).parents[1]
 TERAFLOP = 4.46  # of the eleven members on 150 frames of one face
 Name = TypeVar("Name", bound=Hashable)
 Outcome = TypeVar("Outcome")

@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import parser
+from common.files import ROOT
 from common.images import read_image, write_image
 from faces.video import read_frames
 from image_based.config import ImageConfig
@@ -46,7 +47,6 @@ from training.ranges import Ranges
 from video_based.config import VideoConfig
 from video_based.dataset import TrainingClips
 
-ROOT = Path(__file__).resolve().parents[1]
 SIDE, FRAMES = 300, 128  # pixels of a crop, crops of the track
 BATCH = {"image": 16, "video": 4}
 ROWS = (

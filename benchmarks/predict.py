@@ -20,7 +20,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import ROOT, Spent, parser, run, take_turns
+from benchmarks import Spent, parser, run, take_turns
+from common.files import ROOT
 from inference.settings import detector_weights
 from pretrain.clips import clip
 

@@ -7,9 +7,9 @@ import importlib.util
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from common.files import ROOT
+
 FORMER = {
     "inference.serve": "forensics/serve/__main__.py",
     "inference.compare_clips": "forensics/compare/__main__.py",

@@ -35,6 +35,12 @@ def read_table(path: Path, needed: Collection[str] = (), errors: str = "surrogat
         raise BadInputError(f"{path} is not UTF-8: {error}") from error
 
 
+def columns_of(path: Path) -> list[str]:
+    """The columns of a CSV that `read_table` reads; none for an empty file."""
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return next(csv.reader(file), [])
+
+
 def by_filename(path: Path) -> dict[str, dict[str, Any]]:
     """What a table says about each file: a CSV with a column `filename`, or a JSON of objects by name.
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from common.errors import BadInputError
 from common.files import FileState, file_state
-from common.folders import read_filenames
 from common.lock import locked
 from common.status import UNREADABLE, Status
+from common.tables import read_table
 from common.workers import progress
 from faces.detector import load_detector
 from inference.conclude import face_notes
@@ -193,11 +193,12 @@ class Run:
 def set_aside(submission: Path, names: Collection[str]) -> None:
     """Rename an earlier submission, with the files beside it, by its time if it holds other videos than these; say so.
 
-    Raises BadInputError if the file is not a submission.
+    Raises BadInputError if the file is not a table with a column `filename`.
     """
     if not submission.is_file():
         return
-    others = set(read_filenames(submission)) - {utf8_name(name) for name in names}
+    held = {row["filename"] for _, row in read_table(submission, ["filename"])}
+    others = held - {utf8_name(name) for name in names}
     if not others:
         return
     made = datetime.fromtimestamp(submission.stat().st_mtime).strftime("%Y%m%d-%H%M%S")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from common.errors import BadInputError
 from common.folders import safe_relative, subfolders
-from common.labels import parse_label
+from common.labels import label_of
 from common.tables import read_table
 
 ORPHANS = ""  # the original that all orphans share if they are allowed
@@ -87,10 +87,7 @@ def read_entry(entry: Any, file: str, path: Path) -> tuple[int, str]:  # noqa: A
     for name in (path.parent.name, file, original or ""):
         if "\n" in name or printable(name) != name:
             raise BadInputError(f"{path}: the name {name!r} cannot be written to a list")
-    try:
-        return parse_label(entry.get("label")), Path(original or file).stem
-    except BadInputError as error:
-        raise BadInputError(f"{path}: {file!r}: {error}") from error
+    return label_of(path, repr(file), entry.get("label")), Path(original or file).stem
 
 
 def read_info(path: Path) -> tuple[int, int]:

@@ -58,10 +58,10 @@ def delong(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
 
     `labels` int [N] (1 FAKE), `a` and `b` float [N]; each class has at least two videos.
     """
-    fakes, reals = zip(*(auc_components(labels, scores) for scores in (a, b)), strict=True)
-    covariance = np.cov(np.stack(fakes)) / len(fakes[0]) + np.cov(np.stack(reals)) / len(reals[0])
+    fake, real = zip(*(auc_components(labels, scores) for scores in (a, b)), strict=True)
+    covariance = np.cov(np.stack(fake)) / len(fake[0]) + np.cov(np.stack(real)) / len(real[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    difference = float(np.mean(fakes[1]) - np.mean(fakes[0]))
+    difference = float(np.mean(fake[1]) - np.mean(fake[0]))
     if variance <= 1e-18:  # as where one score is perfect and the other constant
         return float(abs(difference) <= 1e-12)
     return 2 * NormalDist().cdf(-abs(difference) / math.sqrt(variance))

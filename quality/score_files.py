@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from common.errors import BadInputError
 from common.files import write_table, write_text
-from common.labels import parse_label
-from common.tables import by_filename, read_table
+from common.labels import label_of
+from common.tables import by_filename, columns_of, read_table
 from inference.scoring import NO_SCORE
 
 # The columns of name and score, by the column that tells the kinds apart.
@@ -55,16 +55,12 @@ def read_score_file(path: Path) -> dict[str, float | None]:
     Raises BadInputError for other columns, a name that comes twice, or a score outside [0, 1].
     """
     scores: dict[str, float | None] = {}
-    rows = read_table(path)
-    if not rows:
-        return {}
-    columns = set(rows[0][1])
+    rows, columns = read_table(path), set(columns_of(path))
     # `label` is the truth where there is also a score.
     kind = next((name for name in reversed(KINDS) if {*KINDS[name]} <= columns), None)
     if kind is None:
         known = "; ".join(",".join(pair) for pair in KINDS.values())
-        has = ",".join(column or "" for column in columns) or "none"
-        raise BadInputError(f"{path} has the columns {has}, not one of: {known}")
+        raise BadInputError(f"{path} has the columns {','.join(columns) or 'none'}, not one of: {known}")
     name_column, score_column = KINDS[kind]
     for number, row in rows:
         name, text = row[name_column], row[score_column]
@@ -106,10 +102,7 @@ def read_truth(path: Path) -> dict[str, Truth]:
 def read_truth_row(path: Path, name: str, row: Mapping[str, Any]) -> Truth:
     """The truth in a row of the file at `path`. Raises BadInputError for an unknown label."""
     others = {key: value for key, value in row.items() if key not in ("filename", "label", "original", "subset")}
-    try:
-        return Truth(parse_label(row.get("label")), row.get("original") or name, row.get("subset") or "", others)
-    except BadInputError as error:
-        raise BadInputError(f"{path}: {name}: {error}") from error
+    return Truth(label_of(path, name, row.get("label")), row.get("original") or name, row.get("subset") or "", others)
 
 
 def write_json(path: Path, content: object) -> None:

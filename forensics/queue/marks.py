@@ -1,6 +1,5 @@
 """What a reviewer says that videos are, kept in a CSV, and what that says about the rates."""
 
-import csv
 import math
 from collections import Counter
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from common.errors import BadInputError
 from common.files import from_text, write_table_for_people
 from common.lock import locked
+from common.tables import read_table
 from forensics.queue.order import Queue
 from inference.results import utf8_name
 
@@ -35,17 +35,13 @@ class Marks:
 
     def read(self) -> None:
         """Read the file again, which another reviewer may have written. Raises BadInputError."""
-        self.marks: dict[str, Mark] = {}
         try:
-            with self.path.open(newline="", encoding="utf-8-sig") as file:
-                for row in csv.DictReader(file):
-                    if not row.keys() >= set(COLUMNS) or row["mark"] not in ("", *KINDS):
-                        raise ValueError(f"the columns {','.join(COLUMNS)} and marks {', '.join(KINDS)} are expected")
-                    self.marks[from_text(row["filename"])] = Mark(row["mark"], from_text(row["note"] or ""))
-        except FileNotFoundError:
-            pass
-        except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+            rows = read_table(self.path, COLUMNS, errors="strict") if self.path.exists() else []
+            if wrong := [line for line, row in rows if row["mark"] not in ("", *KINDS)]:
+                raise BadInputError(f"{self.path}:{wrong[0]}: a mark is one of {', '.join(KINDS)}, or nothing")
+        except BadInputError as error:
             raise BadInputError(f"{self.path} is not a file of marks: {error}") from error
+        self.marks = {from_text(row["filename"]): Mark(row["mark"], from_text(row["note"])) for _, row in rows}
 
     def get(self, filename: str) -> Mark:
         """A video's mark."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from common.files import file_state, from_root, sha256
+from common.files import ROOT, file_state, from_root, sha256
 from inference.conclude import combine
 from inference.evidence.facts import (
     Analysis,
@@ -43,7 +43,7 @@ from inference.settings import Setup
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
 TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
-LOCKS = tuple(Path(__file__).parents[2] / name for name in ("requirements.lock", "requirements-score.lock"))
+LOCKS = tuple(ROOT / name for name in ("requirements.lock", "requirements-score.lock"))
 
 
 def provenance_of(setup: Setup) -> Provenance:

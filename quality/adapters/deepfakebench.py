@@ -11,7 +11,6 @@ it with `data_dict["image"]`, normalised RGB [B, 3, H, W], and reads `cls`, `pro
 the probability of FAKE. Its crops are tight like those that the member was trained on, so the member sees whole crops.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,11 @@ from detectors import DETECTOR  # type: ignore[import-not-found]  # DeepfakeBenc
 from torch import Tensor, nn
 
 from common.errors import BadInputError
+from common.files import ROOT
 from common.images import resize
 from inference.members import KNOWN, MODELS
 from inference.networks.torch_networks import load_member
 from training.inputs import to_input
-
-ROOT = Path(__file__).parents[2]
 
 
 @DETECTOR.register_module(module_name="robustforensics")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from common.errors import BadInputError
 from common.folders import files_below
-from common.labels import parse_label
+from common.labels import label_of, parse_label
 from common.tables import by_filename
 from quality.sets.items import (
     COMPRESSIONS,
@@ -130,14 +130,6 @@ def dfdc(root: Path, _: Variant) -> list[Item]:
             key = (folder / name).as_posix()
             items.append(Item(key, label, "DFDC" if label else "", original, (original,), split))
     return items
-
-
-def label_of(file: Path, name: str, label: object) -> int:
-    """The label of a file in a table. Raises BadInputError, which names both."""
-    try:
-        return parse_label(label)
-    except BadInputError as error:
-        raise BadInputError(f"{file}: {name}: {error}") from error
 
 
 def dfdcp(root: Path, _: Variant) -> list[Item]:
