@@ -149,3 +149,13 @@ def test_the_evidence_of_a_removed_file_does_not_hold(run, film, tmp_path):
     video.unlink()
     done = run("-m", "inference.verify", tmp_path / "e", video, check=False)
     assert (done.returncode, "this is not the file that was scored" in done.stdout) == (1, True)
+
+
+def test_foreign_files_in_the_evidence_end_no_run(run, film, tmp_path):
+    """As of another release, whose keys differ."""
+    (tmp_path / "e").mkdir()
+    for suffix in (".json", ".verify.json"):
+        (tmp_path / f"e/other.mp4{suffix}").write_text('{"name": "other"}')
+    run("-m", "inference.predict", film, "--evidence", tmp_path / "e", "--output", tmp_path / "s.csv")
+    assert 'href="film.mp4.html"' in (tmp_path / "e/index.html").read_text()
+    assert (tmp_path / "e/other.mp4.json").read_text() == '{"name": "other"}'

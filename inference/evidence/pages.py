@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median_low
@@ -254,11 +255,12 @@ def write_index(folder: Path, results: Sequence[Result]) -> None:
     pages = [own_file(folder, result.filename, ".json", result.sha256) for result in results]
     if missing := [path for path in pages if not path.is_file()]:
         raise BadInputError(f"{missing[0]} is missing: score the video again")
-    known = set(pages)
-    digests = (path for path in files_below(folder) if path.name.endswith(DIGESTS))
-    earlier = [path.with_name(f"{path.name.removesuffix(DIGESTS)}.json") for path in digests]
-    pages += [path for path in earlier if path not in known and path.is_file()]
     rows = [index_row(folder, path) for path in pages]
+    digests = (path for path in files_below(folder) if path.name.endswith(DIGESTS))
+    others = {path.with_name(f"{path.name.removesuffix(DIGESTS)}.json") for path in digests} - set(pages)
+    for path in sorted(filter(Path.is_file, others)):
+        with suppress(BadInputError):  # what another program or release wrote must not end this run
+            rows.append(index_row(folder, path))
     write_text(folder / "index.html", PAGES.get_template("index.html").render(rows=rows))
 
 
