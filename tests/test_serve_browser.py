@@ -130,6 +130,24 @@ def test_more_files_than_the_queue_holds_wait_in_the_page(shown, tmp_path_factor
         assert [job["state"] for job in served.ask("GET", "/jobs").json] == ["done"] * 5
 
 
+def test_a_job_reported_before_its_upload_is_answered_has_one_row(shown, tmp_path_factory):
+    path = tmp_path_factory.mktemp("early") / "early.mp4"
+    path.write_bytes(b"wait")
+    with shown() as (page, _):
+        page.js("""{
+            const add = XMLHttpRequest.prototype.addEventListener;
+            XMLHttpRequest.prototype.addEventListener = function (type, act) {
+                add.call(this, type, event => setTimeout(() => act(event), 1000));
+            };
+            window.most = 0;
+            const count = () => { window.most = Math.max(window.most, document.querySelectorAll(".job").length); };
+            new MutationObserver(count).observe(document.body, { childList: true, subtree: true });
+        }""")
+        page.drop(path)
+        page.wait("document.body.innerText.includes('3 of 10')")
+        assert page.js("window.most") == 1
+
+
 def test_a_file_that_is_too_large_is_not_sent(shown, tmp_path_factory):
     path = tmp_path_factory.mktemp("large") / "large.mp4"
     path.write_bytes(b"x" * 1001)

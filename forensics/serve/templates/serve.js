@@ -5,6 +5,7 @@ const { bytes, queue } = document.querySelector("main").dataset;
 const limits = { bytes: Number(bytes), queue: Number(queue) };
 const find = id => document.getElementById(id);
 const jobs = new Map(); // id -> { job, row }; a file's id is a number until an event reports its job
+const early = new Map(); // id -> a job reported while a file of its name was being sent: perhaps that file's
 const toSend = [];
 let nextId = 1, isSending = false, onRoom = () => {};
 
@@ -51,6 +52,7 @@ function makeRow(job) {
 
 function show(job) {
   const known = jobs.get(job.id), file = fileOf(job.id);
+  if (!known && !file && isBeingSent(job)) return void early.set(job.id, job);
   const row = known?.row ?? makeRow(job);
   const hadFocus = row.contains(document.activeElement);
   jobs.set(job.id, { job, row });
@@ -87,6 +89,7 @@ function fill(row, job) {
 }
 
 const fileOf = id => [...jobs.values()].find(({ job }) => job.sentAs === id);
+const isBeingSent = ({ id, name }) => typeof id === "string" && [...jobs.values()].some(({ job }) => job.state === "sending" && job.name === name);
 
 function replace(id, row) {
   const old = jobs.get(id).row;
@@ -190,17 +193,20 @@ function send(job) {
     request.responseType = "json";
     request.upload.addEventListener("progress", event => update({ state: "sending", done: event.loaded, of: event.total }));
     request.addEventListener("load", () => {
-      if (request.status === 202) {
-        const known = jobs.get(request.response.id);
-        if (known && jobs.has(job.id)) replace(job.id, known.row);
-        else update({ state: "sent", sentAs: request.response.id });
-      } else update({ state: "refused", reason: request.response?.error ?? `The server answered with status ${request.status}.` });
+      if (request.status === 202) update({ state: "sent", sentAs: request.response.id });
+      else update({ state: "refused", reason: request.response?.error ?? `The server answered with status ${request.status}.` });
     });
     request.addEventListener("error", () => update({ state: "refused", reason: "The file could not be sent: the server does not answer, or this is a folder." }));
-    request.addEventListener("loadend", resolve);
+    request.addEventListener("loadend", () => { showEarly(); resolve(); });
     update({ state: "sending", done: 0, of: job.file.size });
     request.send(job.file);
   });
+}
+
+function showEarly() {
+  const reported = [...early.values()];
+  early.clear();
+  reported.forEach(show);
 }
 
 // What the server reports
@@ -213,11 +219,13 @@ function listen() {
   events.addEventListener("message", event => {
     const change = JSON.parse(event.data);
     if (change.is_all) {
+      early.clear();
       const kept = new Set(change.jobs.map(job => job.id));
       for (const id of [...jobs.keys()]) if (typeof id === "string" && !kept.has(id)) drop(id);
     }
     change.jobs.forEach(show);
     for (const id of change.gone) {
+      early.delete(id);
       const known = jobs.get(id) ?? fileOf(id);
       if (known) drop(known.job.id);
     }
