@@ -11,8 +11,10 @@ The options are those of image_based.main and video_based.main. Nothing here imp
     python -m training.state CONFIG [OPTIONS OF THE TRAINING]
 """
 
+import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +40,11 @@ def package_of(config: Path) -> tuple[str, type[TrainingConfig]]:
     return package, config_type
 
 
-def main() -> int:
-    """Print the state."""
-    words = sys.argv[1:]
+def search_of(words: Sequence[str]) -> tuple[argparse.Namespace, RunSearch[TrainingConfig]]:
+    """What `CONFIG [OPTIONS OF THE TRAINING]` asks for: the options, and the search for the config's runs.
+
+    Raises ConfigError if the config is not YAML. Ends the process, as argparse does, for unknown options.
+    """
     if words and not words[0].startswith("-"):
         words = ["--config", *words]
     parser = training_parser("<package>", __doc__)
@@ -49,7 +53,12 @@ def main() -> int:
     package, config_type = package_of(options.config)
     if options.experiments == parser.get_default("experiments"):
         options.experiments = Path(package) / "experiments"
-    search = RunSearch(options.config, options.set, options.experiments, options.datetime, config_type)
+    return options, RunSearch(options.config, options.set, options.experiments, options.datetime, config_type)
+
+
+def main() -> int:
+    """Print the state."""
+    options, search = search_of(sys.argv[1:])
     progress = progress_of(search, options.recover, options.extend)
     for note in progress.notes:
         print(f"training.state: {note}", file=sys.stderr)
