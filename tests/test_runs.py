@@ -194,6 +194,25 @@ def test_the_state_of_a_training(tmp_path):
     assert str(state("lr_scheduler.max_iter=70000", extend=True)) == f"recover {newer}"
 
 
+def test_an_evaluation_takes_the_newest_run(tmp_path):
+    """Finished or not, as --help says; recovery prefers an unfinished one."""
+    wanted = load_config(ROOT / CONFIG, ImageConfig)
+    for age, name in ((200, "begun"), (100, "whole")):
+        run = folder(tmp_path, name)
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text(dump_config(wanted))
+        path = run / "ckpt_iter_60001.pth.tar"
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    (folder(tmp_path, "whole") / "finished").write_text("60002\n")
+    search = RunSearch(ROOT / CONFIG, (), tmp_path, None, ImageConfig)
+    assert search.newest().folder.name == "whole"
+    assert search.existing().folder.name == "begun"
+    assert search._replace(datetime="begun").newest().folder.name == "begun"
+    with pytest.raises(BadInputError, match="b0_aug_rgb_299/other has no checkpoint"):
+        search._replace(datetime="other").newest()
+
+
 def test_the_state_command_is_quick_and_takes_the_trainers_options(start, tmp_path):
     words = ("-m", "training.state", ROOT / "video_based/configs/config.yaml", "--compile", "--experiments", tmp_path)
     done = start(*words, "--set", "workers=0")

@@ -154,11 +154,24 @@ class RunSearch(NamedTuple, Generic[Config]):
             return is_finished(run, then), bool(training_differences(then, config))
 
         run = min(self.saved(config), key=finished_or_another, default=None)
-        if run is None:
-            return self.new()
+        return self.new() if run is None else self.with_its_config(run)
+
+    def newest(self) -> ChosenRun[Config]:
+        """The run of --datetime, or else that with the newest checkpoint, with the overrides on top of its own config.
+
+        Raises BadInputError if there is none.
+        """
+        config = self.wanted()
+        if not (runs := self.saved(config)):
+            folder = self.experiments / config.save_path / (self.datetime or "")
+            raise BadInputError(f"{folder} has no checkpoint in that range, nor any other")
+        return self.with_its_config(runs[0])
+
+    def with_its_config(self, run: Path) -> ChosenRun[Config]:
+        """A run that has begun, with the overrides on top of its own config."""
         kept = run / CONFIG
         if not kept.is_file():  # a published checkpoint, put there by hand
-            return ChosenRun(run, config, None)
+            return ChosenRun(run, self.wanted(), None)
         return ChosenRun(run, load_config(kept, self.config_type, self.set), load_config(kept, self.config_type))
 
     def recovered(self, extend: bool) -> ChosenRun[Config]:

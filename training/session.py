@@ -60,7 +60,7 @@ def choose_run(options: argparse.Namespace, config_type: type[Config]) -> Chosen
     """The run that the options ask for. Raises as the methods of RunSearch do."""
     search = RunSearch(options.config, options.set, options.experiments, options.datetime, config_type)
     if options.evaluate is not None:
-        return search.existing()
+        return search.newest()
     if not options.recover:
         return search.new()
     run = search.recovered(options.extend)
