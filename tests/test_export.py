@@ -16,6 +16,7 @@ from inference.members import KNOWN, MEMBERS, MODELS, SHIPPED
 from inference.networks.graph import export
 from inference.networks.runtimes import load_networks
 from inference.networks.slowfast_2d import ByFrames
+from inference.networks.torch_networks import load_member
 from inference.settings import choose_runtime
 from tests.test_networks import build, lively
 
@@ -111,6 +112,28 @@ def test_a_file_that_differs_is_removed(exported, run, monkeypatch):
     assert done.returncode == 1
     assert "FAILED, removed" in done.stdout
     assert not (exported / KNOWN["res34"].onnx).exists()
+
+
+def test_log_odds_of_large_logits_are_compared_relative_to_these(models, tmp_path, run):
+    """float32 has seven digits: two logits of 10,000 differ by a multiple of 0.001 in either runtime."""
+    member = KNOWN["res34"]
+    content = torch.load(models / member.file, weights_only=True)
+    content["state_dict"]["fc.bias"] += 10_000
+    torch.save(content, tmp_path / member.file)
+    done = run("-m", "inference.networks.export", "--models", tmp_path, "--members", "res34")
+    assert "1 written, 0 failed" in done.stdout
+
+
+@pytest.mark.parametrize("load", [load_member, export])
+def test_a_checkpoint_of_another_architecture_is_named_in_one_short_line(tmp_path, load):
+    torch.save({"arch": "mobilenetv3_small_050", "state_dict": {"conv_stem.weight": torch.zeros(8, 3, 3, 3)}},
+               tmp_path / KNOWN["b0"].file)  # fmt: skip
+    with pytest.raises(CheckpointError) as caught:
+        load(KNOWN["b0"], tmp_path)
+    file = tmp_path / "b0_rgb_58000.pth.tar"
+    assert str(caught.value) == (
+        f"{file} does not fit EfficientNet: it holds mobilenetv3_small_050, not efficientnet-b0"
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 4, 9, 38])

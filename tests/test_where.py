@@ -1,16 +1,19 @@
 """Class activation maps: exact in every runtime, tested before they are shown, and high where a patch is pasted."""
 
 import re
+from dataclasses import replace
 from itertools import permutations
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 
 from common.images import read_image, resize, write_image
 from faces.video import read_frames
+from image_based.models import ARCHS
 from image_based.models.class_activation import activation_map, features_of, logits_of
 from inference import Scorer
 from inference.evidence.facts import MapFacts
@@ -26,7 +29,8 @@ from inference.evidence.maps import (
     try_maps,
 )
 from inference.evidence.pages import evidence_json
-from inference.members import MODELS, SHIPPED
+from inference.members import KNOWN, MODELS, SHIPPED
+from inference.networks.graph import export
 from inference.networks.runtimes import MAPS, Networks, load_networks
 from tests.test_networks import example, lively
 
@@ -90,6 +94,25 @@ def test_an_older_onnx_file_scores_without_maps(tmp_path, film):
     (track,) = evidence_json(result)["tracks"]
     assert (track["where"], track["place"]) == ([], "")
     assert 'class="where"' not in result.page()
+
+
+def test_a_network_with_a_convolutional_head_scores_without_maps(tmp_path, film, monkeypatch):
+    """As a user adds one of timm's: its log odds are not the mean of a map, so there is none in either runtime."""
+    arch = "mobilenetv3_small_050"
+    monkeypatch.setitem(ARCHS, arch, lambda num_classes: timm.create_model(arch, num_classes=num_classes))
+    member = replace(SHIPPED["lite2"], file="small.pth.tar", arch=arch)
+    monkeypatch.setitem(KNOWN, "small", member)
+    torch.save({"arch": arch, "state_dict": lively(arch).state_dict()}, tmp_path / member.file)
+    export(member, tmp_path)
+    scores = []
+    for runtime in ("torch", "onnx"):
+        with Scorer(members="small", models=tmp_path, runtime=runtime, workers=0) as scorer:
+            result = scorer.score(film)
+        (track,) = evidence_json(result)["tracks"]
+        assert (track["where"], track["place"]) == ([], "")
+        assert 'class="where"' not in result.page()
+        scores.append(result.label)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 class Bright:

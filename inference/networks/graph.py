@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from common.errors import BadInputError
 from common.files import atomic_file, sha256
-from image_based.models.class_activation import activation_map, features_of, logits_of
+from image_based.models.class_activation import activation_map, features_of, gives_maps, logits_of
 from inference.members import Member
 from inference.networks.runtimes import CHECKPOINT, CROPS, LOGITS, MAPS
 from inference.networks.slowfast_2d import ByFrames
-from inference.networks.torch_networks import BUILD
-from training.checkpoint import load_weights, read_weights
+from inference.networks.torch_networks import trained
 from training.inputs import to_input
 from video_based.models.slowfast import SlowFast50
 
@@ -34,24 +33,32 @@ UNKNOWN_SHAPES = ("Concat", "Reshape", "Slice")
 class FromCrops(nn.Module):
     """A member's whole way: RGB uint8 crops [N, side, side, 3] -> logits [N, 2], or of a clip's crops [1, 2].
 
-    An image member also gives its class activation maps [N, h, w], whose means are FAKE's log odds.
+    An image member also gives its class activation maps [N, h, w], whose means are FAKE's log odds, if its network has
+    them.
     """
 
     def __init__(self, member: Member, network: nn.Module) -> None:
         super().__init__()
         self.member = member
         self.network = ByFrames(network) if isinstance(network, SlowFast50) else network
+        self.has_maps = member.branch == "image" and gives_maps(network, torch.zeros(1, 3, member.size, member.size))
 
     def forward(self, crops: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         images = to_input(crops, self.member.color, *self.member.normalisation)
         if self.member.branch == "video":
             return self.network(images)
-        features = features_of(self.network, torch.cat([images, images.flip(-1)]) if self.member.flip else images)
-        logits, maps = logits_of(self.network, features), activation_map(self.network, features)
-        if not self.member.flip:
-            return logits, maps
-        count = crops.shape[0]  # `len` would fix the number at that of the example
-        return (logits[:count] + logits[count:]) / 2, (maps[:count] + maps[count:].flip(-1)) / 2
+        inputs = torch.cat([images, images.flip(-1)]) if self.member.flip else images
+        maps = None
+        if self.has_maps:
+            features = features_of(self.network, inputs)
+            logits, maps = logits_of(self.network, features), activation_map(self.network, features)
+        else:
+            logits = self.network(inputs)
+        if self.member.flip:
+            count = crops.shape[0]  # `len` would fix the number at that of the example
+            logits = (logits[:count] + logits[count:]) / 2
+            maps = None if maps is None else (maps[:count] + maps[count:].flip(-1)) / 2
+        return logits if maps is None else (logits, maps)
 
 
 def export(member: Member, models: Path) -> None:
@@ -59,13 +66,10 @@ def export(member: Member, models: Path) -> None:
 
     Raises FileNotFoundError or CheckpointError for the checkpoint.
     """
-    checkpoint = models / member.file
-    network = BUILD[member.branch](member.arch)
-    load_weights(network, read_weights(checkpoint), str(checkpoint))
-    model = traced(FromCrops(member, network).eval())
+    model = traced(FromCrops(member, trained(member, models)).eval())
     slim(model)
     store_halves(model)
-    helper.set_model_props(model, {CHECKPOINT: sha256(checkpoint)})
+    helper.set_model_props(model, {CHECKPOINT: sha256(models / member.file)})
     with atomic_file(models / member.onnx) as temporary:
         onnx.save(model, temporary)
 
@@ -82,7 +86,7 @@ def traced(network: FromCrops) -> onnx.ModelProto:
         (example,),
         dynamo=True,
         input_names=[CROPS],
-        output_names=[LOGITS, MAPS][: 2 if network.member.branch == "image" else 1],
+        output_names=[LOGITS, MAPS] if network.has_maps else [LOGITS],
         dynamic_shapes=({0: torch.export.Dim.AUTO},),
         verbose=False,
         optimize=False,  # it would fold the batch norms

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 import image_based.models
 import video_based.models
+from common.errors import CheckpointError
 from common.memory import keep_freed_memory
-from image_based.models.class_activation import activation_map, features_of
+from common.torch_files import load_dict
+from image_based.models.class_activation import activation_map, features_of, gives_maps
 from inference.members import Branch, Member
 from inference.networks.fold import fastest
 from inference.networks.runtimes import Networks
@@ -48,10 +51,12 @@ class TorchNetwork:
         output = self.run(torch.cat([inputs, inputs.flip(-1)]), dtype)
         return ((output[: len(pixels)] + output[len(pixels) :]) / 2).numpy()
 
-    @property
+    @cached_property
     def has_maps(self) -> bool:
-        """Whether it gives class activation maps; a video member does not."""
-        return self.member.branch == "image"
+        """Whether it gives class activation maps; a video member does not, nor a network with another head."""
+        if self.member.branch == "video":
+            return False
+        return gives_maps(self.network, self.inputs(np.zeros((1, self.member.size, self.member.size, 3), np.uint8)))
 
     @torch.inference_mode()
     def maps(self, pixels: np.ndarray) -> np.ndarray:
@@ -107,10 +112,26 @@ def load_member(member: Member, models: Path, device: str = "cpu") -> nn.Module:
 
     Raises FileNotFoundError, or BadInputError for a checkpoint that does not fit.
     """
+    return fastest(trained(member, models), small_input(member.branch)).to(torch.device(device))
+
+
+def trained(member: Member, models: Path) -> nn.Module:
+    """The member's network with its checkpoint, strictly loaded, in evaluation mode.
+
+    Raises FileNotFoundError, or CheckpointError for a checkpoint that does not fit; if it says that it is of another
+    architecture, the error says only that.
+    """
     path = models / member.file
     network = BUILD[member.branch](member.arch)
-    load_weights(network, read_weights(path), str(path))
-    return fastest(network, small_input(member.branch)).to(torch.device(device))
+    try:
+        load_weights(network, read_weights(path), str(path))
+    except CheckpointError as error:
+        arch = load_dict(path).get("arch")
+        if not isinstance(arch, str) or arch == member.arch:
+            raise
+        fits = f"{path} does not fit {type(network).__name__}"
+        raise CheckpointError(f"{fits}: it holds {arch}, not {member.arch}") from error
+    return network.eval()
 
 
 def small_input(branch: Branch) -> Tensor:
