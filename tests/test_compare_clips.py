@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import BadInputError
 from common.images import write_image
 from demo.swap import swap_clip
 from demo.tree import PHOTO, photo_face
@@ -17,7 +16,14 @@ from forensics.compare.clips import read_clip
 from forensics.compare.differences import FaceDifference, FaceMoment
 from forensics.compare.facts import facts_of
 from forensics.compare.in_picture import fit, simple_placements
-from forensics.compare.in_time import common_part, find_offset, movement, nearest_index, share_alike
+from forensics.compare.in_time import (
+    NoCommonMomentError,
+    common_part,
+    find_offset,
+    movement,
+    nearest_index,
+    share_alike,
+)
 from forensics.compare.page import describe
 from forensics.compare.steps import compare_files
 from tests.strange import encode
@@ -138,16 +144,32 @@ def test_a_still_image_from_a_video(scorer, original, swapped, tmp_path):
     assert facts.faces[0].changed
 
 
-def test_clips_without_a_common_stretch_are_refused(run, clip, original, real, tmp_path):
-    """Another place, the same take backwards, not a video: status 2, a line that says why, nothing written."""
-    car = clip("carphone_pristine.mp4")
-    other = encode(tmp_path / "other.mp4", list(islice(read_frames(clip("single_face.mp4")), FRAMES, 2 * FRAMES))[::-1])
-    for suspect, why in (
-        (car, "no two of their frames show the same picture"),
-        (other, "the same way in both"),
-        (tmp_path / "absent.mp4", "absent.mp4"),
-        ("README.md", "not a video"),
-    ):
+@pytest.mark.parametrize(
+    ("other", "why"), [(False, "no two of their frames show the same picture"), (True, "the same way in both")]
+)
+def test_clips_without_a_common_stretch_get_a_page_that_says_so(run, clip, original, tmp_path, other, why):
+    """Another place, or the same take backwards: no error, but what was missing, and both scores."""
+    suspect = clip("carphone_pristine.mp4")
+    if other:
+        later = list(islice(read_frames(clip("single_face.mp4")), FRAMES, 2 * FRAMES))
+        suspect = encode(tmp_path / "other.mp4", later[::-1])
+    done = run("-m", "forensics.compare", suspect, original, "--output", tmp_path / "found")
+    assert "The two clips have no stretch in common: " in done.stdout
+    assert why in done.stdout
+    facts = json.loads((tmp_path / "found/comparison.json").read_text())
+    assert (facts["time"], facts["picture"], facts["faces"]) == (None, None, [])
+    assert why in facts["reason"]
+    assert 0 < facts["suspect"]["label"] < 1
+    page = (tmp_path / "found/comparison.html").read_text()
+    for text in (why, "does not show that the suspect was not made from this original", facts["suspect"]["sha256"]):
+        assert text in page
+    assert f"{facts['suspect']['label']:.3f}" in page
+    assert len(list((tmp_path / "found/suspect").glob("*.html"))) == 1
+
+
+def test_what_is_not_a_video_is_refused(run, original, tmp_path):
+    """Status 2, a line that says why, nothing written."""
+    for suspect, why in ((tmp_path / "absent.mp4", "absent.mp4"), ("README.md", "not a video")):
         done = run("-m", "forensics.compare", suspect, original, "--output", tmp_path / "found", check=False)
         assert done.returncode == 2, suspect
         assert why in done.stderr
@@ -158,7 +180,7 @@ def test_clips_without_a_common_stretch_are_refused(run, clip, original, real, t
 def test_a_take_of_the_same_place_is_refused(scorer, shared):
     """Two clips of the same actor in front of the same wall, one of them a fake of a third take."""
     folder = shared("clips/dfdc_train_part_10")
-    with pytest.raises(BadInputError, match="may show the same place, but not the same moment"):
+    with pytest.raises(NoCommonMomentError, match="may show the same place, but not the same moment"):
         compare_files(folder / "ayhmfake.mp4", folder / "ayhmreal.mp4", scorer)
 
 

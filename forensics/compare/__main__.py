@@ -10,7 +10,8 @@ The suspect may be a part of the original in time or in the picture, scaled, mir
 another frame rate or speed. A face counts as changed if it differs by 2.5 times what equally detailed places in the
 rest of the picture differ by. docs/use/comparing_clips.md explains how that is measured.
 
-The exit status is 2 if a file cannot be read, or if the two have no stretch in common; a line says what was missing.
+If the two have no stretch in common, the page says what was missing and shows both scores. The exit status is 2 if a
+file cannot be read.
 
     python -m forensics.compare suspect.mp4 original.mp4
 """
@@ -20,8 +21,10 @@ from pathlib import Path
 
 from common.command import run_script
 from common.workers import progress
-from forensics.compare.page import describe, write_comparison
-from forensics.compare.steps import STAGES, compare_files
+from forensics.compare.facts import ComparisonFacts, NoMatchFacts
+from forensics.compare.in_time import NoCommonMomentError
+from forensics.compare.page import describe, write_comparison, write_no_match
+from forensics.compare.steps import SCORING, STAGES, compare_files, score_both
 from inference.results import utf8_name
 from inference.scorer import Scorer
 from inference.settings import MEMBER_OPTIONS, Settings, add_options
@@ -49,8 +52,14 @@ def main() -> int:
             bar.set_description(f"compare: {stage}")
             bar.update()
 
-        comparison = compare_files(options.suspect, options.original, scorer, on_stage)
-    facts = write_comparison(comparison, scorer.provenance, options.output)
+        clips = options.suspect, options.original
+        facts: ComparisonFacts | NoMatchFacts
+        try:
+            facts = write_comparison(compare_files(*clips, scorer, on_stage), scorer.provenance, options.output)
+        except NoCommonMomentError as error:
+            on_stage(SCORING)
+            results = score_both(*clips, scorer)
+            facts = write_no_match(results, str(error), scorer.provenance, options.output)
     for name, clip in (("suspect", facts.suspect), ("original", facts.original)):
         print(f"{name}: {utf8_name(clip.filename)}: {clip.label:.3f}, {clip.verdict}")
     for sentence in describe(facts):

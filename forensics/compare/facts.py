@@ -137,6 +137,20 @@ class ComparisonFacts:
         return {"schema": SCHEMA, **asdict(self)}
 
 
+@dataclass(frozen=True)
+class NoMatchFacts:
+    """The content of comparison.json for clips without a common stretch; `reason` says what was missing."""
+
+    suspect: ClipFacts
+    original: ClipFacts
+    reason: str
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of comparison.json: what a comparison would hold is null."""
+        return {"schema": SCHEMA, "time": None, "picture": None, "rest": None, "faces": [], **asdict(self)}
+
+
 def facts_of(comparison: Comparison, provenance: Provenance) -> ComparisonFacts:
     """The facts of a comparison; `provenance` says what made the scores."""
     suspect, original = comparison.results

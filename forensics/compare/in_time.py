@@ -31,6 +31,10 @@ NEIGHBOUR = 0.8  # a frame before or after counts if it differs by less than thi
 ALIKE = 0.8  # correlation of two pictures of the same moment, at least
 
 
+class NoCommonMomentError(BadInputError):
+    """Two clips show no moment that is the same, as far as can be told; the message says what was missing."""
+
+
 class Offset(NamedTuple):
     """What the suspect shows at time t, the original shows at `speed` * t + `seconds`.
 
@@ -54,7 +58,7 @@ class CommonPart(NamedTuple):
 def common_part(suspect: Clip, original: Clip, matrix: np.ndarray) -> CommonPart:
     """Lay the original's small copies over the suspect's. `matrix` [2, 3] maps the original's pixels to the suspect's.
 
-    Raises BadInputError if the pictures hardly overlap.
+    Raises NoCommonMomentError if the pictures hardly overlap.
     """
     (height, width), (original_height, original_width) = suspect.small.shape[1:], original.small.shape[1:]
     to_small = scaling(width / suspect.info.width, height / suspect.info.height)
@@ -63,7 +67,7 @@ def common_part(suspect: Clip, original: Clip, matrix: np.ndarray) -> CommonPart
     white = cv2.warpAffine(np.full((original_height, original_width), 255, np.uint8), small_matrix, (width, height))
     both = cv2.erode(white, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255) == 255
     if both.mean() < LEAST_COMMON:
-        raise BadInputError("the two pictures hardly overlap")
+        raise NoCommonMomentError("the two pictures hardly overlap")
     warped = [cv2.warpAffine(copy, small_matrix, (width, height))[both] for copy in original.small]
     return CommonPart(standardise(suspect.small[:, both]), standardise(np.stack(warped)))
 
@@ -91,7 +95,7 @@ class Candidate(NamedTuple):
 def find_offset(suspect: Clip, original: Clip, common: CommonPart) -> Offset:
     """The offset and speed at which the clips agree best.
 
-    Raises BadInputError if they are too short for any, or if no two frames look alike at the best.
+    Raises NoCommonMomentError if they are too short for any, or if no two frames look alike at the best.
     """
     probes = spread(len(suspect.kept), PROBES)
     differences = mean_squared_differences(common.suspect[probes], common.original)
@@ -103,13 +107,13 @@ def find_offset(suspect: Clip, original: Clip, common: CommonPart) -> Offset:
         for candidate in best_offsets(probe_times, speed, original, differences)
     ]
     if not candidates:
-        raise BadInputError("they have too few frames in common, at any offset")
+        raise NoCommonMomentError("they have too few frames in common, at any offset")
     best = best_by_movement(candidates, common, probes)
     original_times = original.times[original.kept[best.original]]
     seconds = float(np.median(original_times - best.speed * probe_times[best.suspect]))
     pairs = pairs_at(suspect, original, common, seconds, best.speed)
     if not len(pairs):
-        raise BadInputError("no frame of one looks like the frame of the other at that time")
+        raise NoCommonMomentError("no frame of one looks like the frame of the other at that time")
     return Offset(seconds, best.speed, pairs)
 
 
@@ -181,20 +185,20 @@ def correlation(first: np.ndarray, second: np.ndarray) -> float:
 def same_moment(suspect: Clip, original: Clip, common: CommonPart, offset: Offset) -> Offset:
     """The offset with the share of what moves together.
 
-    Raises BadInputError if the share is too small for the same moment, or if nothing moves and the pairs are few.
+    Raises NoCommonMomentError if the share is too small for the same moment, or if nothing moves and the pairs are few.
     """
     pairs = offset.pairs
     in_suspect = common.suspect[np.searchsorted(suspect.kept, pairs[:, 0])]
     in_original = common.original[np.searchsorted(original.kept, pairs[:, 1])]
     if movement(in_suspect, in_original) is None:
         if len(pairs) < LEAST_STILL * min(len(suspect.times), len(original.times)):
-            raise BadInputError(
+            raise NoCommonMomentError(
                 f"nothing moves the same way in both: the {len(pairs)} frames that look most alike show no movement"
             )
         return offset
     share = share_alike(in_suspect, in_original)
     if share < LIKE:
-        raise BadInputError(
+        raise NoCommonMomentError(
             f"too little moves the same way in both ({share:.0%} of what moves, {LIKE:.0%} is needed): they may show "
             "the same place, but not the same moment"
         )

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -13,7 +12,15 @@ import numpy as np
 
 from common.files import write_text
 from forensics.compare.differences import CHANGED, FaceDifference, FaceMoment
-from forensics.compare.facts import ComparisonFacts, FaceFacts, PictureFacts, TimeFacts, facts_of
+from forensics.compare.facts import (
+    ComparisonFacts,
+    FaceFacts,
+    NoMatchFacts,
+    PictureFacts,
+    TimeFacts,
+    clip_facts,
+    facts_of,
+)
 from forensics.compare.overlay import CLEAR
 from forensics.compare.steps import Comparison
 from inference.evidence.facts import Provenance
@@ -29,6 +36,10 @@ CHART = Chart(height=180, left=40)
 REST_COLOUR = "#8a949d"
 MAP_WIDTH = 480  # pixels
 CLIPS = ("suspect", "original")
+NO_MATCH = (
+    "So they could not be compared. That does not show that the suspect was not made from this original: a copy that "
+    "was edited together from short pieces, plays at an unusual speed or was filmed from a screen is not recognised."
+)
 
 
 class Triple(NamedTuple):
@@ -54,8 +65,10 @@ class FacePictures(NamedTuple):
     moments: list[Triple]
 
 
-def describe(facts: ComparisonFacts) -> list[str]:
+def describe(facts: ComparisonFacts | NoMatchFacts) -> list[str]:
     """What the comparison found, in sentences."""
+    if isinstance(facts, NoMatchFacts):
+        return [f"The two clips have no stretch in common: {facts.reason}.", NO_MATCH]
     sentences = [describe_overlap(facts.time, facts.picture)]
     if facts.time.together is None:
         sentences.append("Hardly anything moves in these frames, so the offset is not certain.")
@@ -149,7 +162,6 @@ def page_of(comparison: Comparison, facts: ComparisonFacts) -> str:
     lines, top = chart_lines(comparison)
     whole = comparison.differences.map
     small = cv2.resize(whole, (MAP_WIDTH, round(MAP_WIDTH * whole.shape[0] / whole.shape[1])))
-    pages = [evidence_file(Path(name), result.filename, ".html") for name, result in by_clip(comparison)]
     return PAGES.get_template("comparison.html").render(
         facts=facts,
         sentences=describe(facts),
@@ -166,20 +178,35 @@ def page_of(comparison: Comparison, facts: ComparisonFacts) -> str:
             FacePictures(data_url(heat(face.map)), moments_shown(face, end - start)) if face.moments else None
             for face in comparison.differences.faces
         ],
-        links=[quote(os.fsencode(path)) for path in pages],
+        links=links_of(comparison.results),
     )
 
 
-def by_clip(comparison: Comparison) -> Iterator[tuple[str, Result]]:
-    """Both clips' results with their names, `suspect` and `original`."""
-    return zip(CLIPS, comparison.results, strict=True)
+def links_of(results: tuple[Result, Result]) -> list[str]:
+    """The links from the page to the evidence of both clips."""
+    pages = [evidence_file(Path(name), result.filename, ".html") for name, result in zip(CLIPS, results, strict=True)]
+    return [quote(os.fsencode(path)) for path in pages]
 
 
 def write_comparison(comparison: Comparison, provenance: Provenance, folder: Path) -> ComparisonFacts:
     """Write both clips' evidence, comparison.html and comparison.json; return the facts."""
-    for name, result in by_clip(comparison):
-        result.save_evidence(folder / name)
     facts = facts_of(comparison, provenance)
-    write_text(folder / "comparison.html", page_of(comparison, facts))
-    write_text(folder / "comparison.json", json.dumps(facts.to_json(), indent=1, allow_nan=False) + "\n")
+    write_files(comparison.results, facts, page_of(comparison, facts), folder)
     return facts
+
+
+def write_no_match(results: tuple[Result, Result], reason: str, provenance: Provenance, folder: Path) -> NoMatchFacts:
+    """Write the same for two clips that have no stretch in common; `reason` says what was missing."""
+    suspect, original = map(clip_facts, results)
+    facts = NoMatchFacts(suspect, original, reason, provenance)
+    page = PAGES.get_template("clips.html").render(facts=facts, sentences=describe(facts), links=links_of(results))
+    write_files(results, facts, page, folder)
+    return facts
+
+
+def write_files(results: tuple[Result, Result], facts: ComparisonFacts | NoMatchFacts, page: str, folder: Path) -> None:
+    """Write both clips' evidence, the page and the facts into a folder."""
+    for name, result in zip(CLIPS, results, strict=True):
+        result.save_evidence(folder / name)
+    write_text(folder / "comparison.html", page)
+    write_text(folder / "comparison.json", json.dumps(facts.to_json(), indent=1, allow_nan=False) + "\n")

@@ -14,7 +14,14 @@ from faces.boxes import iou_plus_one
 from forensics.compare.clips import Clip, read_clip
 from forensics.compare.differences import Differences, compare
 from forensics.compare.in_picture import Placement, corners, place_any, place_pairs, simple_placements, transform
-from forensics.compare.in_time import Offset, common_part, find_offset, nearest_index, same_moment
+from forensics.compare.in_time import (
+    NoCommonMomentError,
+    Offset,
+    common_part,
+    find_offset,
+    nearest_index,
+    same_moment,
+)
 from forensics.compare.overlay import Box, Levels, best_placement
 from inference.results import FaceResult, Result
 from inference.scorer import Scorer
@@ -24,7 +31,8 @@ COARSE = 16  # pixels: side of the copies by which frames are first compared
 EXACT_PAIRS = 8  # pairs of frames that give the exact place
 MOMENTS = 60  # compared pixel by pixel, at most
 SAME_FACE = 0.3  # mean IoU of the boxes, at least
-STAGES = ("reading both clips", "looking for the same picture", "finding the offset", "scoring both", "comparing")
+SCORING = "scoring both"
+STAGES = ("reading both clips", "looking for the same picture", "finding the offset", SCORING, "comparing")
 
 
 @dataclass(frozen=True)
@@ -73,38 +81,41 @@ def compare_files(
 ) -> Comparison:
     """Compare two videos or still images. `on_stage` is called with each of STAGES when it begins.
 
-    Raises BadInputError if a file cannot be read, or if the two have no stretch in common, saying what was missing.
+    Raises BadInputError if a file cannot be read, NoCommonMomentError if the two have no stretch in common.
     """
     stages = iter(STAGES)
     on_stage(next(stages))
     clips = read_clip(suspect), read_clip(original)
-    try:
-        on_stage(next(stages))
-        placement = first_placement(*clips)
-        on_stage(next(stages))
-        alignment = align(*clips, placement)
-    except BadInputError as error:
-        raise BadInputError(f"{suspect.name} and {original.name} have no stretch in common: {error}") from error
     on_stage(next(stages))
+    placement = first_placement(*clips)
+    on_stage(next(stages))
+    alignment = align(*clips, placement)
+    on_stage(next(stages))
+    results = score_both(suspect, original, scorer)
+    on_stage(next(stages))
+    return compare_aligned(alignment, results)
+
+
+def score_both(suspect: Path, original: Path, scorer: Scorer) -> tuple[Result, Result]:
+    """The results of both clips. Raises BadInputError if one cannot be read."""
     results = scorer.score(suspect), scorer.score(original)
     for result in results:
         if result.status in UNREADABLE:
             raise BadInputError(f"{result.path}: {result.status}: {result.reason}")
-    on_stage(next(stages))
-    return compare_aligned(alignment, results)
+    return results
 
 
 def first_placement(suspect: Clip, original: Clip) -> Placement:
     """Where the original lies in the suspect's picture, by the frames of both that look most alike.
 
-    Raises BadInputError if no two frames show the same picture.
+    Raises NoCommonMomentError if no two frames show the same picture.
     """
     frames = suspect.kept[spread(len(suspect.kept), FIRST_SUSPECTS)]
     evenly = spread(len(original.times), FIRST_ORIGINALS).tolist()
     original_frames = sorted({*evenly, *most_alike(suspect, original, FIRST_SUSPECTS)})
     placement = place_any(list(suspect.frames(frames)), original.frames(original_frames))
     if placement is None:
-        raise BadInputError("no two of their frames show the same picture, not even scaled, cropped or mirrored")
+        raise NoCommonMomentError("no two of their frames show the same picture, not even scaled, cropped or mirrored")
     return placement
 
 
@@ -128,7 +139,7 @@ def coarse(small: np.ndarray) -> np.ndarray:
 def align(suspect: Clip, original: Clip, first: Placement) -> Alignment:
     """Lay two clips over each other: the offset by a first placement, the exact placement by it, then the exact offset.
 
-    Raises BadInputError if they do not show the same moments.
+    Raises NoCommonMomentError if they do not show the same moments.
     """
     near = find_offset(suspect, original, common_part(suspect, original, first.matrix))
     placement, levels = exact_placement(suspect, original, near, first)
