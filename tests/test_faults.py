@@ -29,7 +29,7 @@ class Lab:
         self.dist.mkdir()
         self.runs = root / "image_based/experiments/b0_aug_rgb_299"
         values = {"lr_scheduler.max_iter": STEPS, "val_freq": 10}
-        self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall-timeout", 8)
+        self.environment = small_slurm(slurm, 2, *settings(crops, **values), "--stall-timeout", 20)
 
     def use_loader_processes(self):
         """Train with loader processes, which Slurm signals too."""
@@ -170,7 +170,7 @@ def test_a_training_recovers_from(fault, lab, undisturbed):
             "it should have saved where it was told to stop"
         )
     if fault is stop_one:
-        assert "rank 0: stalled: nothing was done for 8 s; the threads stand at\n" in lab.log()
+        assert "rank 0: stalled: nothing was done for 20 s; the threads stand at\n" in lab.log()
         assert re.search(r"rank 0: thread MainThread\n(rank 0:   .*\n)+rank 0:     _?\w+", lab.log())
     assert lab.launch("recover").wait(timeout=180) == 0, lab.log("recover")
     assert f"going on after {newest.relative_to(lab.root)}" in lab.log("recover")
