@@ -196,7 +196,9 @@ def highest(parts: Sequence[Result]) -> tuple[int, Result]:
     if shots < 2 or judgement is None or judgement.rate is None:
         return best, result
     words = f"{judgement.stratum}{'; ' if judgement.stratum else ''}the highest of {shots} shots"
-    return best, with_judgement(result, replace(judgement, rate=1 - (1 - judgement.rate) ** shots, stratum=words))
+    return best, with_judgement(
+        result, replace(judgement, rate=1 - (1 - judgement.rate) ** shots, count=None, stratum=words)
+    )
 
 
 def with_perturbed(result: Result, sampled: Sampled, scores: Mapping[str, Scores], setup: Setup) -> Result:

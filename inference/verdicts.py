@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FILE = "calibration.json"
 UNITS = ("faces", "videos")
 LEAST = 100  # real faces or videos that a calibration is made from
+EXACT = 100  # counts up to this are exact: a long table leaves out lower scores
 Range = tuple[float, float | None]  # least and greatest value; None: no upper limit
 
 
@@ -68,16 +69,26 @@ class Stratum:
     """Real faces or videos in similar conditions: the range of each measure, their number, and their rates by score.
 
     `rates[i]`, in (0, 1], is the rate of scores above `scores[i]`, up to and including the next; scores rise from 0.
+    `counts[i]` says how many of the `counted` scores are above `scores[i]`: every version of a real face or video has
+    one. If they are `weighted`, the rates are those with every data set counting alike. Calibrations of older releases
+    have no counts.
     """
 
     ranges: Mapping[str, Range]
     reals: int
     scores: tuple[float, ...]
     rates: tuple[float, ...]
+    counts: tuple[int, ...] = ()
+    counted: int = 0
+    weighted: bool = False
+
+    def entry(self, score: float) -> int:
+        """The index of the rate and the count of a score in [0, 1]."""
+        return max(bisect_left(self.scores, score) - 1, 0)
 
     def rate(self, score: float) -> float:
         """The share of the real faces or videos that score as high or higher, in (0, 1]."""
-        return self.rates[max(bisect_left(self.scores, score) - 1, 0)]
+        return self.rates[self.entry(score)]
 
     def outside(self, conditions: "Conditions | None") -> list[str]:
         """The measures whose values lie outside their ranges; all measures if the conditions are unknown."""
@@ -99,7 +110,8 @@ def within(conditions: "Conditions | None", name: str, low: float, high: float |
 class Judgement:
     """What a calibration says about a score: the false-positive rate, from how many real faces or videos, and which.
 
-    The rate is None if no stratum holds the video; `outside` then says which measure is out of range.
+    The rate is None if no stratum holds the video; `outside` then says which measure is out of range. `count` of
+    `counted` scores of these real faces or videos are as high; None if nobody counted them.
     """
 
     rate: float | None
@@ -107,14 +119,23 @@ class Judgement:
     unit: str  # what was counted: one of UNITS
     stratum: str
     outside: str = ""
+    count: int | None = None
+    counted: int = 0
+    weighted: bool = False
 
     @property
     def words(self) -> str:
-        """The same as a sentence."""
+        """The same as a sentence: what was counted, and apart from it the rate, which is a bound."""
         if self.rate is None:
             return f"no real {self.unit} like this one are known: {self.outside}"
         digits = 0 if self.rate >= 0.1 else 1 if self.rate >= 0.01 else 2
-        return f"at most {self.rate:.{digits}%} of {self.reals:,} real {self.unit} like this one score as high"
+        rate, real = f"at most {self.rate:.{digits}%}", f"{self.reals:,} real {self.unit} like this one"
+        if self.count is None:
+            return f"{rate} of {real} score as high"
+        count = f"{'at most ' if self.count > EXACT else ''}{self.count:,}" if self.count else "none"
+        of = real if self.counted == self.reals else f"{self.counted:,} versions of {real}"
+        alike = " with every data set counting alike" if self.weighted else ""
+        return f"{count} of {of} {'scores' if self.count < 2 else 'score'} as high, a rate of {rate}{alike}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +151,15 @@ class Calibration:
         outside = [stratum.outside(conditions) for stratum in self.strata]
         for stratum, measures in zip(self.strata, outside, strict=True):
             if not measures:
-                return Judgement(stratum.rate(score), stratum.reals, self.unit, stratum.words)
+                return Judgement(
+                    rate=stratum.rate(score),
+                    reals=stratum.reals,
+                    unit=self.unit,
+                    stratum=stratum.words,
+                    count=stratum.counts[stratum.entry(score)] if stratum.counts else None,
+                    counted=stratum.counted,
+                    weighted=stratum.weighted,
+                )
         nearest = min(outside, key=len)
         return Judgement(None, 0, self.unit, "", ", ".join(self.why_outside(name, conditions) for name in nearest))
 
@@ -176,7 +205,11 @@ def stratum_of(entry: Mapping[str, Any]) -> Stratum:
     }
     if unknown := ranges.keys() - MEASURES.keys():
         raise ValueError(f"unknown measures {', '.join(sorted(unknown))}")
-    return Stratum(ranges, int(entry["reals"]), scores, rates)
+    counts = tuple(int(value) for value in entry.get("counts", ()))
+    if counts and len(counts) != len(scores):
+        raise ValueError("a stratum with counts has one for each score")
+    counted, weighted = int(entry.get("counted", 0)), bool(entry.get("weighted", False))
+    return Stratum(ranges, int(entry["reals"]), scores, rates, counts, counted, weighted)
 
 
 def calibration_of(members: Mapping[str, Member], models: Path, path: Path | None) -> Calibration | None:

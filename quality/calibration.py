@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import LEAST, MEASURES, Calibration, Range, Stratum
+from inference.verdicts import EXACT, LEAST, MEASURES, Calibration, Range, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -24,7 +24,7 @@ ENOUGH = 200  # real ones in a stratum that was cut off: 2 of them make a rate o
 DEPTH = 3  # at most this many cuts after one another
 CHANCE = 0.001  # probability of so large a difference between halves that do not differ
 KEPT_SCORES = 300  # in the table of a stratum
-KEPT_HIGHEST = 100  # of these are the highest ones, without gaps
+KEPT_HIGHEST = EXACT  # of these are the highest ones, without gaps
 MARGIN = 1.25  # a video may lie beyond the least and the greatest real one by this factor
 
 
@@ -90,7 +90,7 @@ def make_strata(real: RealScores) -> tuple[Stratum, ...]:
         name: (float(low), None if MEASURES[name].open else float(high))
         for name, low, high in zip(real.names, lows, highs, strict=True)
     }
-    return tuple(Stratum(within, part.count, *rate_table(part)) for part, within in cut(real, ranges, DEPTH))
+    return tuple(stratum_from(part, within) for part, within in cut(real, ranges, DEPTH))
 
 
 def cut(real: RealScores, ranges: dict[str, Range], depth: int) -> list[tuple[RealScores, dict[str, Range]]]:
@@ -121,23 +121,35 @@ def halves(real: RealScores, column: int, middle: float) -> tuple[RealScores, Re
     return real.part(below), real.part(~below)
 
 
-def rate_table(real: RealScores) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scores that rise from 0, and for each the rate of a score above it, up to the next.
+def stratum_from(real: RealScores, ranges: Mapping[str, Range]) -> Stratum:
+    """The stratum of real faces or videos within these ranges.
 
-    A rate is never below the counted one: where a long table leaves scores out, it is the rate of a lower score.
+    A rate is never below the counted one: where a long table leaves scores out, it is the rate of a lower score. So are
+    the counts, which the KEPT_HIGHEST highest scores have without gaps.
     """
-    count, order = real.effective, np.argsort(real.scores)
+    effective, order = real.effective, np.argsort(real.scores)
     scores, weights = real.scores[order], real.weights[order] / real.weights.sum()
     known = np.unique(scores)
-    above = 1 - np.concatenate([[0], np.cumsum(weights)])[np.searchsorted(scores, known, side="right")]
+    lower = np.searchsorted(scores, known, side="right")  # how many are not above
+    above = 1 - np.concatenate([[0], np.cumsum(weights)])[lower]
+    counts = len(scores) - lower
     if len(known) > KEPT_SCORES:
         first_of_highest = len(known) - KEPT_HIGHEST
         sparse = np.linspace(0, first_of_highest - 1, KEPT_SCORES - KEPT_HIGHEST).astype(int)
         chosen = np.concatenate([sparse, np.arange(first_of_highest, len(known))])
-        known, above = known[chosen], above[chosen]
-    kept = [(0.0, 1.0), *((score, share) for score, share in zip(known, above, strict=True) if score > 0)]
-    rates = [(count * max(float(share), 0.0) + 1) / (count + 1) for _, share in kept]
-    return tuple(float(score) for score, _ in kept), tuple(round(rate, 6) for rate in rates)
+        known, above, counts = known[chosen], above[chosen], counts[chosen]
+    positive = known > 0
+    shares = np.concatenate([[1.0], np.maximum(above[positive], 0)])
+    rates = (effective * shares + 1) / (effective + 1)
+    return Stratum(
+        ranges,
+        real.count,
+        scores=(0.0, *known[positive].tolist()),
+        rates=tuple(round(rate, 6) for rate in rates.tolist()),
+        counts=(len(scores), *counts[positive].tolist()),
+        counted=len(scores),
+        weighted=bool(np.ptp(weights)),
+    )
 
 
 class StratumPoint(NamedTuple):

@@ -55,10 +55,37 @@ def test_strata_separate_real_videos_by_what_their_scores_depend_on(blurred):
                 "never below the counted rate, 500 scores in 300 entries"
             )
             assert judgement.reals == 500
+            assert judgement.count >= counted
             if counted <= 100:
                 assert judgement.rate == pytest.approx(exact, abs=1e-6)
+                assert judgement.count == counted
     words = sorted(stratum.words for stratum in strata)
     assert ["sharpness 0.008 to 0.020" in words[0], "sharpness 0.020 to 0.037" in words[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("score", "sentence"),
+    [
+        (0.95, "none of 150 real faces like this one scores as high, a rate of at most 0.66%"),
+        (0.9, "1 of 150 real faces like this one scores as high, a rate of at most 1.3%"),
+        (0.8, "2 of 150 real faces like this one score as high, a rate of at most 2.0%"),
+        (0.1, "at most 150 of 150 real faces like this one score as high, a rate of at most 100%"),
+    ],
+)
+def test_a_sentence_says_what_was_counted_and_the_bound_apart(score, sentence):
+    (stratum,) = make_strata(
+        real_scores([0.2] * 148 + [0.8, 0.9], [conditions()] * 150, [str(number) for number in range(150)])
+    )
+    assert Calibration({}, "faces", (stratum,)).judge(score, conditions()).words == sentence
+
+
+def test_a_sentence_says_of_how_many_versions_and_that_they_are_weighted():
+    """Two versions of each of 150 faces, of which the last fifty are another data set's."""
+    scores, sources = [0.2] * 299 + [0.9], [str(number // 2) for number in range(300)]
+    (stratum,) = make_strata(real_scores(scores, [conditions()] * 300, sources, [1.0] * 200 + [2.0] * 100))
+    words = Calibration({}, "faces", (stratum,)).judge(0.9, conditions()).words
+    assert words.startswith("1 of 300 versions of 150 real faces like this one scores as high, a rate of at most 1.")
+    assert words.endswith("% with every data set counting alike")
 
 
 def test_new_real_videos_are_called_fake_as_often_as_the_rate_says(blurred):
@@ -191,7 +218,10 @@ def test_a_calibration_fitted_on_clips_is_used(run, clip, weights, tmp_path):
         assert row["judgement"]["unit"] == "videos"
         assert row["conditions"]["bits_per_pixel"] > 0
         share = f"{row['false_positive_rate']:.0%}"
-        meaning = f"at most {share} of {row['judgement']['reals']:,} real videos like this one score as high"
+        assert row["judgement"]["count"] == 50 * counted
+        many = f"{'at most ' if counted > 2 else ''}{50 * counted}" if counted else "none"
+        verb = "score" if counted else "scores"
+        meaning = f"{many} of 150 real videos like this one {verb} as high, a rate of at most {share}"
         assert meaning in done.stdout
         assert meaning[1:] in page, "there it begins a sentence"
         assert row["verdict"] in page
