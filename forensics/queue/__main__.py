@@ -3,7 +3,7 @@
 Reads  a submission's .jsonl; the pages of its evidence (--evidence); earlier marks
 Writes <output>/queue.csv   all videos in order, those in the queue first
        <output>/queue.html  the queue as a page that sorts, links to the evidence and shows the marks
-       <output>/marks.csv   filename,mark,note: with --serve, as soon as a mark is made on the page
+       <output>/marks.csv   filename,mark,note,sha256: with --serve, as soon as a mark is made on the page
 
 Videos are ordered by their false-positive rate, then those without a rate by their score. Those without a score come
 last. The queue holds the videos under a false-discovery rate: at most this share of them is expected to be real
@@ -41,7 +41,7 @@ def queue_table(queue: Queue, marks: Marks) -> list[tuple[object, ...]]:
             "" if video.rate is None else f"{100 * video.rate:.3f}",
             "yes" if place <= queue.length else "",
             "yes" if place <= queue.discoveries else "",
-            marks.get(video.filename).mark,
+            marks.get(video.filename, video.sha256).mark,
         )
         for place, video in enumerate(queue.videos, start=1)
     ]

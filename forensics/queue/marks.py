@@ -14,6 +14,7 @@ from inference.results import utf8_name
 
 KINDS = ("real", "fake", "unclear")
 COLUMNS = ("filename", "mark", "note")
+SHA256 = "sha256"  # a further column, where the contents are known
 WAIT = 10.0  # seconds for another reviewer's mark to be written
 Z95 = 1.959964  # quantile of the normal distribution for intervals of 95%
 
@@ -26,7 +27,11 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """The marks in a file. Several reviewers may mark the videos of one queue at once."""
+    """The marks in a file. Several reviewers may mark the videos of one queue at once.
+
+    A mark belongs to a file's name and, where it is known, to its content (`sha256`), so that it does not count for
+    another file of that name. Columns that reviewers add are kept.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read the file if it exists. Raises BadInputError if it does not hold marks."""
@@ -35,19 +40,28 @@ class Marks:
 
     def read(self) -> None:
         """Read the file again, which another reviewer may have written. Raises BadInputError."""
+        rows: dict[tuple[str, str], dict[str, str]] = {}
+        columns = list(COLUMNS)
         try:
-            rows = read_table(self.path, COLUMNS, errors="strict") if self.path.exists() else []
-            if wrong := [line for line, row in rows if row["mark"] not in ("", *KINDS)]:
-                raise BadInputError(f"{self.path}:{wrong[0]}: a mark is one of {', '.join(KINDS)}, or nothing")
+            for line, cells in read_table(self.path, COLUMNS, errors="strict") if self.path.exists() else ():
+                row = {column: from_text(cell or "") for column, cell in cells.items() if column is not None}
+                columns, key = list(row), (row["filename"], row.get(SHA256, ""))
+                if row["mark"] not in ("", *KINDS):
+                    raise BadInputError(f"{self.path}:{line}: a mark is one of {', '.join(KINDS)}, or nothing")
+                if key in rows:
+                    raise BadInputError(f"{self.path}:{line}: {key[0]} is there twice")
+                rows[key] = row
         except BadInputError as error:
             raise BadInputError(f"{self.path} is not a file of marks: {error}") from error
-        self.marks = {from_text(row["filename"]): Mark(row["mark"], from_text(row["note"])) for _, row in rows}
+        self.rows, self.columns = rows, columns
 
-    def get(self, filename: str) -> Mark:
-        """A video's mark."""
-        return self.marks.get(utf8_name(filename), Mark())
+    def get(self, filename: str, sha256: str | None = None) -> Mark:
+        """A video's mark. A mark of another content does not count, if both contents are known."""
+        name = utf8_name(filename)
+        row = self.rows.get((name, sha256 or "")) or self.rows.get((name, ""))
+        return Mark(row["mark"], row["note"]) if row else Mark()
 
-    def set(self, filename: str, mark: Mark) -> None:
+    def set(self, filename: str, mark: Mark, sha256: str | None = None) -> None:
         """Mark a video: add this to the marks that the file holds by now.
 
         Raises ValueError for an unknown mark, or a note that is not UTF-8, and BadInputError if another process writes
@@ -56,14 +70,19 @@ class Marks:
         if mark.mark not in ("", *KINDS):
             raise ValueError(f"{mark.mark!r} is not one of {', '.join(KINDS)}")
         mark.note.encode()
+        name = utf8_name(filename)
         lock = self.path.with_name(f".{self.path.name}.lock")
         with locked(lock, f"{self.path} is being written already", WAIT, remove=True):
             self.read()
-            self.marks.pop(utf8_name(filename), None)
-            if mark != Mark():
-                self.marks[utf8_name(filename)] = mark
-            lines = ((name, known.mark, known.note) for name, known in self.marks.items())
-            write_table_for_people(self.path, [COLUMNS, *lines])
+            before = self.rows.pop((name, sha256 or ""), None) or self.rows.pop((name, ""), {})
+            row = before | {"filename": name, "mark": mark.mark, "note": mark.note}
+            if sha256:
+                row[SHA256] = sha256
+                self.columns += [SHA256] if SHA256 not in self.columns else []
+            if any(cell for column, cell in row.items() if column not in ("filename", SHA256)):
+                self.rows[name, sha256 or ""] = row
+            lines = ([row.get(column, "") for column in self.columns] for row in self.rows.values())
+            write_table_for_people(self.path, [self.columns, *lines])
 
 
 def wilson_interval(part: int, whole: int) -> tuple[float, float]:
@@ -79,7 +98,7 @@ def wilson_interval(part: int, whole: int) -> tuple[float, float]:
 def summarise(queue: Queue, marks: Marks) -> list[str]:
     """Sentences on what the marks say about the false-discovery rate, and about each verdict; none without marks."""
     sentences = []
-    under = Counter(marks.get(video.filename).mark for video in queue.videos[: queue.discoveries])
+    under = Counter(marks.get(video.filename, video.sha256).mark for video in queue.videos[: queue.discoveries])
     if decided := under["real"] + under["fake"]:
         low, high = wilson_interval(under["real"], decided)
         sentences.append(
@@ -88,7 +107,7 @@ def summarise(queue: Queue, marks: Marks) -> list[str]:
         )
     by_verdict: dict[str, Counter[str]] = {}
     for video in queue.videos:
-        if mark := marks.get(video.filename).mark:
+        if mark := marks.get(video.filename, video.sha256).mark:
             by_verdict.setdefault(video.verdict, Counter())[mark] += 1
     for verdict, counts in by_verdict.items():
         sentences.append(f"{verdict}: " + ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]))

@@ -32,7 +32,7 @@ def page(queue: Queue, marks: Marks, links: Mapping[str, Path], folder: Path | N
             "place": place,
             "video": video,
             "name": utf8_name(video.filename),
-            "mark": marks.get(video.filename),
+            "mark": marks.get(video.filename, video.sha256),
             "link": link_to(links.get(video.filename), place, folder),
             "discovery": place <= queue.discoveries,
         }
@@ -60,7 +60,10 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
     shown = queue.videos[: queue.length]
 
     async def home(request: Request) -> Response:
-        marks.read()
+        try:
+            marks.read()
+        except BadInputError as error:
+            return refusal(503, str(error))
         return HTMLResponse(page(queue, marks, links, None))
 
     async def style(request: Request) -> Response:
@@ -85,7 +88,7 @@ def make_app(queue: Queue, marks: Marks, links: Mapping[str, Path], address: Add
         try:
             sent = await request.json()
             new_mark = Mark(str(sent.get("mark", "")), str(sent.get("note", ""))[:LONGEST_NOTE])
-            marks.set(shown[place - 1].filename, new_mark)
+            marks.set(shown[place - 1].filename, new_mark, shown[place - 1].sha256)
         except (ValueError, AttributeError, RecursionError) as error:
             return refusal(400, f"This is not a mark: {error}")
         except BadInputError as error:
