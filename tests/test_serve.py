@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -510,3 +511,13 @@ def test_a_folder_that_was_cleaned_away_is_made_again(served):
         answer = served.ask("GET", f"/jobs/{job_id}/{part}")
         assert (answer.status, "gone" in answer.json["error"]) == (410, True)
     assert served.ask("PUT", "/score?name=b.mp4", b"video").json["status"] == "ok"
+
+
+def test_a_result_survives_the_removal_of_the_folder_while_it_is_made(served):
+    job_id = served.add(b"wait")
+    wait_for(lambda: served.scorer.paths)
+    shutil.rmtree(served.folder)
+    served.scorer.go.set()
+    served.wait(job_id)
+    assert served.ask("GET", f"/jobs/{job_id}").json["state"] == "done"
+    assert served.ask("GET", f"/jobs/{job_id}/result.json").status == 200

@@ -95,6 +95,7 @@ def new_job(name: str, folder: Path) -> Job:
 def write_result(job: Job, result: Result) -> Outcome:
     """Write a job's page and JSON. In both, the file has its name instead of its path on the server."""
     path, name = str(job.path), job.name
+    job.result.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
     text = json.dumps(result.to_row(), allow_nan=False)
     job.result.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")
     page = result.page().replace(str(escape(path)), str(escape(name)))
