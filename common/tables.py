@@ -14,8 +14,8 @@ Cells = dict[str, str]
 def read_table(path: Path, needed: Collection[str] = (), errors: str = "surrogateescape") -> list[tuple[int, Cells]]:
     """The rows of a CSV in UTF-8, by column, each with the number of the line that it ends on.
 
-    Raises BadInputError for a column of `needed` that is missing, a row that lacks its cell, a quote that is never
-    closed, or, if `errors` is "strict", text that is not UTF-8; OSError if the file cannot be read.
+    Raises BadInputError for a column of `needed` that is missing, two columns of one name, a row that lacks a cell, a
+    quote that is never closed, or, if `errors` is "strict", text that is not UTF-8; OSError if it cannot be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
@@ -23,6 +23,9 @@ def read_table(path: Path, needed: Collection[str] = (), errors: str = "surrogat
             if missing := [column for column in needed if column not in (reader.fieldnames or ())]:
                 has = f"it has {', '.join(reader.fieldnames)}" if reader.fieldnames else "it is empty"
                 raise BadInputError(f"{path} has no column '{missing[0]}': {has}")
+            names = [name for name in reader.fieldnames or () if name]
+            if len(set(names)) < len(names):
+                raise BadInputError(f"{path} has two columns '{max(names, key=names.count)}'")
             rows = []
             for cells in reader:
                 if short := [column for column in needed if cells[column] is None]:
@@ -46,9 +49,9 @@ def by_filename(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises BadInputError as `read_table` does, for another content, and for a name that comes twice.
     """
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetition)
+            entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition)
             return {name: dict(entry) for name, entry in entries.items()}
         except (BadInputError, ValueError, TypeError, AttributeError) as error:
             raise BadInputError(f"{path} is not a list of files by name: {error}") from error

@@ -108,13 +108,21 @@ def flipped_rows(
     return [(names[index], truth[names[index]].label, f"{a[index]:.6f}", f"{b[index]:.6f}") for index in in_order]
 
 
+def score(text: str) -> float:
+    """An argparse type: a score in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in [0, 1]")
+    return value
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", type=Path, metavar="A.csv")
     parser.add_argument("b", type=Path, metavar="B.csv")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label[,original]")
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="T", help="of the verdicts (default: 0.5)")
+    parser.add_argument("--threshold", type=score, default=0.5, metavar="T", help="of the verdicts (default: 0.5)")
     parser.add_argument("--rounds", type=positive, default=1000, help="of the bootstrap (default: 1000)")
     parser.add_argument("--output", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")
     return parser.parse_args()

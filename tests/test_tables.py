@@ -106,3 +106,9 @@ def test_links_to_each_other_end_a_walk(tmp_path):
     (tmp_path / "a" / "x.mp4").touch()
     (tmp_path / "b" / "y.mp4").touch()
     assert sorted(path.name for path in files_below(tmp_path)) == ["x.mp4", "y.mp4"]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("filename,label,label,,\na.mp4,1,0,,\n")
+    with pytest.raises(BadInputError, match=r"t\.csv has two columns 'label'"):
+        read_table(tmp_path / "t.csv", ["filename", "label"])
