@@ -57,6 +57,8 @@ class FaceDetector:
     def detect_with_landmarks(self, frames: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """As `detect`, with each box's landmarks, float32 [N, 5, 2]: x and y of eyes, nose and corners of the mouth."""
         ratio = resize_ratio(*frames[0].shape[:2])
+        if min(frames[0].shape[:2]) * ratio < 1:  # nothing would be left of the shorter side
+            return [(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)) for _ in frames]
         results = []
         for start in range(0, len(frames), self.batch):
             chunk = frames[start : start + self.batch]

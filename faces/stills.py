@@ -21,6 +21,7 @@ ORIENTATIONS = {
     **{1: Orientation(), 2: Orientation(0, True), 3: Orientation(2), 4: Orientation(2, True)},
     **{5: Orientation(3, True), 6: Orientation(3), 7: Orientation(1, True), 8: Orientation(1)},
 }
+XMP = ("xmp", "XML:com.adobe.xmp")
 MAX_PIXELS = 250_000_000  # a larger picture is refused before it is decoded
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own limit is lower than the pixels of some phones
 
@@ -38,7 +39,10 @@ class Still:
         self.losses: list[str] = []
         self.first, self.duration = None, 0.0
         with open_picture(path) as picture:
+            for key in XMP:  # Pillow takes the orientation from there if Exif has none; viewers do not
+                picture.info.pop(key, None)
             orientation = ORIENTATIONS.get(picture.getexif().get(EXIF_ORIENTATION, 1), Orientation())
+            pictures: int = getattr(picture, "n_frames", 1)
             stored, transparent = as_shown(picture)
         self.image = np.ascontiguousarray(orientation.upright(stored))
         height, width = self.image.shape[:2]
@@ -61,6 +65,7 @@ class Still:
             size=path.stat().st_size,
             still=True,
             transparent=transparent,
+            pictures=pictures,
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -136,7 +141,9 @@ def as_shown(picture: Image.Image) -> tuple[np.ndarray, float]:
     if picture.mode.startswith("I"):
         levels = np.clip(np.asarray(picture).astype(np.int64), 0, 65535)
         grey = ((levels + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2), 0.0
+        hidden = levels == picture.info.get("transparency", -1)  # a PNG may call one level transparent
+        grey[hidden] = 255
+        return np.repeat(grey[..., None], 3, axis=2), float(hidden.mean())
     if not picture.has_transparency_data:
         return np.asarray(picture.convert("RGB"))[..., ::-1], 0.0
     full = picture.convert("RGBA")

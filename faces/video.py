@@ -64,6 +64,7 @@ class VideoInfo(NamedTuple):
     size: int  # bytes of the stream's packets, or of a picture's file
     still: bool = False  # whether it is a picture, not a video (faces.stills)
     transparent: float = 0.0  # share of a picture's pixels that are partly transparent
+    pictures: int = 1  # in a picture's file: an animation has several
     promised: float | None = None  # end of a Matroska's video by its tag, in seconds; None without it
     dolby_vision: int | None = None  # profile, if a player needs it for the colours
 
@@ -85,7 +86,8 @@ class VideoInfo(NamedTuple):
         if self.pixel_aspect != 1:
             caveats.append(f"pixels {self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}, not stretched")
         if self.transparent:
-            caveats.append(f"{self.transparent:.1%} of the picture is transparent: scored on white, as viewers show it")
+            share = "under 0.1%" if self.transparent < 0.001 else f"{self.transparent:.1%}"
+            caveats.append(f"{share} of the picture is transparent: scored on white, as viewers show it")
         return tuple(caveats)
 
     @property
@@ -94,6 +96,8 @@ class VideoInfo(NamedTuple):
         notes = []
         if self.streams > 1:
             notes.append(which_stream(self.stream, self.streams))
+        if self.pictures > 1:
+            notes.append(f"the first of {self.pictures} pictures in the file was examined")
         if str(self.orientation):
             notes.append(str(self.orientation))
         return (*notes, *self.caveats)

@@ -121,7 +121,7 @@ def face_notes(result: Result) -> tuple[str, ...]:
     notes = []
     if 0 < result.face_frames < result.frames:
         notes.append(faces_in(result.face_frames, result.frames))
-    if result.not_scored:
+    if result.not_scored and result.status == Status.OK:
         notes.append(f"{result.not_scored} of {result.detections} detections not scored")
     return tuple(notes)
 

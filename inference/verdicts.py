@@ -245,15 +245,15 @@ class Verdict(NamedTuple):
 NOT_SCORED = "not scored"
 UNCERTAIN = "uncertain"
 BY_RATE = (
-    Verdict(0.01, "likely fake", "At most 1 of 100 real faces scores this high."),
-    Verdict(0.05, "leans fake", "At most 5 of 100 real faces score this high."),
+    Verdict(0.01, "likely fake", "At most 1 of 100 real {unit} scores this high."),
+    Verdict(0.05, "leans fake", "At most 5 of 100 real {unit} score this high."),
     Verdict(
-        0.2, "suspicious", "At most 20 of 100 real faces score this high: look at the faces and the members below."
+        0.2, "suspicious", "At most 20 of 100 real {unit} score this high: look at the faces and the members below."
     ),
     Verdict(
         1.0,
         UNCERTAIN,
-        "More than 20 of 100 real faces score this high: no sign of a face swap, and no proof that there is none.",
+        "More than 20 of 100 real {unit} score this high: no sign of a face swap, and no proof that there is none.",
     ),
 )
 BY_SCORE = (
@@ -278,4 +278,5 @@ def verdict(status: Status, label: float, reason: str, judgement: Judgement | No
     if judgement.rate is None:
         meaning = f"The calibration knows no real {judgement.unit} like this: {judgement.outside}."
         return Verdict(1.0, UNCERTAIN, meaning)
-    return next(verdict for verdict in BY_RATE if judgement.rate <= verdict.limit)
+    by_rate = next(verdict for verdict in BY_RATE if judgement.rate <= verdict.limit)
+    return by_rate._replace(meaning=by_rate.meaning.format(unit=judgement.unit))

@@ -16,7 +16,7 @@ from inference.members import MODELS, SHIPPED
 from inference.results import ShotResult
 from inference.sampling.look import measure
 from inference.sampling.sampled import Conditions
-from inference.verdicts import Calibration, calibration_of, read_calibration, verdict
+from inference.verdicts import Calibration, Judgement, calibration_of, read_calibration, verdict
 from quality.calibration import CHANCE, ENOUGH, make_strata, real_scores, write_calibration
 from shipped.perturbed import PERTURBATIONS, versions_of
 
@@ -359,3 +359,8 @@ def test_a_calibration_from_few_real_faces_is_refused(tmp_path):
         else:
             with pytest.raises(BadInputError, match="was made from 99 real faces: it takes at least 100"):
                 read_calibration(path)
+
+
+def test_a_verdict_speaks_of_what_was_counted():
+    judgement = Judgement(0.03, 200, "videos", "")
+    assert verdict(Status.OK, 0.9, "", judgement).meaning == "At most 5 of 100 real videos score this high."

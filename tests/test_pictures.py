@@ -23,6 +23,7 @@ from inference.members import MEMBERS
 from inference.networks.runtimes import member_score
 from inference.sampling.sampled import Face
 from inference.scoring import A_PICTURE
+from tests.strange import encode
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +243,77 @@ def test_faces_beyond_the_vote_come_after_those_of_the_reference():
     assert [len(track) for track in plain.tracks] == [12, 12]
     assert [len(track) for track in more.tracks] == [12, 12, 5]  # one frame is a chance find
     assert more.chosen == plain.chosen == 2
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".avif"])
+def test_an_animation_says_that_its_first_picture_was_examined(scorer, frames, tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    first, *others = [Image.fromarray(frame[..., ::-1]) for frame in frames[:9:3]]
+    first.save(path, save_all=True, append_images=others, duration=100)
+    result = scorer.score(path)
+    assert "the first of 3 pictures in the file was examined" in result.notes
+    result.save_evidence(tmp_path)
+    sentence = "The file holds 3 pictures: only the first was examined, and nothing can be seen over time."
+    assert json.loads((tmp_path / f"a{suffix}.json").read_text())["not_analysed"][0] == sentence
+    assert sentence in result.page()
+
+
+def test_a_turn_that_only_xmp_names_is_ignored(frames, tmp_path):
+    """As browsers and phones do; Pillow takes it from there if Exif has none."""
+    xmp = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+    <rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"/></rdf:RDF></x:xmpmeta>"""
+    Image.fromarray(frames[0][..., ::-1]).save(tmp_path / "x.jpg", xmp=xmp, quality=95)
+    still = Still(tmp_path / "x.jpg")
+    assert still.info.notes == ()
+    assert np.abs(still.image.astype(int) - frames[0]).mean() < 3
+
+
+def test_a_transparent_level_of_16_bits_is_laid_on_white(tmp_path):
+    levels = np.full((4, 6), 1000, np.uint16)
+    levels[:, :3] = 65000
+    levels[0] = 500
+    header = struct.pack(">IIBBBBB", 6, 4, 16, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    chunks = [(b"IHDR", header), (b"tRNS", struct.pack(">H", 1000)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    (tmp_path / "t.png").write_bytes(content)
+    still = Still(tmp_path / "t.png")
+    assert still.info.transparent == pytest.approx(9 / 24)
+    assert still.image[1, 5].tolist() == [255, 255, 255]
+    assert still.image[0, 0].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("size", [(60000, 8), (8, 60000)])
+def test_a_picture_too_thin_for_the_detector_has_no_face(scorer, tmp_path, size):
+    Image.new("RGB", size, (90, 120, 150)).save(tmp_path / "thin.png")
+    assert scorer.score(tmp_path / "thin.png").status == Status.NO_FACE
+
+
+def test_a_still_says_which_members_were_left_out(run, clip, tmp_path):
+    run("-m", "inference.predict", clip("multi_face.jpg"), "--members", "lite0,lite2,b0", "--allow-missing",
+        "--evidence", tmp_path, "--output", tmp_path / "s.csv")  # fmt: skip
+    assert "These members have no checkpoint and were left out: b0." in (tmp_path / "multi_face.jpg.html").read_text()
+
+
+def test_a_video_of_too_few_frames_claims_no_scored_face(scorer, clip, tmp_path):
+    """Four frames of five people: they were found, but no network looked."""
+    photo = cv2.imread(str(clip("multi_face.jpg")))
+    height, width = (side // 2 * 2 for side in photo.shape[:2])
+    result = scorer.score(encode(tmp_path / "four.mp4", [photo[:height, :width]] * 4))
+    assert result.status == Status.TOO_FEW_FRAMES
+    assert not any("not scored" in note for note in result.notes)
+    page = result.page()
+    assert "No face was scored." in page
+    assert "seen longest" not in page
+
+
+def test_most_frames_are_more_than_half(scorer, clip, frames, tmp_path):
+    """Of ten frames, four show five people, three show one, three show none: the vote is for five."""
+    photo = cv2.resize(cv2.imread(str(clip("multi_face.jpg"))), (640, 360))
+    empty = np.full_like(photo, 128)
+    result = scorer.score(encode(tmp_path / "mixed.mp4", [photo] * 4 + list(frames[:3]) + [empty] * 3))
+    page = result.page()
+    assert "Most frames" not in page
+    assert "no other number of faces is shown more often" in page

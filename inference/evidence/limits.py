@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from common.status import Status
 from inference.members import Member
 from inference.results import Result
 from inference.sampling.sampled import Sampled
@@ -14,10 +15,15 @@ LATE_START = 0.1  # seconds: a shorter delay of the picture is not worth a sente
 def not_analysed(result: Result, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about what the score does not take into account."""
     if sampled.info.still:
-        return [*limits_of_still(sampled, members), *undecided(sampled), BEYOND_FACES]
+        return [
+            *limits_of_still(result, sampled, members),
+            *undecided(sampled),
+            *members_left_out(result),
+            BEYOND_FACES,
+        ]
     return [
         *frames_left_out(result, sampled),
-        *faces_left_out(sampled, members),
+        *faces_left_out(result, sampled, members),
         *undecided(sampled),
         *stand_ins(result, sampled),
         BEYOND_FACES,
@@ -30,7 +36,7 @@ def frames_left_out(result: Result, sampled: Sampled) -> list[str]:
     shown = sampled.total
     if sampled.shot and sampled.shot.of > 1:
         shown = sampled.shot.last - sampled.shot.first + 1
-        sentences.append(f"The evidence below is about shot {sampled.shot.number} of {sampled.shot.of}.")
+        sentences.append(f"This evidence is about shot {sampled.shot.number} of {sampled.shot.of}.")
         if len(result.shots) < sampled.shot.of:
             sentences.append(f"Only the {len(result.shots)} longest shots were scored.")
     if sampled.interval > 1:
@@ -42,16 +48,22 @@ def frames_left_out(result: Result, sampled: Sampled) -> list[str]:
     return sentences
 
 
-def faces_left_out(sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
+def faces_left_out(result: Result, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about frames and faces of a video that the networks do not see."""
+    voted = f"{sampled.voted_frames} of {sampled.frames} frames"
     if not sampled.faces:
-        return [f"{sampled.voted_frames} of {sampled.frames} frames show no face, so no network looked at the video."]
+        return [f"{voted} show no face, so no network looked at the video."]
+    if result.status != Status.OK:
+        return ["No face was scored."]
     sentences = []
     if any(member.branch == "image" for member in members.values()):
         seen = len(sampled.frames_seen("image"))
-        sentences.append(f"The image members see {seen} of these frames, in groups of five.")
+        sentences.append(f"The image members see {seen} of the {sampled.frames} frames, in groups of five.")
     if sampled.voted_faces > len(sampled.faces) or sampled.other_detections:
-        most = f"Most frames ({sampled.voted_frames} of {sampled.frames}) show {counted(sampled.voted_faces, 'face')}"
+        shown = counted(sampled.voted_faces, "face")
+        most = f"Most frames ({voted.removesuffix(' frames')}) show {shown}"
+        if 2 * sampled.voted_frames <= sampled.frames:
+            most = f"{voted} show {shown}, and no other number of faces is shown more often"
         kept = len(sampled.faces)
         scored = "the face seen longest was scored" if kept == 1 else f"the {kept} faces seen longest were scored"
         sentences.append(f"{most}; {scored}.")
@@ -68,6 +80,12 @@ def stand_ins(result: Result, sampled: Sampled) -> list[str]:
                 f"Face {number} was not detected in {absent} of the frames; its nearest detection was used there."
             )
     sentences += [f"{loss[:1].upper()}{loss[1:]}." for loss in sampled.losses]
+    return [*sentences, *members_left_out(result)]
+
+
+def members_left_out(result: Result) -> list[str]:
+    """Sentences about members that gave no score, if there are any."""
+    sentences = []
     if result.not_finite:
         names = ", ".join(result.not_finite)
         sentences.append(f"These members gave no finite number and were left out: {names}. {SCALED_UP}")
@@ -82,7 +100,7 @@ def undecided(sampled: Sampled) -> list[str]:
     deciding = sum(face.decides for face in sampled.faces)
     if deciding == len(sampled.faces):
         return []
-    return [f"The label depends on {deciding} of {len(sampled.faces)} scored faces, chosen as the reference does."]
+    return [f"The label depends on {deciding} of {len(sampled.faces)} scored faces: those seen longest."]
 
 
 def others(sampled: Sampled) -> list[str]:
@@ -97,12 +115,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def limits_of_still(sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
+def limits_of_still(result: Result, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about what the score of a still image does not take into account."""
-    sentences = ["This is a still image: its only frame is scored alone, and nothing can be seen over time."]
+    alone = "This is a still image: its only frame is scored alone, and nothing can be seen over time."
+    if (pictures := sampled.info.pictures) > 1:
+        alone = f"The file holds {pictures} pictures: only the first was examined, and nothing can be seen over time."
+    sentences = [alone]
     if names := [name for name, member in members.items() if member.branch == "video"]:
         sentences.append(f"The video members ({', '.join(names)}) do not score still images.")
-    sentences += others(sampled)
+    if result.status == Status.OK:
+        sentences += others(sampled)
     if not sampled.faces:
         sentences.append("It shows no face, so no network looked at it.")
     return sentences

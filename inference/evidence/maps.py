@@ -66,16 +66,19 @@ class CropMap(NamedTuple):
 
 
 def maps_of(networks: Networks, sampled: Sampled, groups: Sequence[Sequence[float]]) -> list[list[CropMap]]:
-    """The tested maps of each face's MOST most suspicious crops; `groups` holds the scores of each face's groups.
+    """The tested maps of each face's most suspicious crops, at most MOST.
 
-    A face's list is empty if no image member sees it, or if a member's file gives no maps.
+    `groups` holds the scores of each face's groups. A face's list is empty if no image member sees it, or if a member's
+    file gives no maps.
     """
     members = image_members(networks)
     fractions = {name: member.crop_fraction for name, member in members.items()}
     maps, began = [], time.perf_counter()
     for index, scores in enumerate(groups):
         face, frames, sources = sampled.faces[index], sampled.frames_seen("image"), sampled.sources(index)
-        wanted = [number for number in suspicious(scores, face.group)[:MOST] if number < len(frames)]
+        ranked = [number for number in suspicious(scores, face.group)[:MOST] if number < len(frames)]
+        # A frame that stands in for others is tested once.
+        wanted = list({sources[frames[number]]: number for number in reversed(ranked)}.values())[::-1]
         crops = {name: face.crops[member.crop_kind][wanted] for name, member in members.items()}
         tested = try_maps(networks, crops, fractions) if wanted and crops else []
         maps.append(
