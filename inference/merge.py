@@ -34,7 +34,7 @@ def shard_files(output: Path, suffix: str) -> dict[Path, int]:
 def read_shards(output: Path) -> dict[str, Result]:
     """The results of all shards of a submission, by file name.
 
-    Raises BadInputError if there are no shards, or if their number, members, weights or options differ.
+    Raises BadInputError if there are no shards, if one is damaged, or if their number or settings differ.
     """
     shards = shard_files(output, ".jsonl")
     if not shards:
@@ -76,7 +76,8 @@ def main() -> int:
 
         write_index(options.evidence, results)
     for ledger in shard_files(options.output, ".partial.jsonl"):
-        ledger.unlink()
+        if ledger.with_name(ledger.name.replace(".partial.jsonl", ".jsonl")).is_file():  # the shard is done
+            ledger.unlink()
     print(f"merge: {statuses(results)}; {options.output}{videos.note}")
     return exit_status(results)
 

@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = scoring_parser(__doc__)
     add_selection(parser)
-    text = "default: submission.csv, where one of other videos is renamed; - prints the rows of submission.jsonl"
+    text = "default: submission.csv; one with other videos or scores is renamed; - prints the rows of submission.jsonl"
     parser.add_argument("--output", type=Path, metavar="CSV", help=text)
     parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON file and a page per video")
     parser.add_argument(
@@ -77,7 +77,7 @@ def main() -> int:
 
     from faces.video_files import find_videos  # these take long to import, and --help does not wait for them
     from inference.results import exit_status
-    from inference.run import Output, print_rows, score_videos, set_aside
+    from inference.run import Output, print_rows, score_videos
     from inference.scorer import Scorer, Video
 
     shard = wanted_shard(options.shard)
@@ -88,7 +88,8 @@ def main() -> int:
             raise BadInputError("--output - is for all videos: leave out --shard")
         paths, submission = shard.of(paths), shard_output(submission, shard)
     videos = [Video(name, path) for name, path in paths.items()]
-    output = Output(submission, options.evidence, is_shard=shard is not None)
+    default = options.output is None and not shard
+    output = Output(submission, options.evidence, is_shard=shard is not None, keeps_earlier=default)
     settings = Settings.of(options, evidence=options.evidence is not None)
     if options.inputs and not any(path.exists() for path in found.videos.values()):
         with Scorer(settings) as scorer:
@@ -96,8 +97,6 @@ def main() -> int:
         raise FileNotFoundError(f"{next(iter(found.videos.values()))} does not exist; nothing was scored")
     if str(submission) == "-":
         return exit_status(print_rows(videos, settings, options.evidence, found.note))
-    if options.output is None and not shard:
-        set_aside(submission, paths)
     return exit_status(score_videos(videos, settings, output, found.note))
 
 

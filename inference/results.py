@@ -6,12 +6,14 @@
 
 import json
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from common.errors import BadInputError
 from common.files import write_table, write_table_for_people, write_text
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
@@ -161,12 +163,37 @@ def exit_status(results: Iterable[Result]) -> int:
     return int(any(result.status in UNREADABLE for result in results))
 
 
-def read_results(path: Path) -> list[Result]:
-    """The results in a `.jsonl` file that `write_submission` wrote.
+def beside(submission: Path, suffix: str) -> Path:
+    """A file beside a submission, such as `submission.jsonl`; beside `run.1` it is `run.1.jsonl`."""
+    return submission.with_name(submission.name.removesuffix(".csv") + suffix)
 
-    Raises TypeError, KeyError or ValueError for another file.
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows in a `.jsonl` file that `write_submission` wrote.
+
+    Raises BadInputError naming the first line that is not a row with a file's name and its status.
     """
-    return [Result.from_row(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error}") from error
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("filename", "status")):
+            raise BadInputError(f"{path}:{number} is not a row of inference.predict")
+        rows.append(row)
+    return rows
+
+
+def read_results(path: Path) -> list[Result]:
+    """The results in a `.jsonl` file that `write_submission` wrote. Raises BadInputError for another file."""
+    results = []
+    for number, row in enumerate(read_rows(path), start=1):
+        try:
+            results.append(Result.from_row(row))
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error!r}") from error
+    return results
 
 
 def write_submission(output: Path, results: Iterable[Result]) -> None:
@@ -178,9 +205,13 @@ def write_submission(output: Path, results: Iterable[Result]) -> None:
     names = [utf8_name(result.filename) for result in results]
     if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
         print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
-    write_text(output.with_suffix(".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
-    labels = [f"{result.label:.8f}" for result in results]
-    write_table(output, [("filename", "label"), *zip(names, labels, strict=True)])
+    write_text(beside(output, ".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
+    write_table(output, [("filename", "label"), *zip(names, map(label_text, results), strict=True)])
+
+
+def label_text(result: Result) -> str:
+    """A label as submission.csv has it."""
+    return f"{result.label:.8f}"
 
 
 def write_verdicts(output: Path, results: Iterable[Result]) -> None:
@@ -191,7 +222,16 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
         meaning = result.judgement.words if result.judgement else ""
         named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
         lines.append((*named, rate, result.status, meaning))
-    write_table_for_people(output.with_suffix(".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+    write_table_for_people(beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+
+
+def printable(name: str) -> str:
+    """A file name for a terminal: as `utf8_name`, and with escapes such as \\x1b for what would move its cursor."""
+    hidden = ("Cc", "Cf", "Zl", "Zp")  # control and formatting characters, ends of lines and paragraphs
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in hidden else letter
+        for letter in utf8_name(name)
+    )
 
 
 def utf8_name(name: str) -> str:

@@ -12,19 +12,29 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import BadInputError
-from common.files import FileState, file_state
+from common.files import FileState, file_state, write_text
 from common.lock import locked
 from common.status import UNREADABLE, Status
 from common.tables import read_table
 from common.workers import progress
 from faces.detector import load_detector
 from inference.conclude import face_notes
-from inference.results import Result, statuses, utf8_name, write_submission, write_verdicts
+from inference.results import (
+    Result,
+    beside,
+    label_text,
+    printable,
+    statuses,
+    utf8_name,
+    write_submission,
+    write_verdicts,
+)
 from inference.scorer import Progress, Scorer, Video, Watch
 from inference.settings import Settings, Setup, resolve
 from inference.verdicts import BANDS
@@ -42,6 +52,7 @@ class Output:
     submission: Path = Path("submission.csv")
     evidence: Path | None = None  # folder of the pages
     is_shard: bool = False  # one shard of the videos, for inference.merge
+    keeps_earlier: bool = False  # rename an earlier submission that says other things
 
 
 def same_file(before: FileState | None, now: FileState | None) -> bool:
@@ -70,7 +81,7 @@ class Ledger:
 
         Raises BadInputError if that run had other settings, or if the file is damaged.
         """
-        self.path = output.with_suffix(".partial.jsonl")
+        self.path, self.settings = beside(output, ".partial.jsonl"), settings
         lines = self._read()
         begun = lines[0] if lines else None
         if begun and "source" in begun:
@@ -111,9 +122,18 @@ class Ledger:
         """Add the result of a video whose file was in the state `source`."""
         self._append({"name": name, "source": source, "result": result})
 
-    def close(self) -> None:
-        """Remove the ledger; the results are written elsewhere by now."""
-        self.path.unlink(missing_ok=True)
+    def close(self, names: Collection[str]) -> None:
+        """Remove the results of these videos, which are written elsewhere by now, and the ledger if it has no others.
+
+        Others are what an interrupted run over other videos has finished, and goes on from.
+        """
+        others = {name: entry for name, entry in self.results.items() if name not in names}
+        if not others:
+            self.path.unlink(missing_ok=True)
+            return
+        lines = [self.settings]
+        lines += [{"name": name, "source": source, "result": result} for name, (source, result) in others.items()]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 class Run:
@@ -124,7 +144,10 @@ class Run:
     """
 
     def __init__(self, setup: Setup, output: Output) -> None:
-        """Raises BadInputError for a detector that does not load, or a ledger of a run with other settings."""
+        """Raises BadInputError for a detector that does not load, or a ledger of a run with other settings.
+
+        Also for an earlier submission that is to be kept but is not a table.
+        """
         if output.submission.suffix == ".jsonl":
             hint = "the details go to the .jsonl beside it, so it must end otherwise, as .csv"
             raise BadInputError(f"--output {output.submission}: {hint}")
@@ -132,9 +155,10 @@ class Run:
         self.scored = 0
         self.seconds: dict[str, float] = {}
         self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
+        self.earlier = labels_in(output.submission) if output.keeps_earlier else {}
         load_detector(setup.detector_weights, "cpu")  # bad weights raise their error before anything is printed
         if output.is_shard:  # inference.merge would take an older file for one of this run
-            output.submission.with_suffix(".jsonl").unlink(missing_ok=True)
+            beside(output.submission, ".jsonl").unlink(missing_ok=True)
 
     def results(self, videos: Iterable[Video], watch: Watch | None = None) -> Iterator[Result]:
         """Yield the result of each video: first those in the ledger, then the others as they finish.
@@ -179,6 +203,11 @@ class Run:
     def write(self, results: Iterable[Result]) -> None:
         """Write the submission. Unless this is a shard, also write the index of the evidence and remove the ledger."""
         results, output = list(results), self.output
+        now = {utf8_name(result.filename): label_text(result) for result in results}
+        if lost := sorted(self.earlier.items() - now.items()):
+            others = sorted(self.earlier.keys() - now.keys())
+            held = f"other videos, such as {others[0]}" if others else f"another score of {lost[0][0]}"
+            set_aside(output.submission, held)
         write_submission(output.submission, results)
         if output.is_shard:
             return
@@ -187,26 +216,29 @@ class Run:
             from inference.evidence.pages import write_index
 
             write_index(output.evidence, results)
-        self.ledger.close()
+        self.ledger.close({result.filename for result in results})
 
 
-def set_aside(submission: Path, names: Collection[str]) -> None:
-    """Rename an earlier submission, with the files beside it, by its time if it holds other videos than these; say so.
+def labels_in(submission: Path) -> dict[str, str]:
+    """The labels in a submission, by file name; none if there is no such file.
 
-    Raises BadInputError if the file is not a table with a column `filename`.
+    Raises BadInputError if the file is not a table with these columns.
     """
     if not submission.is_file():
-        return
-    held = {row["filename"] for _, row in read_table(submission, ["filename"])}
-    others = held - {utf8_name(name) for name in names}
-    if not others:
-        return
-    made = datetime.fromtimestamp(submission.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
+        return {}
+    return {row["filename"]: row["label"] for _, row in read_table(submission, ["filename", "label"])}
+
+
+def set_aside(submission: Path, held: str) -> None:
+    """Rename a submission, with the files beside it, by its time, and say what it held."""
+    time = datetime.fromtimestamp(submission.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
+    names = (f"{time}-{number}" if number else time for number in count())
+    made = next(name for name in names if not beside(submission, f"-{name}.csv").exists())
     for suffix in (".jsonl", ".verdicts.csv", ".csv"):
-        if (file := submission.with_suffix(suffix)).is_file():
-            file.rename(file.with_name(f"{submission.stem}-{made}{suffix}"))
-    kept = submission.with_name(f"{submission.stem}-{made}.csv")
-    print(f"predict: {submission} held other videos, such as {min(others)}: kept as {kept}", flush=True)
+        if (file := beside(submission, suffix)).is_file():
+            file.rename(beside(submission, f"-{made}{suffix}"))
+    kept = beside(submission, f"-{made}.csv")
+    print(f"predict: {submission} held {held}: kept as {kept}", flush=True)
 
 
 def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> list[Result]:
@@ -235,7 +267,7 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
             for result in run.results(videos, watch if alone else None):
                 results[result.filename] = result
                 if remarks := remarks_on(result):
-                    bar.write(f"predict: {result.filename}: {'; '.join(remarks)}", file=sys.stderr)
+                    bar.write(f"predict: {printable(result.filename)}: {'; '.join(remarks)}", file=sys.stderr)
                 bar.update(not alone)
         in_order = [results[video.name] for video in videos]
         run.write(in_order)
@@ -276,8 +308,8 @@ def describe(result: Result, evidence: Path | None) -> str:
     if evidence:
         from inference.evidence.pages import own_file
 
-        text += f"; {own_file(evidence, result.filename, '.html', result.sha256)}"
-    return utf8_name(f"{result.filename}: {text}")
+        text += f"; {printable(str(own_file(evidence, result.filename, '.html', result.sha256)))}"
+    return f"{printable(result.filename)}: {text}"
 
 
 def table(run: Run) -> str:

@@ -32,7 +32,7 @@ from common.errors import BadInputError
 from common.labels import LABELS
 from common.status import Status
 from inference.members import MODELS, choose_members
-from inference.results import Result, read_results, utf8_name
+from inference.results import Result, beside, read_results, read_rows, utf8_name
 from inference.verdicts import digests
 from quality.calibration import CalibrationData, fit_calibration
 from quality.measures import BINS, RECALLS, OperatingPoint, intervals, measures
@@ -53,13 +53,8 @@ def results_beside(submission: Path) -> dict[str, Result]:
 
     A file with another tool's lines is no such file. Raises BadInputError for damaged rows of inference.predict.
     """
-    details = submission.with_suffix(".jsonl")
-    if not has_rows(details):
-        return {}
-    try:
-        return {utf8_name(result.filename): result for result in read_results(details)}
-    except (TypeError, ValueError, KeyError) as error:
-        raise BadInputError(f"{details} does not hold rows of inference.predict: {error}") from error
+    details = beside(submission, ".jsonl")
+    return {utf8_name(result.filename): result for result in read_results(details)} if has_rows(details) else {}
 
 
 def has_rows(details: Path) -> bool:
@@ -81,9 +76,9 @@ def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, i
     names = [name for name in scores if name in truth]
     if not names:
         raise BadInputError(f"{submission} and the truth have no video in common")
-    details = submission.with_suffix(".jsonl")
-    lines = details.read_text(encoding="utf-8").splitlines() if has_rows(details) else []
-    statuses = {row["filename"]: row["status"] for row in map(json.loads, lines)}
+    details = beside(submission, ".jsonl")
+    rows = read_rows(details) if has_rows(details) else []
+    statuses = {utf8_name(row["filename"]): row["status"] for row in rows}
     videos = Videos(
         names=np.array(names),
         labels=np.array([truth[name].label for name in names]),
@@ -220,7 +215,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Read, measure, print, write."""
     options = parse_arguments()
-    videos, unknown = read_videos(options.submission, read_truth(options.truth))
+    truth = read_truth(options.truth)
+    videos, unknown = read_videos(options.submission, truth)
     if options.fit:
         try:
             print(calibrate(options.fit, videos, results_beside(options.submission), options.models, options.rounds))
@@ -233,7 +229,9 @@ def main() -> int:
     write_json(options.output / "evaluation.json", report)
     draw(videos, options.output)
     print_report(report)
-    print(f"evaluate: {len(videos.labels)} videos, {unknown} without known truth left out; {options.output}")
+    absent = len(truth) - len(videos.labels)
+    lacks = f", {absent} of the truth not in {options.submission.name}" if absent else ""
+    print(f"evaluate: {len(videos.labels)} videos, {unknown} without known truth left out{lacks}; {options.output}")
     return 0
 
 

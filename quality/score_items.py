@@ -78,7 +78,7 @@ def score_one_by_one(scorer: ItemScorer, items: Sequence[Item], root: Path, outp
             results[item.key] = result
             bar.update()
     write_submission(output, results.values())
-    ledger.close()
+    ledger.close(results.keys())
     return results
 
 

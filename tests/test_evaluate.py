@@ -314,3 +314,19 @@ def test_the_table_has_rows_for_sets_manipulations_and_groups(run, sets):
     words = ("--sets", "mixed_val", "--lists", sets, "--members", "sf1", "--models", sets / "videos")
     clips = run("-m", "shipped.sets", *words, check=False)
     assert (clips.returncode, "sf1 need clips; choose image members for crops" in clips.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"label": 1}', "", '{"filename": 5, "status": "ok"}', "\udcff"])
+def test_a_damaged_row_beside_a_submission_is_named(run, files, line):
+    with (files / "submission.jsonl").open("ab") as rows:
+        rows.write(line.encode(errors="surrogateescape") + b"\n")
+    done = evaluate(run, files, "metadata.json", check=False)
+    number = len((files / "submission.jsonl").read_bytes().splitlines())
+    assert done.returncode == 2
+    assert f"submission.jsonl:{number} is not a row of inference.predict" in done.stderr
+
+
+def test_videos_of_the_truth_that_a_submission_lacks_are_counted(run, files):
+    lines = (files / "submission.csv").read_text().splitlines()
+    (files / "submission.csv").write_text("\n".join([*lines[:2], *lines[3:]]) + "\n")
+    assert ", 1 of the truth not in submission.csv;" in evaluate(run, files, "metadata.json").stdout

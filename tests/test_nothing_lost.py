@@ -1,10 +1,12 @@
 """Evidence of another file, rows of another run, marks of another reviewer: nothing is replaced without a word."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
 
+import cv2
 import pytest
 
 from common.errors import BadInputError
@@ -12,6 +14,9 @@ from common.files import sha256
 from common.lock import locked
 from forensics.queue.marks import Mark, Marks
 from inference.evidence.pages import own_file
+from inference.run import state_of
+from inference.scorer import Video
+from inference.settings import Settings, resolve
 from tests.conftest import ROOT
 from tests.strange import encode
 
@@ -62,12 +67,88 @@ def test_a_default_submission_of_other_videos_is_kept(run, cameras, film, tmp_pa
     first = (tmp_path / "submission.csv").read_text()
     run("-m", "inference.predict", cameras / "cam1/clip.mp4")
     assert len(list(tmp_path.glob("*.csv"))) == 2, "the same video again, so nothing to keep"
+    done = run("-m", "inference.predict", cameras / "cam2/clip.mp4")
+    assert "submission.csv held another score of clip.mp4: kept as submission-" in done.stdout
+    assert first in [path.read_text() for path in tmp_path.glob("submission-*.csv")], "another file of the same name"
+    second = (tmp_path / "submission.csv").read_text()
     done = run("-m", "inference.predict", film)
     assert "submission.csv held other videos, such as clip.mp4: kept as submission-" in done.stdout
-    (kept,) = (path for path in tmp_path.glob("submission-*.csv") if "verdicts" not in path.name)
-    assert kept.read_text() == first
-    assert kept.with_suffix(".jsonl").is_file()
+    kept = [path for path in tmp_path.glob("submission-*.csv") if "verdicts" not in path.name]
+    assert sorted(path.read_text() for path in kept) == sorted([first, second])
+    assert all(path.with_suffix(".jsonl").is_file() for path in kept)
     assert "film.mp4" in (tmp_path / "submission.csv").read_text()
+
+
+def test_what_a_killed_run_has_finished_outlives_a_run_over_other_videos(run, cameras, film, tmp_path):
+    """The ledger keeps the rows of videos that a run does not score; the run that was killed takes them up."""
+    words = ("-m", "inference.predict", "--output", tmp_path / "s.csv")
+    run(*words, cameras / "cam1/clip.mp4")
+    ledger = tmp_path / "s.partial.jsonl"
+    setup = resolve(Settings())
+    state = state_of(Video("clip.mp4", cameras / "cam1/clip.mp4"))
+    row = json.loads((tmp_path / "s.jsonl").read_text()) | {"label": 0.123}
+    begun = setup.depends_on | {"evidence": "None"}
+    lines = [begun, {"name": "clip.mp4", "source": state, "result": row}]
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run(*words, film)
+    assert "film.mp4" in (tmp_path / "s.csv").read_text()
+    assert [json.loads(line).get("name") for line in ledger.read_text().splitlines()] == [None, "clip.mp4"]
+    run(*words, cameras / "cam1/clip.mp4")
+    assert "clip.mp4,0.12300000" in (tmp_path / "s.csv").read_text()
+    assert not ledger.exists()
+
+
+def test_outputs_that_differ_in_their_last_suffix_share_no_file(run, cameras, film, tmp_path):
+    for name, video in (("run.1", film), ("run.2", cameras / "cam1/clip.mp4")):
+        run("-m", "inference.predict", video, "--output", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("run.1", "run.1.jsonl", "run.1.verdicts.csv", "run.2", "run.2.jsonl", "run.2.verdicts.csv"),
+    ]
+    assert json.loads((tmp_path / "run.1.jsonl").read_text())["filename"] == "film.mp4"
+
+
+def test_a_name_that_ends_like_digests_has_evidence_of_its_own(run, clip, tmp_path):
+    pictures = tmp_path / "p"
+    pictures.mkdir()
+    shutil.copy(clip("multi_face.jpg"), pictures / "a.jpg")
+    image = cv2.imread(str(clip("multi_face.jpg")))
+    (pictures / "a.jpg.verify").write_bytes(cv2.imencode(".jpg", image[:, ::-1])[1])
+    run(
+        "-m", "inference.predict", pictures, "--recursive", "--evidence", tmp_path / "e", "--output", tmp_path / "s.csv"
+    )
+    assert len((tmp_path / "s.jsonl").read_text().splitlines()) == 2
+    for name in ("a.jpg", "a.jpg.verify"):
+        assert run("-m", "inference.verify", tmp_path / "e", pictures / name).returncode == 0
+
+
+def test_merging_some_videos_keeps_the_ledger_of_an_unfinished_shard(run, cameras, film, tmp_path):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    shutil.copy(film, videos / "a.mp4")
+    shutil.copy(film, videos / "b.mp4")
+    output = tmp_path / "s.csv"
+    run("-m", "inference.predict", videos, "--output", output, "--shard", "0/2")
+    ledgers = [tmp_path / f"s-{number}-of-2.partial.jsonl" for number in (0, 1)]
+    ledgers[1].write_text("{}\n")
+    run("-m", "inference.merge", videos / "a.mp4", "--output", output)
+    assert [ledger.exists() for ledger in ledgers] == [False, True]
+
+
+def test_marks_keep_further_columns_and_belong_to_a_content(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text("filename,mark,note,reviewer\na.mp4,real,,Ann\nb.mp4,fake,,Bob\n")
+    marks = Marks(path)
+    marks.set("a.mp4", Mark("fake", "x"))
+    marks.set("c.mp4", Mark("real"), "1" * 64)
+    assert path.read_text() == (
+        "filename,mark,note,reviewer,sha256\nb.mp4,fake,,Bob,\na.mp4,fake,x,Ann,\nc.mp4,real,,," + "1" * 64 + "\n"
+    )
+    again = Marks(path)
+    assert again.get("c.mp4", "1" * 64) == again.get("b.mp4", "2" * 64)._replace(mark="real") == Mark("real")
+    assert again.get("c.mp4", "2" * 64) == Mark(), "another file of this name"
+    path.write_text("filename,mark,note\na.mp4,real,\na.mp4,fake,\n")
+    with pytest.raises(BadInputError, match=r"marks\.csv:3: a\.mp4 is there twice"):
+        Marks(path)
 
 
 def test_two_runs_into_one_output(film, tmp_path):
@@ -91,7 +172,10 @@ def test_two_reviewers_lose_no_mark(tmp_path):
     ann, bob = Marks(tmp_path / "marks.csv"), Marks(tmp_path / "marks.csv")
     ann.set("a.mp4", Mark("fake", "=Ann"))
     bob.set("b.mp4", Mark("real", "Bob"))
-    assert Marks(tmp_path / "marks.csv").marks == {"a.mp4": Mark("fake", "=Ann"), "b.mp4": Mark("real", "Bob")}
+    assert {name: Marks(tmp_path / "marks.csv").get(name) for name in ("a.mp4", "b.mp4")} == {
+        "a.mp4": Mark("fake", "=Ann"),
+        "b.mp4": Mark("real", "Bob"),
+    }
     assert bob.get("a.mp4").mark == "fake"
     reviewers = [Marks(tmp_path / "marks.csv") for _ in range(4)]
 
@@ -104,7 +188,7 @@ def test_two_reviewers_lose_no_mark(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(Marks(tmp_path / "marks.csv").marks) == 42
+    assert len(Marks(tmp_path / "marks.csv").rows) == 42
 
 
 def test_a_lock_waits_and_is_removed(tmp_path):

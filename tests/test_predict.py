@@ -17,6 +17,7 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
 from inference.members import MEMBERS, MODELS, SHIPPED
+from inference.results import printable
 from inference.run import Ledger
 from inference.scoring import image_frames, image_score
 from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
@@ -255,3 +256,8 @@ def test_a_checkpoint_that_does_not_fit_is_named(run, models, tmp_path):
         assert done.returncode == 2
         assert "b0_rgb_58000.pth.tar does not fit EfficientNet: missing _fc.bias" in done.stderr
         (tmp_path / MEMBERS["b0"].file).touch()
+
+
+def test_names_cannot_move_the_cursor():
+    assert printable("a\x1b[31m\nb\u202e.jpg") == r"a\x1b[31m\nb\u202e.jpg"
+    assert printable("grün 猫.mp4") == "grün 猫.mp4"

@@ -159,3 +159,13 @@ def test_parts_of_another_number_of_shards_are_seen_before_hours_are_spent(work,
     environment = os.environ | {"OUTPUT": str(tmp_path / "s.csv")}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, "belongs to another number of shards" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "content", ['{"text": "a"}\n', '{"filename": "a', "[1]\n", '{"filename": "a", "status": "ok"}\n']
+)
+def test_a_damaged_shard_is_named(run, tmp_path, content):
+    (tmp_path / "s-0-of-2.jsonl").write_text(content)
+    done = run("-m", "inference.merge", tmp_path, "--output", tmp_path / "s.csv", check=False)
+    assert done.returncode == 2
+    assert "s-0-of-2.jsonl:1 is not a row of inference.predict" in done.stderr

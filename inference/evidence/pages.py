@@ -153,11 +153,12 @@ def own_file(folder: Path, filename: str, suffix: str, video: str | None) -> Pat
     """The path of a file of the evidence of the video with this sha256; None for a file that is missing.
 
     It is `evidence_file`, unless the evidence of another video of this name lies there: then the first digits of the
-    sha256 follow the name, so that no evidence replaces another's.
+    sha256 follow the name, so that no evidence replaces another's. They do too if the name ends like that of digests.
     """
     digests = evidence_file(folder, filename, DIGESTS)
     other = read_object(digests).get("video") if digests.is_file() else None
-    mark = "" if other in (None, video) else f"~{video[:8] if video else 'missing'}"
+    is_free = other in (None, video) and not filename.endswith(Path(DIGESTS).stem)
+    mark = "" if is_free else f"~{video[:8] if video else 'missing'}"
     return digests.with_name(f"{digests.name.removesuffix(DIGESTS)}{mark}{suffix}")
 
 
