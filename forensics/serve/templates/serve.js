@@ -193,8 +193,11 @@ function send(job) {
     request.responseType = "json";
     request.upload.addEventListener("progress", event => update({ state: "sending", done: event.loaded, of: event.total }));
     request.addEventListener("load", () => {
-      if (request.status === 202) update({ state: "sent", sentAs: request.response.id });
-      else update({ state: "refused", reason: request.response?.error ?? `The server answered with status ${request.status}.` });
+      if (request.status === 202) {
+        const known = jobs.get(request.response.id); // already shown if the server shortened its name
+        if (known && jobs.has(job.id)) replace(job.id, known.row);
+        else update({ state: "sent", sentAs: request.response.id });
+      } else update({ state: "refused", reason: request.response?.error ?? `The server answered with status ${request.status}.` });
     });
     request.addEventListener("error", () => update({ state: "refused", reason: "The file could not be sent: the server does not answer, or this is a folder." }));
     request.addEventListener("loadend", () => { showEarly(); resolve(); });
