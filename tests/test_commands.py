@@ -13,7 +13,7 @@ COMMANDS = (
     *("extract_frames.py", "detect_faces.py", "save_aligned_faces.py", "preprocess.py"),
     *("make_lists.py", "make_crop_lists.py", "demo"),
     *("pretrain.clips", "pretrain.download", "pretrain.retinaface"),
-    *("image_based.main", "video_based.main", "training.plot", "training.state"),
+    *("image_based.main", "video_based.main", "training.missing", "training.plot", "training.state"),
     *("inference.predict", "inference.merge", "inference.collect", "inference.members"),
     *("forensics.serve", "inference.verify", "forensics.compare", "inference.networks.export"),
     *("quality.evaluate", "quality.robustness", "shipped.sets", "quality.sets.leaks", "shipped.release"),

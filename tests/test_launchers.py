@@ -1,7 +1,6 @@
 """What is sent to Slurm: a fake srun records the launches, in a copy of the launchers and configs."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from image_based.config import ImageConfig
+from pretrain.download import FILES
 from tests.conftest import ROOT
 from tests.tiny import checkout, settings, small_slurm, write_crops
 from training.config import dump_config, load_config
 from training.watch import STOPPED
-from video_based.config import VideoConfig
 
 GOLDEN = Path(__file__).parent / "launches.txt"
 KINDS = ("image", "video")
@@ -22,10 +21,9 @@ KINDS = ("image", "video")
 @pytest.fixture
 def lab(tmp_path):
     """A copy of what trains, a distributed directory, and an srun that records its arguments and does what SRUN_DOES
-    says. The lists and starting weights are there, but empty.
+    says.
     """
     checkout(tmp_path)
-    empty_inputs(tmp_path)
     (tmp_path / "dist").mkdir()
     srun = tmp_path / "bin/srun"
     srun.parent.mkdir()
@@ -34,16 +32,6 @@ def lab(tmp_path):
     )
     srun.chmod(0o755)
     return tmp_path
-
-
-def empty_inputs(root):
-    """Create the lists and starting weights that configs name, empty: they are looked for before a training starts."""
-    for kind, config_type in zip(KINDS, (ImageConfig, VideoConfig), strict=True):
-        for path in (ROOT / f"{kind}_based/configs").rglob("*.yaml"):
-            config = load_config(path, config_type)
-            for name in (config.pretrained, *config.train_lists, *config.val_lists.values()):
-                (root / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / name).touch()
 
 
 def launch(lab, *words, **environment):
@@ -82,9 +70,21 @@ def test_the_eleven_launches(lab):
     assert len(launches(lab)) == 11
 
 
+def write_inputs(lab):
+    """Lists of the first training and starting weights, empty."""
+    config = load_config(ROOT / "image_based/configs/b0/config.yaml", ImageConfig)
+    (lab / "DFDC-Kaggle_list").mkdir()
+    for name in (*config.train_lists, *config.val_lists.values()):
+        (lab / name).touch()
+    for weights in FILES.values():
+        (lab / "pretrain" / weights.file).touch()
+
+
 def test_without_lists_and_starting_weights_nothing_starts(lab):
-    """As in a new clone. One message names what is missing of all eleven, and what makes it."""
-    shutil.rmtree(lab / "DFDC-Kaggle_list")
+    """As in a new clone. One message names what is missing, of the weights for all eleven, and what makes it."""
+    write_inputs(lab)
+    for path in (lab / "DFDC-Kaggle_list").iterdir():
+        path.unlink()
     (lab / "pretrain/sf50_k400.pth").unlink()
     done = launch(lab, "train.sh", "debug", lab / "dist")
     assert (done.returncode, done.stdout, launches(lab)) == (2, "", [])
@@ -98,6 +98,7 @@ def test_without_lists_and_starting_weights_nothing_starts(lab):
 
 
 def test_a_finished_training_needs_no_files(lab):
+    write_inputs(lab)
     begin(lab, "xcep/config", 60001)
     (lab / "pretrain/xception-b5690688.pth").unlink()
     assert launch(lab, "train.sh", "debug", lab / "dist").returncode == 0
@@ -259,7 +260,6 @@ def test_two_tasks_train_on_a_real_slurm(tmp_path, frames, slurm):
 def test_the_batch_job_puts_8_tasks_on_one_of_its_nodes_and_16_on_both(tmp_path, slurm):
     """With the reference's numbers; a fake Python says where it runs."""
     checkout(tmp_path)
-    empty_inputs(tmp_path)
     (tmp_path / "dist").mkdir()
     python = tmp_path / "python"
     python.write_text(

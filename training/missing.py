@@ -1,9 +1,9 @@
 """Which lists and starting weights trainings lack: train.sh asks before it starts the first of them.
 
-It reads the configs with the options of the trainings, as they will, and looks for the starting weights of all that
-are not finished, and for the lists of the first of these: make_lists.py writes all lists at once. If a file is missing
-it says in one message which and what makes it, and ends with status 2. The face crops are not looked for, because they
-may lie on the nodes. Nothing here imports PyTorch.
+It reads the configs with the options of the trainings, as they will. It looks for the lists of the first training that
+is not finished, because make_lists.py writes all lists at once, and for the starting weights of all. If a file is
+missing it says in one message which and what makes it, and ends with status 2. If this machine does not even have the
+folder of the lists, the data lie elsewhere, as on the nodes, and nothing is looked for. Nothing here imports PyTorch.
 
     python -m training.missing CONFIG [CONFIG ...] [OPTIONS OF THE TRAININGS]
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.command import run_script
 from common.errors import BadInputError
+from training.options import training_parser
 from training.run_folders import progress_of
 from training.state import search_of
 
@@ -27,6 +28,7 @@ MAKERS = {  # folder: what makes its files
 def missing_files(configs: Sequence[str], words: Sequence[str]) -> list[Path]:
     """The files that the trainings of these configs, with the options `words`, still need and that do not exist.
 
+    None if a folder of the lists does not exist here.
     Raises BadInputError for a wrong config or option.
     """
     lists: list[str] = []
@@ -39,12 +41,19 @@ def missing_files(configs: Sequence[str], words: Sequence[str]) -> list[Path]:
         lists = lists or [*config.train_lists, *config.val_lists.values()]
         if config.pretrained:
             weights[config.pretrained] = None
+    if not all(Path(name).parent.is_dir() for name in lists):
+        return []
     return [path for path in map(Path, [*lists, *weights]) if not path.is_file()]
 
 
 def main() -> int:
     """Look; return 0 if nothing is missing. Raises BadInputError naming what is."""
     configs = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    if not configs:
+        parser = training_parser("<package>", __doc__)
+        parser.usage = "python -m training.missing CONFIG [CONFIG ...] [OPTIONS OF THE TRAININGS]"
+        parser.parse_args()
+        parser.error("name the configs first")
     missing = missing_files(configs, sys.argv[1 + len(configs) :])
     if not missing:
         return 0
