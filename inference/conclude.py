@@ -121,8 +121,8 @@ def face_notes(result: Result) -> tuple[str, ...]:
     notes = []
     if 0 < result.face_frames < result.frames:
         notes.append(faces_in(result.face_frames, result.frames))
-    if result.not_scored and result.status == Status.OK:
-        notes.append(f"{result.not_scored} of {result.detections} detections not scored")
+    if not_scored := result.not_scored if result.status == Status.OK else result.detections:
+        notes.append(f"{not_scored} of {result.detections} detections not scored")
     return tuple(notes)
 
 

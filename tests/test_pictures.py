@@ -303,7 +303,7 @@ def test_a_video_of_too_few_frames_claims_no_scored_face(scorer, clip, tmp_path)
     height, width = (side // 2 * 2 for side in photo.shape[:2])
     result = scorer.score(encode(tmp_path / "four.mp4", [photo[:height, :width]] * 4))
     assert result.status == Status.TOO_FEW_FRAMES
-    assert not any("not scored" in note for note in result.notes)
+    assert result.notes[-1] == "20 of 20 detections not scored"
     page = result.page()
     assert "No face was scored." in page
     assert "seen longest" not in page
