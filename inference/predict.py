@@ -64,7 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     add_selection(parser)
     text = "default: submission.csv; one with other videos or scores is renamed; - prints the rows of submission.jsonl"
     parser.add_argument("--output", type=Path, metavar="CSV", help=text)
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="write a JSON file and a page per video")
+    text = "write a JSON file and a page per video; scoring a video again replaces its own"
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help=text)
     parser.add_argument(
         "--shard", type=parse_shard, metavar="i/n", help="default: that of the Slurm array, else all videos"
     )

@@ -10,6 +10,8 @@ from common.folders import files_below, read_filenames
 from common.labels import parse_label
 from common.tables import by_filename, read_table
 from quality.score_files import read_scores, read_truth
+from quality.sets.items import Variant
+from quality.sets.video_sets import own_table
 
 
 @pytest.mark.parametrize(("label", "number"), [(0, 0), (1.0, 1), ("1.0", 1), ("fake", 1), (" REAL", 0), ("0", 0)])
@@ -112,3 +114,13 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("filename,label,label,,\na.mp4,1,0,,\n")
     with pytest.raises(BadInputError, match=r"t\.csv has two columns 'label'"):
         read_table(tmp_path / "t.csv", ["filename", "label"])
+
+
+def test_a_split_that_is_none_is_refused(tmp_path):
+    """Its video would be in no split, without a word."""
+    table = tmp_path / "labels.csv"
+    table.write_text("filename,label,split\na.mp4,1,Test\nb.mp4,0,\n")
+    assert [item.split for item in own_table(tmp_path, Variant())] == ["test", "test"]
+    table.write_text("filename,label,split\na.mp4,1,testing\n")
+    with pytest.raises(BadInputError, match=r"labels\.csv: a\.mp4: 'testing' is not one of train, val, test"):
+        own_table(tmp_path, Variant())

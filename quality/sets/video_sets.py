@@ -14,6 +14,7 @@ from common.labels import label_of, parse_label
 from common.tables import by_filename
 from quality.sets.items import (
     COMPRESSIONS,
+    SPLITS,
     Item,
     Variant,
     matches,
@@ -157,7 +158,7 @@ def own_folder(root: Path, _: Variant) -> list[Item]:
 def own_table(root: Path, _: Variant) -> list[Item]:
     """`labels.csv` below the root: filename, label, and, if they are known, original, manipulation, identities, split.
 
-    Spaces separate identities.
+    Spaces separate identities. Raises BadInputError for a label or a split that is none.
     """
     items = []
     for key, row in by_filename(root / "labels.csv").items():
@@ -166,5 +167,8 @@ def own_table(root: Path, _: Variant) -> list[Item]:
         manipulation = row.get("manipulation") or row.get("subset") or "fake"
         original = row.get("original") or key
         people = tuple((row.get("identities") or original).split())
-        items.append(Item(key, label, manipulation if label else "", original, people, row.get("split") or "test"))
+        split = (row.get("split") or "test").strip().lower()
+        if split not in SPLITS:
+            raise BadInputError(f"{root / 'labels.csv'}: {key}: {split!r} is not one of {', '.join(SPLITS)}")
+        items.append(Item(key, label, manipulation if label else "", original, people, split))
     return items
