@@ -77,8 +77,10 @@ def maps_of(networks: Networks, sampled: Sampled, groups: Sequence[Sequence[floa
     for index, scores in enumerate(groups):
         face, frames, sources = sampled.faces[index], sampled.frames_seen("image"), sampled.sources(index)
         ranked = [number for number in suspicious(scores, face.group)[:MOST] if number < len(frames)]
-        # A frame that stands in for others is tested once.
-        wanted = list({sources[frames[number]]: number for number in reversed(ranked)}.values())[::-1]
+        first: dict[int, int] = {}  # crop by its frame: one that stands in for others is tested once
+        for number in ranked:
+            first.setdefault(sources[frames[number]], number)
+        wanted = list(first.values())
         crops = {name: face.crops[member.crop_kind][wanted] for name, member in members.items()}
         tested = try_maps(networks, crops, fractions) if wanted and crops else []
         maps.append(
