@@ -28,8 +28,7 @@ MAKERS = {  # folder: what makes its files
 def missing_files(configs: Sequence[str], words: Sequence[str]) -> list[Path]:
     """The files that the trainings of these configs, with the options `words`, still need and that do not exist.
 
-    None if a folder of the lists does not exist here.
-    Raises BadInputError for a wrong config or option.
+    An empty list if a folder of the lists does not exist here. Raises BadInputError for a wrong config or option.
     """
     lists: list[str] = []
     weights: dict[str, None] = {}

@@ -50,9 +50,9 @@ def frames_left_out(result: Result, sampled: Sampled) -> list[str]:
 
 def faces_left_out(result: Result, sampled: Sampled, members: Mapping[str, Member]) -> list[str]:
     """Sentences about frames and faces of a video that the networks do not see."""
-    voted = f"{sampled.voted_frames} of {sampled.frames} frames"
+    voted = f"{sampled.voted_frames} of {sampled.frames}"
     if not sampled.faces:
-        return [f"{voted} show no face, so no network looked at the video."]
+        return [f"{voted} frames show no face, so no network looked at the video."]
     if result.status != Status.OK:
         return ["No face was scored."]
     sentences = []
@@ -61,9 +61,9 @@ def faces_left_out(result: Result, sampled: Sampled, members: Mapping[str, Membe
         sentences.append(f"The image members see {seen} of the {sampled.frames} frames, in groups of five.")
     if sampled.voted_faces > len(sampled.faces) or sampled.other_detections:
         shown = counted(sampled.voted_faces, "face")
-        most = f"Most frames ({voted.removesuffix(' frames')}) show {shown}"
+        most = f"Most frames ({voted}) show {shown}"
         if 2 * sampled.voted_frames <= sampled.frames:
-            most = f"{voted} show {shown}, and no other number of faces is shown more often"
+            most = f"{voted} frames show {shown}, and no other number of faces is shown more often"
         kept = len(sampled.faces)
         scored = "the face seen longest was scored" if kept == 1 else f"the {kept} faces seen longest were scored"
         sentences.append(f"{most}; {scored}.")
