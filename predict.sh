@@ -22,8 +22,8 @@ partition=$1 shards=${3:-8} task=${4:-predict} output=${OUTPUT:-submission.csv}
 [ -n "${list:-}" ] || { echo "predict.sh: $2 is not a file" >&2; exit 2; }
 if [ $# -gt 4 ]; then shift 4; else shift $#; fi
 positive "predict.sh: SHARDS" "$shards"
-for shard in "${output%.*}"-*-of-*.jsonl; do
-    number=${shard#"${output%.*}-"} && number=${number%%-of-*}
+for shard in "${output%.csv}"-*-of-*.jsonl; do
+    number=${shard#"${output%.csv}-"} && number=${number%%-of-*}
     case $number in *[!0-9]*) continue ;; esac  # a file of another submission, or no file matches
     case $shard in
         *-of-"$shards".jsonl) rm -f "$shard" "${shard%.jsonl}.csv" ;;  # otherwise a task that fails would leave old results

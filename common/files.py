@@ -24,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]  # of the project
 PARTIAL = ".partial"
 
 
+def file_beside(submission: Path, suffix: str) -> Path:
+    """A file beside a submission, such as `submission.jsonl`; beside `run.1` it is `run.1.jsonl`."""
+    return submission.with_name(submission.name.removesuffix(".csv") + suffix)
+
+
 @contextmanager
 def atomic_file(path: Path, synced: bool = True) -> Iterator[Path]:
     """Yield a temporary path with the same suffix; rename it to `path` if the block ends well, remove it if it raises.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.command import run_script
 from common.errors import BadInputError
+from common.files import file_beside
 from faces.video_files import find_videos
 from inference.predict import add_selection
 from inference.results import Result, exit_status, read_results, statuses, write_submission, write_verdicts
@@ -27,7 +28,7 @@ def shard_files(output: Path, suffix: str) -> dict[Path, int]:
 
     Files of other submissions, such as `<stem>-more.csv`, are not among them.
     """
-    pattern = re.compile(re.escape(output.stem) + r"-\d+-of-(\d+)" + re.escape(suffix))
+    pattern = re.compile(re.escape(file_beside(output, "").name) + r"-\d+-of-(\d+)" + re.escape(suffix))
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
@@ -36,14 +37,12 @@ def read_shards(output: Path) -> dict[str, Result]:
 
     Raises BadInputError if there are no shards, if one is damaged, or if their number or settings differ.
     """
-    shards = shard_files(output, ".jsonl")
+    shards, name = shard_files(output, ".jsonl"), file_beside(output, "").name
     if not shards:
-        raise BadInputError(f"{output.parent} holds no shards of {output.stem}, such as {output.stem}-0-of-8.jsonl")
+        raise BadInputError(f"{output.parent} holds no shards of {name}, such as {name}-0-of-8.jsonl")
     if len(counts := sorted(set(shards.values()))) > 1:
         several = " and ".join(map(str, counts))
-        raise BadInputError(
-            f"{output.parent} mixes shards of {output.stem} from runs of {several}: keep those of one run"
-        )
+        raise BadInputError(f"{output.parent} mixes shards of {name} from runs of {several}: keep those of one run")
     results = [result for shard in shards for result in read_results(shard)]
     if len({result.run for result in results}) > 1:
         raise BadInputError(f"the shards of {output} were scored with different members, weights or options")

@@ -16,9 +16,9 @@ and it resumes: submission.partial.jsonl holds the results until all are done.
 A folder or a pattern stands for its videos and still images, recognised by suffix or content (docs/use/video_files.md),
 with --recursive also for those in subfolders; whatever is left out is counted and named. If none of the inputs exists,
 nothing is written. With --output - the rows of submission.jsonl are printed instead; without --output, an earlier
-submission.csv of other videos is renamed. With --shots, a video is cut where its picture changes abruptly, each shot is
-scored as if it were a video, and the highest score counts. By default one score comes from all frames together, as in
-the reference.
+submission.csv with other videos or scores is renamed. With --shots, a video is cut where its picture changes abruptly,
+each shot is scored as if it were a video, and the highest score counts. By default one score comes from all frames
+together, as in the reference.
 
 A video's status is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or crashed.
 Every status but ok has the label 0.5. The exit status is 1 if a video could not be read, changed while it was read, or
@@ -33,12 +33,13 @@ from pathlib import Path
 
 from common.command import Shard, parse_shard, run_script, wanted_shard
 from common.errors import BadInputError
+from common.files import file_beside
 from inference.settings import Settings, add_options
 
 
 def shard_output(output: Path, shard: Shard) -> Path:
     """The path of a shard's submission, beside that of the whole."""
-    return output.with_name(f"{output.stem}-{shard.index}-of-{shard.count}{output.suffix}")
+    return file_beside(output, f"-{shard.index}-of-{shard.count}.csv")
 
 
 def scoring_parser(description: str | None) -> argparse.ArgumentParser:

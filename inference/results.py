@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from common.errors import BadInputError
-from common.files import write_table, write_table_for_people, write_text
+from common.files import file_beside, write_table, write_table_for_people, write_text
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
 from inference.verdicts import Judgement
@@ -163,11 +163,6 @@ def exit_status(results: Iterable[Result]) -> int:
     return int(any(result.status in UNREADABLE for result in results))
 
 
-def beside(submission: Path, suffix: str) -> Path:
-    """A file beside a submission, such as `submission.jsonl`; beside `run.1` it is `run.1.jsonl`."""
-    return submission.with_name(submission.name.removesuffix(".csv") + suffix)
-
-
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows in a `.jsonl` file that `write_submission` wrote.
 
@@ -205,7 +200,7 @@ def write_submission(output: Path, results: Iterable[Result]) -> None:
     names = [utf8_name(result.filename) for result in results]
     if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
         print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
-    write_text(beside(output, ".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
+    write_text(file_beside(output, ".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
     write_table(output, [("filename", "label"), *zip(names, map(label_text, results), strict=True)])
 
 
@@ -222,7 +217,7 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
         meaning = result.judgement.words if result.judgement else ""
         named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
         lines.append((*named, rate, result.status, meaning))
-    write_table_for_people(beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+    write_table_for_people(file_beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])
 
 
 def printable(name: str) -> str:

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from common.errors import BadInputError
-from common.files import FileState, file_state, write_text
+from common.files import FileState, file_beside, file_state, write_text
 from common.lock import locked
 from common.status import UNREADABLE, Status
 from common.tables import read_table
@@ -27,7 +27,6 @@ from faces.detector import load_detector
 from inference.conclude import face_notes
 from inference.results import (
     Result,
-    beside,
     label_text,
     printable,
     statuses,
@@ -81,7 +80,7 @@ class Ledger:
 
         Raises BadInputError if that run had other settings, or if the file is damaged.
         """
-        self.path, self.settings = beside(output, ".partial.jsonl"), settings
+        self.path, self.settings = file_beside(output, ".partial.jsonl"), settings
         lines = self._read()
         begun = lines[0] if lines else None
         if begun and "source" in begun:
@@ -158,7 +157,7 @@ class Run:
         self.earlier = labels_in(output.submission) if output.keeps_earlier else {}
         load_detector(setup.detector_weights, "cpu")  # bad weights raise their error before anything is printed
         if output.is_shard:  # inference.merge would take an older file for one of this run
-            beside(output.submission, ".jsonl").unlink(missing_ok=True)
+            file_beside(output.submission, ".jsonl").unlink(missing_ok=True)
 
     def results(self, videos: Iterable[Video], watch: Watch | None = None) -> Iterator[Result]:
         """Yield the result of each video: first those in the ledger, then the others as they finish.
@@ -233,11 +232,11 @@ def set_aside(submission: Path, held: str) -> None:
     """Rename a submission, with the files beside it, by its time, and say what it held."""
     time = datetime.fromtimestamp(submission.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
     names = (f"{time}-{number}" if number else time for number in count())
-    made = next(name for name in names if not beside(submission, f"-{name}.csv").exists())
+    made = next(name for name in names if not file_beside(submission, f"-{name}.csv").exists())
     for suffix in (".jsonl", ".verdicts.csv", ".csv"):
-        if (file := beside(submission, suffix)).is_file():
-            file.rename(beside(submission, f"-{made}{suffix}"))
-    kept = beside(submission, f"-{made}.csv")
+        if (file := file_beside(submission, suffix)).is_file():
+            file.rename(file_beside(submission, f"-{made}{suffix}"))
+    kept = file_beside(submission, f"-{made}.csv")
     print(f"predict: {submission} held {held}: kept as {kept}", flush=True)
 
 

@@ -29,10 +29,11 @@ from sklearn.calibration import calibration_curve
 
 from common.command import positive, run_script
 from common.errors import BadInputError
+from common.files import file_beside
 from common.labels import LABELS
 from common.status import Status
 from inference.members import MODELS, choose_members
-from inference.results import Result, beside, read_results, read_rows, utf8_name
+from inference.results import Result, read_results, read_rows, utf8_name
 from inference.verdicts import digests
 from quality.calibration import CalibrationData, fit_calibration
 from quality.measures import BINS, RECALLS, OperatingPoint, intervals, measures
@@ -53,7 +54,7 @@ def results_beside(submission: Path) -> dict[str, Result]:
 
     A file with another tool's lines is no such file. Raises BadInputError for damaged rows of inference.predict.
     """
-    details = beside(submission, ".jsonl")
+    details = file_beside(submission, ".jsonl")
     return {utf8_name(result.filename): result for result in read_results(details)} if has_rows(details) else {}
 
 
@@ -76,7 +77,7 @@ def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, i
     names = [name for name in scores if name in truth]
     if not names:
         raise BadInputError(f"{submission} and the truth have no video in common")
-    details = beside(submission, ".jsonl")
+    details = file_beside(submission, ".jsonl")
     rows = read_rows(details) if has_rows(details) else []
     statuses = {utf8_name(row["filename"]): row["status"] for row in rows}
     videos = Videos(

@@ -169,3 +169,10 @@ def test_a_damaged_shard_is_named(run, tmp_path, content):
     done = run("-m", "inference.merge", tmp_path, "--output", tmp_path / "s.csv", check=False)
     assert done.returncode == 2
     assert "s-0-of-2.jsonl:1 is not a row of inference.predict" in done.stderr
+
+
+def test_shards_of_an_output_with_another_suffix_are_merged(run, work, tmp_path):
+    words = (work / "videos/a.mp4", "--output", tmp_path / "scores.txt")
+    run("-m", "inference.predict", *words, "--shard", "0/1")
+    assert "1 ok" in run("-m", "inference.merge", *words).stdout
+    assert (tmp_path / "scores.txt").read_text().startswith("filename,label\na.mp4,")
