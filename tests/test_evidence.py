@@ -240,24 +240,26 @@ def test_faces_that_were_not_scored_are_counted(run, evidence, clip, tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_again(run, evidence, frames, tmp_path):
-    for name in ("one.mp4", "two.mp4"):
-        write_video(tmp_path / name, frames[:6], 25.0)
+    """The third video is long, so that the run is still at it when the first two are in the ledger."""
+    names = ["one.mp4", "two.mp4", "long.mp4"]
+    for name, copies in zip(names, (1, 1, 8), strict=True):
+        write_video(tmp_path / name, frames[:6] * copies, 25.0)
     words = [
-        "-m", "inference.predict", tmp_path / "one.mp4", tmp_path / "two.mp4", "--models", evidence / "models",
+        "-m", "inference.predict", *(tmp_path / name for name in names), "--models", evidence / "models",
         "--members", "b0", "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
     ]  # fmt: skip
     process = subprocess.Popen(
         [*GIVING_WAY, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     partial = tmp_path / "s.partial.jsonl"
-    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 2)
+    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3)
     process.kill()
     process.wait()
     for path in (tmp_path / "out").glob("*.json"):
         path.unlink()
     run(*words)
-    assert (tmp_path / "s.csv").read_text().count("\n") == 3
-    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4.json")) == ["one.mp4.json", "two.mp4.json"]
+    assert (tmp_path / "s.csv").read_text().count("\n") == 4
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4.json")} == {f"{name}.json" for name in names}
 
 
 @pytest.mark.parametrize(
