@@ -7,7 +7,6 @@ after the page cache was dropped (root only).
     python -m benchmarks.crops_on_disk [VIDEO] [--folder DIR]
 """
 
-import argparse
 import os
 import random
 import shutil
@@ -19,6 +18,7 @@ import cv2
 
 import pretrain.retinaface
 from benchmarks import seconds
+from common.command import command_parser
 from common.pack import PACK, read_face, write_pack
 from faces.detector import FaceDetector, default_weights
 from faces.one_pass import Finder, crop_files, find_faces, threads
@@ -70,7 +70,7 @@ def measure(root: Path, names: list[str], cold: bool) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print both forms, warm and cold."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
     parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")
     options = parser.parse_args()

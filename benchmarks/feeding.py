@@ -18,7 +18,6 @@ networks that take four videos at a time leave workers idle if fewer than four v
     python -m benchmarks.feeding [--workers 16] [--decode 2.3] [--find 5.5] [--detect 0.2] [--count 64]
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -29,7 +28,7 @@ from typing import Any, cast
 import numpy as np
 
 import pretrain.retinaface
-from common.command import positive
+from common.command import command_parser, positive
 from common.workers import Workers
 from faces.detector import default_weights
 from inference.members import MEMBERS, crop_kinds
@@ -90,7 +89,7 @@ def seconds_per_video(workers: Workers, finding: float, gpu: float, videos: int)
 
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--workers", type=positive, default=16, metavar="N", help="processes (default: 16)")
     parser.add_argument("--decode", type=float, default=2.3, metavar="S", help="of a core per video (default: 2.3)")
     parser.add_argument("--find", type=float, default=5.5, metavar="S", help="decode and detect (default: 5.5)")

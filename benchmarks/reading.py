@@ -12,7 +12,6 @@ Three questions:
     python -m benchmarks.reading [VIDEO ...]
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -21,6 +20,7 @@ import av
 import numpy as np
 
 from benchmarks import seconds
+from common.command import command_parser
 from faces.shots import find_shots
 from faces.tracking import track_faces
 from faces.video import Reading, probe
@@ -64,7 +64,7 @@ def restless_faces(frames: int) -> list[np.ndarray]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("videos", nargs="*", type=Path, metavar="VIDEO", help="default: a sample clip of 472 frames")
     options = parser.parse_args()
     print(f"{'video':<24}{'decoding':>10}{'packets':>10}{'probe':>10}{'shots':>10}")

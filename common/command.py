@@ -27,6 +27,23 @@ CGROUPS, PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self")
 Value = TypeVar("Value")
 
 
+class PrintVersion(argparse.Action):
+    """An argparse action: print the version of this software and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from common.version import NAME, software  # asks git
+
+        print(f"{NAME} {software()}")
+        parser.exit()
+
+
+def command_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose --help shows a module's docstring as it is; with --version, as every command has it."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="show version and commit, and exit")
+    return parser
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     number = int(text)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.command import cores, positive
+from common.command import command_parser, cores, positive
 from common.files import write_text
 from common.workers import Job, Workers
 
 
 def folder_parser(description: str | None, **folders: str) -> argparse.ArgumentParser:
     """A parser with one option per folder: `frames="DIR"` adds `--frames` with the default DIR."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(description)
     for name, default in folders.items():
         parser.add_argument(f"--{name}", type=Path, default=Path(default), metavar="DIR", help=f"default: {default}")
     return parser

@@ -7,7 +7,6 @@ a training shows that all stages work together, not that it detects fakes.
     python -m demo
 """
 
-import argparse
 import json
 import os
 import re
@@ -17,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.labels import parse_label
 from common.status import Status
 from demo.tree import TEST, make_tree
@@ -147,7 +146,7 @@ def separation(scored: list[VideoScore]) -> str:
 
 def main() -> int:
     """Run the demo."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    command_parser(__doc__).parse_args()
     began = time.perf_counter()
     python("-m", "pretrain.retinaface")
     python("-m", "pretrain.clips")

@@ -11,12 +11,11 @@ counts. The exit status is 1 if a member's checkpoint was not found.
     python -m inference.collect --members b0 --experiments demo/experiments --models demo/submit_models --last
 """
 
-import argparse
 import re
 import shutil
 from pathlib import Path
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import atomic_file, sha256
 from inference.members import MEMBERS, MODELS, Member
@@ -56,7 +55,7 @@ def collect(checkpoint: Path, target: Path) -> str:
 
 def main() -> int:
     """Copy all that are found; return 1 if one was not found, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--members", metavar="A,B", help="default: all eleven")
     parser.add_argument("--experiments", type=Path, metavar="DIR", help="default: those of each package")
     parser.add_argument("--last", action="store_true", help="take the last checkpoint, not that of the file's name")

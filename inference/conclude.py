@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from common.status import Status
+from common.version import software
 from faces.notes import faces_in, failure
 from inference.members import Member
 from inference.results import FaceResult, PerturbedResult, Result, ShotResult
@@ -229,6 +230,8 @@ def describe_stability(label: float, verdict: str, versions: Sequence[PerturbedR
 
 
 def complete(result: Result, setup: Setup) -> Result:
-    """The result with what belongs to the whole run: the digest, and the members that were left out."""
+    """The result with what belongs to the whole run: digest, version, and the members that were left out."""
     without = f"; without {', '.join(setup.left_out)}, which have no checkpoint" if setup.left_out else ""
-    return replace(result, run=setup.digest, left_out=setup.left_out, reason=result.reason + without)
+    return replace(
+        result, run=setup.digest, software=software(), left_out=setup.left_out, reason=result.reason + without
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.scoring import BRANCH_WEIGHTS, GROUP, image_frames
@@ -206,7 +206,7 @@ def describe(name: str) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--check", action="store_true", help="load each checkpoint and score a built-in input with it")
     parser.add_argument("--record", action="store_true", help="the same, and record the scores for later checks")

@@ -9,11 +9,10 @@ The exit status is 1 if a video could not be read. If a video has no row yet, it
     python -m inference.merge --list sample_submission.csv --output submission.csv
 """
 
-import argparse
 import re
 from pathlib import Path
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import file_beside
 from faces.video_files import find_videos
@@ -51,7 +50,7 @@ def read_shards(output: Path) -> dict[str, Result]:
 
 def main() -> int:
     """Merge; return 1 if a video could not be read, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     add_selection(parser)
     parser.add_argument(

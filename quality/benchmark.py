@@ -35,7 +35,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common.command import parse_shard, positive, run_script, wanted_shard
+from common.command import command_parser, parse_shard, positive, run_script, wanted_shard
 from common.errors import BadInputError
 from common.files import write_table, write_text
 from common.spread import spread
@@ -179,7 +179,7 @@ def write_protocols(
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("set", choices=LAYOUTS, metavar="SET", help=", ".join(LAYOUTS))
     parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", choices=(*SPLITS, "all"), default="test", help="default: test")

@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from common.command import positive, run_script
+from common.command import command_parser, positive, run_script
 from common.errors import BadInputError
 from common.files import write_table
 from quality.measures import intervals, measure
@@ -118,7 +118,7 @@ def score(text: str) -> float:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("a", type=Path, metavar="A.csv")
     parser.add_argument("b", type=Path, metavar="B.csv")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help="metadata.json, or a CSV filename,label[,original]")

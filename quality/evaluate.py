@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
-from common.command import positive, run_script
+from common.command import command_parser, positive, run_script
 from common.errors import BadInputError
 from common.files import file_beside
 from common.labels import LABELS
@@ -192,7 +192,7 @@ def print_report(report: Mapping[str, Mapping[str, Any]]) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("submission", type=Path, metavar="CSV")
     parser.add_argument("truth", type=Path, metavar="TRUTH", help=TRUTH_HELP)
     parser.add_argument("--output", type=Path, default=Path("evaluation"), metavar="DIR", help="default: evaluation")

@@ -11,13 +11,12 @@ map would hold in a quarter of the crops.
     python -m shipped.maps --sets faces224_test,ffpp_val --max-crops 200
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from common.command import positive, run_script
+from common.command import command_parser, positive, run_script
 from common.errors import BadInputError
 from common.files import write_table
 from common.spread import spread
@@ -68,7 +67,7 @@ def table_row(name: str, label: int, maps: Sequence[Tested]) -> tuple[str, ...]:
 
 def main() -> int:
     """Test, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_set_options(parser)
     parser.add_argument("--max-crops", type=positive, default=100, metavar="N", help="per class (default: 100)")
     parser.add_argument("--output", type=Path, default=Path("evaluation/where.csv"), metavar="CSV")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import atomic_file
 from image_based.models import LAST_LAYERS
@@ -109,7 +109,7 @@ def read_trained(paths: Iterable[Path]) -> dict[str, Content]:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument(
         "checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="one for each shipped member's network"
     )

@@ -16,7 +16,6 @@ says what a score means: which fraction of the faces with such a score is fake.
     python -m shipped.sets --sets faces224_calibration,ffpp_val --members lite0 --models image_based/experiments/...
 """
 
-import argparse
 import itertools
 import math
 from collections import Counter
@@ -26,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import write_table
 from inference.evidence.maps import image_members
@@ -203,7 +202,7 @@ def score_set(networks: Networks, faces: Path, list_file: Path, truth: Mapping[s
 
 def main() -> int:
     """Score, measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     add_set_options(parser)
     parser.add_argument("--output", type=Path, default=Path("evaluation/sets"), metavar="DIR")
     parser.add_argument(

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
+from common.version import NAME, VERSION
 from tests.conftest import ROOT
 
 COMMANDS = (
@@ -30,13 +32,14 @@ import gc, json, os, runpy, sys, tempfile, timm, sklearn.metrics
 gc.freeze()
 sys.path.insert(0, os.getcwd())
 said = {}
-for command in sys.argv[1:]:
+option, *commands = sys.argv[1:]
+for command in commands:
     files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
     child = os.fork()
     if not child:
         for number, file in enumerate(files, 1):
             os.dup2(file.fileno(), number)
-        sys.argv = [command, "--help"]
+        sys.argv = [command, option]
         try:
             if command.endswith(".py"):
                 runpy.run_path(command, run_name="__main__")
@@ -55,13 +58,16 @@ print(json.dumps(said))
 """
 
 
+def ask_all(option):
+    """What each command answers to an option, by its name: status, stdout and stderr."""
+    words = [sys.executable, "-c", ASK_ALL, option, *COMMANDS]
+    return json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
 @pytest.fixture(scope="module")
 def helps():
-    """What each command says of itself, by its name: status, stdout and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-c", ASK_ALL, *COMMANDS], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+    """What each command says of itself."""
+    return ask_all("--help")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -70,6 +76,24 @@ def test_a_command_helps(helps, command):
     assert (status, err) == (0, "")
     assert len(out.splitlines()) > 4
     assert out.startswith("usage: ") and "__main__" not in out.splitlines()[0]
+
+
+def test_every_command_tells_its_version():
+    answers = ask_all("--version")
+    line = rf"{re.escape(NAME)} {re.escape(VERSION)}, commit ([0-9a-f]{{40}}(-dirty)?|unknown)\n"
+    assert {command: answer for command, answer in answers.items() if not re.fullmatch(line, answer[1])} == {}
+    assert {(status, err) for status, _, err in answers.values()} == {(0, "")}
+
+
+def test_one_version_everywhere():
+    """The citation's, the changelog's newest, and that of a tag on this commit, if there is one."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest and (newest[1], newest[2]) == (VERSION, str(citation["date-released"]))
+    assert citation["version"] == VERSION
+    words = ["git", "tag", "--points-at", "HEAD", "v*"]
+    tags = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert tags in ([], [f"v{VERSION}"])
 
 
 def tracked():

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from common.command import DEVICES, positive
+from common.command import DEVICES, command_parser, positive
 
 
 def training_parser(package: str, description: str | None) -> argparse.ArgumentParser:
     """The parser of `<package>.main`; its runs are in `<package>/experiments` by default."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(description)
     parser.set_defaults(package=package)
     parser.add_argument("--config", type=Path, required=True, metavar="YAML")
     parser.add_argument(

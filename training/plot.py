@@ -7,14 +7,13 @@ Writes one PNG (--output)
     python -m training.plot image_based/experiments/*/2026* --output runs.png
 """
 
-import argparse
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import atomic_file
 
@@ -67,7 +66,7 @@ def draw_classes(axes: Axes, curves: dict[str, Curve], validation: str, colour: 
 
 def main() -> int:
     """Read, draw, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument(
         "--output", type=Path, default=Path("training.png"), metavar="PNG", help="default: training.png"

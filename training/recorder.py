@@ -1,7 +1,6 @@
 """The records of a run, which rank 0 writes: what is printed and goes to log.txt, and TensorBoard's curves."""
 
 import platform
-import subprocess
 import sys
 from datetime import timedelta
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from pathlib import Path
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from common.version import commit
 from training.config import TrainingConfig
 from training.validation import Validation
 
@@ -73,13 +73,3 @@ def origin(network: nn.Module) -> str:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return f"{parameters:,} parameters; commit {commit()}; {packages}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """The git commit of this code, with `-dirty` if tracked files differ from it; `unknown` outside a repository."""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()

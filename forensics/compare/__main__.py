@@ -19,7 +19,7 @@ file cannot be read.
 import argparse
 from pathlib import Path
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.workers import progress
 from forensics.compare.facts import ComparisonFacts, NoMatchFacts
 from forensics.compare.in_time import NoCommonMomentError
@@ -34,7 +34,7 @@ FACES = 6  # compared per clip, at most; the label depends on two of them, as al
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("suspect", type=Path, metavar="SUSPECT")
     parser.add_argument("original", type=Path, metavar="ORIGINAL")
     parser.add_argument("--output", type=Path, default=Path("comparison"), metavar="DIR", help="default: comparison")

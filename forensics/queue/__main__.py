@@ -18,7 +18,7 @@ import math
 from contextlib import suppress
 from pathlib import Path
 
-from common.command import positive, run_script
+from common.command import command_parser, positive, run_script
 from common.files import write_table_for_people, write_text
 from forensics.queue.marks import Marks, summarise
 from forensics.queue.order import Queue, make_queue, read_candidates
@@ -65,7 +65,7 @@ def above_zero(text: str) -> float:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("submission", type=Path, metavar="JSONL")
     parser.add_argument("--fdr", type=fraction, default=0.1, metavar="Q", help="false-discovery rate (default: 0.1)")
     parser.add_argument("--hours", type=above_zero, metavar="H", help="of a reviewer: take as many videos as fit")

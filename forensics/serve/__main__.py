@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from common.command import STOPS, delay_signals, positive, run_script
+from common.command import STOPS, command_parser, delay_signals, positive, run_script
 from common.errors import BadInputError
 from forensics.serve.app import make_app
 from forensics.serve.guard import LOOPBACK, Address
@@ -31,7 +31,7 @@ from inference.settings import Settings, add_options
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--port", type=port, default=8000, metavar="N", help="default: 8000; 0 takes a free one")
     parser.add_argument("--host", default=LOOPBACK[0], metavar="ADDRESS", help=f"default: {LOOPBACK[0]}")
     parser.add_argument("--token", type=token, metavar="TOKEN", help="clients must send it; others are refused")

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from common.files import ROOT, file_state, from_root, sha256
+from common.version import VERSION, commit
 from inference.conclude import combine
 from inference.evidence.facts import (
     Analysis,
@@ -63,7 +64,8 @@ def provenance_of(setup: Setup) -> Provenance:
         for name, member in setup.members.items()
     }
     return Provenance(
-        versions={"python": platform.python_version()} | {package: version(package) for package in packages},
+        versions={"robustforensics": VERSION, "commit": commit(), "python": platform.python_version()}
+        | {package: version(package) for package in packages},
         machine=f"{platform.system()} {platform.machine()}",
         runtime=setup.runtime,
         device=setup.device,

@@ -8,13 +8,12 @@ is above 1. A file that fails is removed.
     python -m inference.networks.export --members b0,sf1 --video clip.mp4
 """
 
-import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from common.command import cores, run_script
+from common.command import command_parser, cores, run_script
 from common.errors import BadInputError
 from inference.members import KNOWN, MODELS, Member, choose_members, crop_kinds
 from inference.networks.graph import export
@@ -55,7 +54,7 @@ def difference(name: str, member: Member, models: Path, faces: Sequence[Face]) -
 
 def main() -> int:
     """Write and check; return 1 if a member's file differs from PyTorch, else 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--members", metavar="A,B", help="default: all that have a checkpoint")
     parser.add_argument("--video", type=Path, metavar="FILE", help="to check with (default: a sample clip)")

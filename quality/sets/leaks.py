@@ -12,7 +12,6 @@ border of a tight crop, the same holds outside: look at such crops before you be
     python -m quality.sets.leaks DFDC-Kaggle_list/faces224_pairs.txt DFDC-Kaggle_list/ffpp_pairs.txt
 """
 
-import argparse
 import io
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from common.command import run_script
+from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.images import decode_image
 from common.workers import progress
@@ -66,7 +65,7 @@ def list_leaks(list_file: Path, faces: Path) -> dict[str, float]:
 
 def main() -> int:
     """Print the table; return 1 if a measure tells the classes of a list apart."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("lists", type=Path, nargs="+", metavar="LIST")
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument(

@@ -16,6 +16,7 @@ from common.errors import BadInputError
 from common.files import FileState, file_state
 from common.images import read_image, resize
 from common.status import Status
+from common.version import software
 from inference.conclude import combine, group_scores, unscored
 from inference.evidence.collect import provenance_of
 from inference.members import Member, crop_kinds
@@ -62,7 +63,7 @@ class CropScorer:
         notes = [f"{count} of {len(item.frames)} crops are {what}" for what, count in problems.items() if count]
         no_scores: dict[str, float | None] = dict.fromkeys(self.members)
         result = unscored(item.key, Status.MISSING, "none of its crops exists", len(present), no_scores)
-        result = replace(result, run=self.setup.digest, notes=tuple(notes))
+        result = replace(result, run=self.setup.digest, software=software(), notes=tuple(notes))
         if not present:
             return result
         if not images:
