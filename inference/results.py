@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inference.evidence.facts import Evidence
 
 SCHEMA = 1  # of a row
+RENAMED = {"perturbed": "forms", "chosen_by": "by_known"}  # fields with another name in a row
 VERDICT_COLUMNS = ("filename", "verdict", "label", "false_positive_rate_percent", "status", "meaning")
 
 
@@ -116,7 +117,7 @@ class Result:
         for face in () if boxes else each_face:
             del face["times"], face["boxes"]
         del row["path"], row["evidence"]
-        renamed = {"forms": row.pop("perturbed"), "by_known": row.pop("chosen_by")}
+        renamed = {name: row.pop(field) for field, name in RENAMED.items()}
         return {"schema": SCHEMA, **row, "faces": len(each_face), "each_face": each_face, **renamed}
 
     @classmethod

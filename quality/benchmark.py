@@ -45,7 +45,7 @@ from inference.settings import Settings, add_options
 from quality.measures import THRESHOLD
 from quality.protocols import explain, protocol_aucs
 from quality.protocols import table as protocol_table
-from quality.report import draw, mask_table, report_of, scored_videos, table
+from quality.report import SCHEMA, draw, mask_table, report_of, scored_videos, table
 from quality.score_files import ScoreRow, write_gend_scores, write_json, write_scores
 from quality.score_items import score_items
 from quality.sets.check import Finding, check_copy, describe_counts, faceless
@@ -236,7 +236,13 @@ def main() -> int:
     if without_face := faceless(items, results):
         print_findings(without_face)
         write_check(folder, [*findings, *without_face])
-    described = {"threshold": THRESHOLD, "protocol": PROTOCOL, "rounds": options.rounds, "run": scored_by}
+    described = {
+        "schema": SCHEMA,
+        "threshold": THRESHOLD,
+        "protocol": PROTOCOL,
+        "rounds": options.rounds,
+        "run": scored_by,
+    }
     write_report(folder, items, results, selection | described)
     if options.protocols or options.explain is not None:
         write_protocols(folder, items, results, options.explain)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ from quality.measures import Statistics, intervals, measure
 from quality.sets.items import Item
 from quality.videos import Videos, draw_roc, save_figure
 
+SCHEMA = 1  # of benchmark.json
 Values = dict[str, tuple[float, float, float]]  # a measure's value and its 95% interval
 # Names in benchmark.json, and those of quality.measures.MEASURES.
 VIDEO_MEASURES = {"video_auc": "auc"} | {
@@ -26,6 +27,34 @@ VIDEO_MEASURES = {"video_auc": "auc"} | {
     )
 }
 FRAME_MEASURES = {"frame_auc": "auc"}
+
+
+class Measured(TypedDict):
+    """What was measured of scored videos."""
+
+    overall: Values
+    overall_scored: Values  # of videos that have a score; empty if there are none
+    by_manipulation: dict[str, Values]  # its fakes and all real videos; the hardest first
+    coverage: dict[str, dict[str, int]]  # how many videos of each manipulation, or "real", have each status
+    by_known: dict[str, dict[str, str]]  # why the faces of a video were scored, if a mask chose them
+
+
+class Report(Measured):
+    """The content of benchmark.json: which videos were scored, how, and what was measured."""
+
+    schema: int
+    dataset: str
+    root: str
+    split: str
+    compression: str  # empty if the set has only one
+    manipulations: list[str]
+    all_manipulations: bool  # whether none was left out on purpose
+    max_videos: int | None
+    videos: int
+    threshold: float  # of the accuracy
+    protocol: str
+    rounds: int  # of the bootstrap
+    run: dict[str, Any]  # provenance of the members as in the evidence, or file and sha256 of an external detector
 
 
 def scored_videos(items: Sequence[Item], results: Mapping[str, Result]) -> Videos:
@@ -65,7 +94,7 @@ def named_measures(names: Mapping[str, str]) -> Statistics:
     return lambda labels, scores: {name: measure(known, labels, scores) for name, known in names.items()}
 
 
-def report_of(items: Sequence[Item], results: Mapping[str, Result], rounds: int) -> dict[str, Any]:
+def report_of(items: Sequence[Item], results: Mapping[str, Result], rounds: int) -> Measured:
     """The content of benchmark.json, without what describes the run; `results` by the items' keys."""
     videos = scored_videos(items, results)
     frames = scored_frames(videos, results)
@@ -122,7 +151,7 @@ def count_words(words: Iterable[str]) -> str:
     return ", ".join(f"{number} {word}" for word, number in Counter(words).most_common())
 
 
-def table(report: Mapping[str, Any]) -> str:
+def table(report: Measured) -> str:
     """The report as a Markdown table. Where videos have no score, the first row is of those that have one."""
     names, counts = list(report["overall"]), report["coverage"]
     lines = ["| | videos | missing | no score | " + " | ".join(names) + " |", "|---" * (4 + len(names)) + "|"]

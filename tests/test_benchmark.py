@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
@@ -22,6 +23,7 @@ from quality.sets.layouts import LAYOUTS, read_items
 from shipped.crops import load_fastest
 from tests.conftest import GIVING_WAY, ROOT, wait_for
 from tests.strange import encode
+from tests.test_schemas import schema, strict
 
 PAIRS = json.loads((SPLITS_FOLDER / "ffpp_test.json").read_text())
 
@@ -381,6 +383,7 @@ def rows_of(output):
 def test_the_measures_are_those_of_scikit_learn(whole):
     report = json.loads((whole / "benchmark.json").read_text())
     rows = rows_of(whole)
+    jsonschema.validate(report, strict(schema("benchmark")))
     assert len(rows) == 13
     assert {row["status"] for row in rows} == {"ok", "unsupported"}
     assert [row["score"] for row in rows if row["status"] != "ok"] == [""]

@@ -19,7 +19,7 @@ COMMANDS = (
     *("inference.predict", "inference.merge", "inference.collect", "inference.members"),
     *("forensics.serve", "inference.verify", "forensics.compare", "inference.networks.export"),
     *("quality.evaluate", "quality.robustness", "shipped.sets", "quality.sets.leaks", "shipped.release"),
-    *("quality.benchmark", "quality.compare", "shipped.maps", "forensics.queue"),
+    *("quality.benchmark", "quality.compare", "quality.schemas", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.gpu", "benchmarks.feeding"),
     "benchmarks.predict",
