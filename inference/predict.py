@@ -67,6 +67,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="CSV", help=text)
     text = "write a JSON file and a page per video; scoring a video again replaces its own"
     parser.add_argument("--evidence", type=Path, metavar="DIR", help=text)
+    text = "put number, examiner, question and notes of a case into the evidence (docs/use/reports.md)"
+    parser.add_argument("--case", type=Path, metavar="TOML", help=text)
     parser.add_argument(
         "--shard", type=parse_shard, metavar="i/n", help="default: that of the Slurm array, else all videos"
     )
@@ -77,7 +79,10 @@ def main() -> int:
     """Score every video of this shard; return 1 if a video could not be read, else 0."""
     options = parse_arguments()
 
+    if options.case and not options.evidence:
+        raise BadInputError("--case is shown in the evidence: give --evidence DIR too")
     from faces.video_files import find_videos  # these take long to import, and --help does not wait for them
+    from inference.evidence.case import read_case
     from inference.results import exit_status
     from inference.run import Output, print_rows, score_videos
     from inference.scorer import Scorer, Video
@@ -91,14 +96,15 @@ def main() -> int:
         paths, submission = shard.of(paths), shard_output(submission, shard)
     videos = [Video(name, path) for name, path in paths.items()]
     default = options.output is None and not shard
-    output = Output(submission, options.evidence, is_shard=shard is not None, keeps_earlier=default)
+    case = read_case(options.case) if options.case else None
+    output = Output(submission, options.evidence, case, is_shard=shard is not None, keeps_earlier=default)
     settings = Settings.of(options, evidence=options.evidence is not None)
     if options.inputs and not any(path.exists() for path in found.videos.values()):
         with Scorer(settings) as scorer:
             _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
         raise FileNotFoundError(f"{next(iter(found.videos.values()))} does not exist; nothing was scored")
     if str(submission) == "-":
-        return exit_status(print_rows(videos, settings, options.evidence, found.note))
+        return exit_status(print_rows(videos, settings, output, found.note))
     return exit_status(score_videos(videos, settings, output, found.note))
 
 

@@ -20,6 +20,7 @@ from inference.sampling.sampled import Conditions
 from inference.verdicts import Judgement
 
 if TYPE_CHECKING:
+    from inference.evidence.case import Case
     from inference.evidence.facts import Evidence
 
 SCHEMA = 1  # of a row
@@ -148,11 +149,14 @@ class Result:
 
         return page(self)
 
-    def save_evidence(self, folder: Path | str) -> None:
-        """Write the evidence: JSON, page and digests. Raises BadInputError if the video was scored without evidence."""
-        from inference.evidence.pages import save
+    def save_evidence(self, folder: Path | str, case: "Case | None" = None) -> None:
+        """Write the evidence: JSON, page and digests, for a case if there is one.
 
-        save(self, Path(folder))
+        Raises BadInputError if the video was scored without evidence.
+        """
+        from inference.evidence.pages import required_evidence, save
+
+        save(replace(self, evidence=replace(required_evidence(self), case=case)), Path(folder))
 
 
 def statuses(results: Iterable[Result]) -> str:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,7 @@ from common.tables import read_table
 from common.workers import progress
 from faces.detector import load_detector
 from inference.conclude import face_notes
+from inference.evidence.case import Case
 from inference.results import (
     Result,
     label_text,
@@ -50,6 +51,7 @@ class Output:
 
     submission: Path = Path("submission.csv")
     evidence: Path | None = None  # folder of the pages
+    case: Case | None = None  # that the evidence is made for
     is_shard: bool = False  # one shard of the videos, for inference.merge
     keeps_earlier: bool = False  # rename an earlier submission that says other things
 
@@ -180,7 +182,7 @@ class Run:
             alone = watch is not None and len(left) == 1 and left[0].choose is None
             for result in [scorer.score(left[0].path, left[0].name, watch)] if alone else scorer.score_videos(left):
                 if self.output.evidence:
-                    result.save_evidence(self.output.evidence)
+                    result.save_evidence(self.output.evidence, self.output.case)
                 self.ledger.add(result.filename, states[result.filename], result.to_row())
                 self.scored += 1
                 self._spend(result.seconds)
@@ -277,10 +279,10 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
         return in_order
 
 
-def print_rows(videos: Sequence[Video], settings: Settings, evidence: Path | None, more: str) -> list[Result]:
+def print_rows(videos: Sequence[Video], settings: Settings, output: Output, more: str) -> list[Result]:
     """As `score_videos`, but print the rows of submission.jsonl, and everything else on stderr; write no submission."""
     with TemporaryDirectory(prefix="predict-") as folder, redirect_stdout(sys.stderr):
-        results = score_videos(videos, settings, Output(Path(folder) / "rows.csv", evidence), more)
+        results = score_videos(videos, settings, replace(output, submission=Path(folder) / "rows.csv"), more)
     for result in results:
         print(json.dumps(result.to_row()))
     return results

@@ -223,7 +223,7 @@ class Scorer:
 
         groups = [face.groups for face in result.faces]
         maps = maps_of(self._loading.result(), sampled, groups) if sampled else []
-        evidence = evidence_of(result, video.path, self.provenance, self.setup.members, sampled, scores, maps)
+        evidence = evidence_of(result, video.path, self.provenance, self.setup, sampled, scores, maps)
         return replace(result, evidence=evidence, sha256=evidence.input.sha256)
 
 

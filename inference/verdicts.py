@@ -138,6 +138,14 @@ class Judgement:
         return f"{count} of {of} {'scores' if self.count < 2 else 'score'} as high, a rate of {rate}{alike}"
 
 
+class Recall(NamedTuple):
+    """The share of the known fakes above a threshold that a share of the real faces or videos exceeds."""
+
+    false_positives: float
+    threshold: float
+    share: float
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The false-positive rates of scores, by the conditions of the faces."""
@@ -145,6 +153,7 @@ class Calibration:
     members: Mapping[str, str]  # sha256 of the checkpoints
     unit: str  # what was counted: one of UNITS
     strata: tuple[Stratum, ...]
+    recall: Recall | None = None  # at the limit of "leans fake"; None if nobody measured it
 
     def judge(self, score: float, conditions: "Conditions | None") -> Judgement:
         """What a score in [0, 1] means in these conditions; None stands for unknown conditions."""
@@ -183,7 +192,7 @@ def read_calibration(path: Path) -> Calibration:
     try:
         content = json.loads(path.read_bytes())
         strata = tuple(stratum_of(entry) for entry in content["strata"])
-        calibration = Calibration(dict(content["members"]), content["unit"], strata)
+        calibration = Calibration(dict(content["members"]), content["unit"], strata, recall_of(content))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path} is not a calibration: {error!r}") from error
     if not strata or calibration.unit not in UNITS:
@@ -193,6 +202,14 @@ def read_calibration(path: Path) -> Calibration:
     if counted < LEAST:
         raise BadInputError(f"{path} was made from {counted} real {calibration.unit}: it takes at least {LEAST}")
     return calibration
+
+
+def recall_of(content: Mapping[str, Any]) -> Recall | None:
+    """The recall at the limit of "leans fake"; None if the content of a calibration does not hold it."""
+    for point in content.get("operating_points", ()):
+        if point["false_positives"] == BY_RATE[1].limit:
+            return Recall(point["false_positives"], float(point["threshold"]), float(point["recall"]))
+    return None
 
 
 def stratum_of(entry: Mapping[str, Any]) -> Stratum:

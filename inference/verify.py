@@ -1,7 +1,7 @@
 """Score a video again and say whether its evidence still holds, number by number, and what has changed since.
 
-Reads  the evidence of a video as inference.predict --evidence wrote it (JSON, page, verify.json); the video; the
-       checkpoints; the signature of verify.json, if one lies beside it
+Reads  the evidence of a video as inference.predict --evidence wrote it (JSON, page, verify.json), or as one ZIP file
+       of inference.bundle; the video; the checkpoints; the signature of verify.json, if one lies beside it
 Writes nothing; it prints what it finds
 
 First the files are checked: a JSON or page that was changed is named. Then the video is scored again with the settings
@@ -23,56 +23,15 @@ from typing import Any
 
 from common.command import command_parser, run_script
 from common.errors import BadInputError
-from common.files import sha256
+from inference.evidence.bundle import unpacked
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
-from inference.evidence.pages import DIGESTED, DIGESTS, evidence_file, evidence_json, own_file, read_object, verify_json
+from inference.evidence.files import find_evidence, tampered
+from inference.evidence.pages import evidence_json, read_object
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
 
 NAMESPACE = "evidence"  # of signatures by ssh-keygen
-SUFFIXES = (".json", ".html", DIGESTS)
 SHOWN = 5  # numbers that differ
-
-
-def find_evidence(path: Path, video: Path) -> dict[str, Path]:
-    """The files of a video's evidence by suffix; `path` is their folder or one of them.
-
-    Raises BadInputError if the JSON or `verify.json` is missing.
-    """
-    if path.is_dir():
-        ends = [video.parts[start:] for start in range(len(video.parts))]
-        names = ["/".join(parts) for parts in ends if ".." not in parts and parts[0] != "/"]
-        content = sha256(video) if video.is_file() else None
-        name = next((name for name in names if evidence_file(path, name, ".json").is_file()), video.name)
-        own = own_file(path, name, ".json", content).is_file()
-        files = {
-            suffix: own_file(path, name, suffix, content) if own else evidence_file(path, name, suffix)
-            for suffix in SUFFIXES
-        }
-    else:
-        stem = str(path).removesuffix(".html").removesuffix(".json").removesuffix(".verify")
-        files = {suffix: Path(stem + suffix) for suffix in SUFFIXES}
-    if missing := [file for suffix, file in files.items() if suffix != ".html" and not file.is_file()]:
-        raise BadInputError(f"{missing[0]} is missing: {path} is not the evidence of {video.name}")
-    return files
-
-
-def tampered(files: Mapping[str, Path], content: Mapping[str, Any], promised: Mapping[str, Any]) -> list[str]:
-    """What in the evidence is not as it was written, a sentence each.
-
-    `content` is that of the JSON, `promised` that of `verify.json`. Raises BadInputError if the JSON is not evidence.
-    """
-    try:
-        changed = [
-            f"{files[suffix]} was changed after it was written, or is missing"
-            for suffix in DIGESTED
-            if not files[suffix].is_file() or promised.get("files", {}).get(suffix) != sha256(files[suffix])
-        ]
-        if not changed and verify_json(content, promised["files"]) | {"schema": None} != {**promised, "schema": None}:
-            changed.append(f"{files['.verify.json']} does not agree with the JSON")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{files['.json']} is not evidence: it lacks {error}") from error
-    return changed
 
 
 def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple[bool, str]:
@@ -132,7 +91,7 @@ def describe(names: list[Difference], numbers: list[Difference]) -> list[str]:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = command_parser(__doc__)
-    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, or the video's JSON in it")
+    parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, its ZIP file, or the video's JSON")
     parser.add_argument("video", type=Path, metavar="VIDEO")
     add_options(parser, ("models", "calibration"))
     parser.add_argument(
@@ -147,7 +106,14 @@ def main() -> int:
     options = parse_arguments()
     if (options.signers is None) != (options.identity is None):
         raise BadInputError("--signers and --identity belong together")
-    files = find_evidence(options.evidence, options.video)
+    if options.evidence.suffix == ".zip":
+        with unpacked(options.evidence) as files:
+            return int(not holds(files, options))
+    return int(not holds(find_evidence(options.evidence, options.video), options))
+
+
+def holds(files: Mapping[str, Path], options: argparse.Namespace) -> bool:
+    """Whether the evidence in these files holds; prints what was found."""
     promised, before = read_object(files[".verify.json"]), read_object(files[".json"])
     changed = tampered(files, before, promised)
     is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
@@ -160,10 +126,10 @@ def main() -> int:
     if not is_same_file:
         say("this is not the file that was scored")
     is_close = all(difference.distance <= difference.allowed for difference in numbers)
-    holds = is_close and is_signed_right and not changed and is_same_file
+    everything = is_close and is_signed_right and not changed and is_same_file
     same = "identical" if not numbers else f"the same within {TOLERANCE:g}"
-    say(f"{options.video.name}: {same if holds else 'DOES NOT HOLD'}")
-    return int(not holds)
+    say(f"{options.video.name}: {same if everything else 'DOES NOT HOLD'}")
+    return everything
 
 
 def say(*sentences: str) -> None:

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict
 from common.command import command_parser, run_script
 from common.files import ROOT, write_text
 from inference.evidence import facts, pages
+from inference.evidence.case import Case
 from inference.evidence.facts import Analysis, Evidence, Provenance
 from inference.results import RENAMED, SCHEMA, FaceResult, PerturbedResult, Result, ShotResult
 from inference.sampling.sampled import Conditions
@@ -28,7 +29,7 @@ from quality.report import Report
 
 FOLDER = ROOT / "docs/reference/schemas"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-DESCRIBED: list[type] = [Result, FaceResult, ShotResult, PerturbedResult, Conditions, Judgement]
+DESCRIBED: list[type] = [Case, Result, FaceResult, ShotResult, PerturbedResult, Conditions, Judgement]
 DESCRIBED += [kind for kind in vars(facts).values() if isinstance(kind, type) and is_dataclass(kind)]
 FIELD = re.compile(r"^    (\w+): [^#\n]*#+ (.+)$", re.MULTILINE)
 
@@ -60,7 +61,8 @@ def evidence() -> Types:
     shape = {"schema": Literal[pages.SCHEMA], **{name: of_row[name] for name in pages.ROW_FACTS}}
     shape |= {name: kind for name, kind in types_of(Evidence).items() if name in ("input", "provenance")}
     analysed = types_of(Analysis) | {"notes": of_row["notes"], "shots": of_row["shots"]}
-    return shape | {name: NotRequired[kind] for name, kind in analysed.items()} | {"thumbnail": str | None}
+    shape |= {name: NotRequired[kind] for name, kind in analysed.items()}
+    return shape | {"conclusion": list[str], "case": shape_of("Case", types_of(Case)) | None, "thumbnail": str | None}
 
 
 def verify() -> Types:

@@ -212,7 +212,7 @@ def faces_of(root: Path) -> dict[str, bytes]:
     return {name: content for name, content in tree_bytes(root).items() if "/" in name}
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> object:
+def wait_for(condition: Callable[[], object], seconds: float = 180) -> object:
     """What the condition gives as soon as it is true; an AssertionError if that takes too long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

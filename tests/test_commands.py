@@ -17,7 +17,7 @@ COMMANDS = (
     *("pretrain.clips", "pretrain.download", "pretrain.retinaface"),
     *("image_based.main", "video_based.main", "training.missing", "training.plot", "training.state"),
     *("inference.predict", "inference.merge", "inference.collect", "inference.members"),
-    *("forensics.serve", "inference.verify", "forensics.compare", "inference.networks.export"),
+    *("forensics.serve", "inference.verify", "inference.bundle", "forensics.compare", "inference.networks.export"),
     *("quality.evaluate", "quality.robustness", "shipped.sets", "quality.sets.leaks", "shipped.release"),
     *("quality.benchmark", "quality.compare", "quality.schemas", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),

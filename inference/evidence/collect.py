@@ -16,6 +16,7 @@ from pathlib import Path
 from common.files import ROOT, file_state, from_root, sha256
 from common.version import VERSION, commit
 from inference.conclude import combine
+from inference.evidence.conclusion import conclusion
 from inference.evidence.facts import (
     Analysis,
     BranchFacts,
@@ -82,7 +83,7 @@ def evidence_of(
     result: Result,
     path: Path,
     provenance: Provenance,
-    members: Mapping[str, Member],
+    setup: Setup,
     sampled: Sampled | None = None,
     scores: Mapping[str, Score] | None = None,
     maps: Sequence[Sequence[CropMap]] = (),
@@ -91,10 +92,12 @@ def evidence_of(
     state = file_state(path)
     digest = sampled.sha256 if sampled else None
     source = Input(str(path), int(state[1]) if state else None, digest or readable_sha256(path))
+    still = sampled is not None and sampled.info.still
+    sentences = conclusion(result, source.sha256, still, setup.calibration)
     if sampled is None or scores is None:
-        return Evidence(source, provenance)
-    analysis = analyse(result, sampled, members, scores, maps)
-    return Evidence(source, provenance, analysis, pictures_of(result, sampled, members, maps))
+        return Evidence(source, provenance, sentences)
+    analysis = analyse(result, sampled, setup.members, scores, maps)
+    return Evidence(source, provenance, sentences, analysis, pictures_of(result, sampled, setup.members, maps))
 
 
 def readable_sha256(path: Path) -> str | None:

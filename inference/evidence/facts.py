@@ -6,6 +6,7 @@ Sizes are in pixels. Scores are probabilities of FAKE in [0, 1].
 
 from dataclasses import dataclass
 
+from inference.evidence.case import Case
 from inference.members import Branch
 
 
@@ -216,5 +217,7 @@ class Evidence:
 
     input: Input
     provenance: Provenance
+    conclusion: list[str]  # sentences for a report
     analysis: Analysis | None = None
     pictures: Pictures = Pictures()
+    case: Case | None = None

@@ -23,6 +23,7 @@ from common.files import write_text
 from common.folders import files_below
 from common.status import Status
 from inference.evidence.facts import Analysis, Evidence, GroupFacts
+from inference.evidence.glossary import GLOSSARY
 from inference.evidence.pictures import MAP_ODDS, map_scale
 from inference.results import Result
 from inference.sampling.sampled import Conditions
@@ -59,6 +60,7 @@ def plain(rule: str, faces: int = 0) -> str:
 
 
 PAGES.filters["plain"] = plain
+PAGES.globals["glossary"] = GLOSSARY
 
 
 def pages_with(folder: Path) -> jinja2.Environment:
@@ -80,7 +82,8 @@ def evidence_json(result: Result) -> dict[str, Any]:
     content |= {"input": asdict(evidence.input), "provenance": asdict(evidence.provenance)}
     if evidence.analysis:
         content |= asdict(evidence.analysis) | {"notes": row["notes"], "shots": row["shots"]}
-    return content | {"thumbnail": evidence.pictures.thumbnail}
+    case = asdict(evidence.case) if evidence.case else None
+    return content | {"conclusion": evidence.conclusion, "case": case, "thumbnail": evidence.pictures.thumbnail}
 
 
 def page(result: Result) -> str:

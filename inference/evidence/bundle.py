@@ -1,0 +1,77 @@
+"""The evidence of one video as one file to hand over: page, JSON, digests, signature if there is one, and a PDF."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+
+from common.errors import BadInputError
+from common.files import atomic_file
+
+NEEDED = (".html", ".json", ".verify.json")  # suffixes of the files in a bundle
+SUFFIXES = (*NEEDED, ".verify.json.sig", ".pdf")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PRINT = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-pdf-header-footer")
+PATIENCE = 60  # seconds for the browser
+MOST = 500_000_000  # bytes in a bundle, unpacked
+
+
+def write_bundle(path: Path, files: Mapping[str, Path]) -> None:
+    """Write a ZIP file with the evidence's files, by suffix."""
+    with atomic_file(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as bundle:
+        for suffix, file in files.items():
+            bundle.write(file, f"{path.stem}{suffix}")
+
+
+@contextmanager
+def print_page(page: Path) -> Iterator[Path | None]:
+    """The page of the evidence as a temporary PDF file, by Chromium; None if no Chromium is installed.
+
+    Raises BadInputError if the browser fails. WeasyPrint was looked at: it needs Pango from the system as well, and it
+    does not draw the pages as browsers do.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="print-") as folder:
+        pdf = Path(folder) / "page.pdf"
+        words = [browser, *PRINT, f"--user-data-dir={folder}/profile", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
+        try:
+            done = subprocess.run(words, capture_output=True, timeout=PATIENCE, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise BadInputError(f"{browser} did not print {page} within {PATIENCE} s") from error
+        if not pdf.is_file():
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise BadInputError(f"{browser} could not print {page}: {' '.join(last)}")
+        yield pdf
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[dict[str, Path]]:
+    """The files of a bundle in a temporary folder, by suffix.
+
+    Raises BadInputError if it is not a bundle: for other names, names with folders, a name twice, and if it is huge.
+    """
+    with tempfile.TemporaryDirectory(prefix="evidence-") as folder:
+        try:
+            with ZipFile(path) as bundle:
+                names = bundle.namelist()
+                stem = next((name.removesuffix(NEEDED[2]) for name in names if name.endswith(NEEDED[2])), "")
+                known = {f"{stem}{suffix}": suffix for suffix in SUFFIXES}
+                is_whole = {f"{stem}{suffix}" for suffix in NEEDED} <= set(names) <= known.keys()
+                if not stem or not is_whole or "/" in stem or len(set(names)) < len(names):
+                    raise BadInputError(f"{path} is not a bundle of inference.bundle")
+                if sum(info.file_size for info in bundle.infolist()) > MOST:
+                    raise BadInputError(f"{path} holds more than {MOST:,} bytes")
+                files = {}
+                for name in names:
+                    files[known[name]] = Path(folder) / f"evidence{known[name]}"
+                    with bundle.open(name) as source, files[known[name]].open("wb") as target:
+                        shutil.copyfileobj(source, target)
+        except (BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:  # the last two: encrypted
+            raise BadInputError(f"{path} is not a bundle of inference.bundle: {error}") from error
+        yield files
