@@ -1,5 +1,6 @@
 # make score VIDEO=clip.mp4   score a video or a picture, in a small environment without PyTorch (.venv-score)
 # make serve             serve a page that scores videos dropped on it, in the same environment
+# make app               build dist/robustforensics.pex, one file that scores, serves and verifies without a checkout
 # make demo              run all stages on sample clips
 # make test              run ruff, mypy, and the tests except those that take minutes
 # make test-slow         run the tests that take minutes
@@ -18,13 +19,16 @@ SCORE := .venv-score/bin/python
 # As it was typed, even if it holds a $.
 export SCORED := $(value VIDEO)
 
-.PHONY: score serve demo test test-slow bench lint lock slurm-install browser-install
+.PHONY: score serve app demo test test-slow bench lint lock slurm-install browser-install
 score: .venv-score/installed
 	@test -n "$$SCORED" || { echo "name a video: make score VIDEO=clip.mp4"; exit 2; }
 	$(SCORE) -m inference.predict "$$SCORED" --evidence evidence/ --output evidence/submission.csv
 
 serve: .venv-score/installed
 	$(SCORE) -m forensics.serve
+
+app: $(INSTALLED)
+	sh deploy/app.sh
 
 demo: $(INSTALLED)
 	$(VENV) -m demo

@@ -11,10 +11,13 @@ from common.files import ROOT
 
 VERSION = "0.1.0"
 NAME = "RobustForensics, rebuilt"
+BUILT = ROOT / "common/commit.txt"
 
 
 def commit() -> str:
     """The git commit of this code, with `-dirty` if tracked files differ from it; `unknown` outside a repository."""
+    if BUILT.is_file():  # in the file that `make app` builds
+        return BUILT.read_text(encoding="utf-8").strip()
     words = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
