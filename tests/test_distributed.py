@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from common.errors import BadInputError
 from tests.conftest import GIVING_WAY, ROOT, wait_for
@@ -136,6 +137,8 @@ def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alon
     assert (line["step"], line["set"]) == ("4", "val_30-39")
     best = read_checkpoint(folder(alone) / "ckpt_iter_4.pth.tar")["best_loss"]
     assert float(line["video_logloss_balanced"]) == pytest.approx(best, abs=1e-5)
+    scored = [(int(row["label"]), float(row["probability"])) for row in rows(tmp_path, 4)]
+    assert float(line["video_auc"]) == pytest.approx(roc_auc_score(*zip(*scored, strict=True)), abs=1e-5)
 
 
 def test_an_evaluation_reports_missing_and_damaged_checkpoints(run, crops, alone, tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from sklearn.metrics import roc_auc_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.errors import BadInputError
@@ -232,8 +233,13 @@ def test_b0_trains_validates_writes_and_recovers(run, crops):
     events = EventAccumulator(str(folder)).Reload()
     assert set(events.Tags()["scalars"]) == {
         "loss", "acc1", "lr", "held_out/video_logloss", "held_out/video_logloss_REAL", "held_out/video_logloss_FAKE",
-        "held_out/video_logloss_balanced",
+        "held_out/video_logloss_balanced", "held_out/video_auc",
     }  # fmt: skip
+    area = roc_auc_score([int(row["label"]) for row in rows], [float(row["probability"]) for row in rows])
+    assert [event.step for event in events.Scalars("held_out/video_auc")] == [3]
+    assert events.Scalars("held_out/video_auc")[-1].value == pytest.approx(area)
+    (line,) = re.findall(r"^validation held_out: 4 videos .*$", done.stdout, re.MULTILINE)[-1:]
+    assert line.endswith(f"  video_auc {area:.4f}")
     assert [event.step for event in events.Scalars("lr")] == [0, 2, 3]
 
     refused = train_b0(run, crops, check=False)
@@ -263,6 +269,8 @@ def test_the_first_validation_set_decides(run, crops):
     best = read_checkpoint(crops / "runs/b0_aug_rgb_299/now/ckpt_best.pth.tar")["best_loss"]
     assert best == pytest.approx((real + fake) / 2, abs=1e-4)
     assert f"validation fakes: 2 videos  video_logloss {fake:.4f}" in done.stdout
+    areas = dict(re.findall(r"^validation (\w+): .*video_logloss_balanced [\d.]+(.*)$", done.stdout, re.MULTILINE))
+    assert areas == {"both": "  video_auc 0.5000", "fakes": ""}, "fakes alone have no AUC"
 
 
 def test_the_first_batch_is_drawn_as_the_network_sees_it(run, crops):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from sklearn.metrics import roc_auc_score
 
 from common.errors import BadInputError
 from image_based.config import ImageConfig
@@ -16,7 +17,7 @@ from tests.conftest import ROOT
 from training.config import ConfigError, LRScheduler, load_config
 from training.engine import make_criterion
 from training.face_tracks import FaceTrack, parse_line, read_list
-from training.metrics import VideoScore, log_loss, summarise, video_scores
+from training.metrics import VideoScore, auc, log_loss, summarise, video_scores
 from training.sampler import TrainingSampler, training_order, validation_slice
 from training.schedule import lr_at
 
@@ -131,6 +132,16 @@ def test_log_losses_by_hand():
     assert log_loss([VideoScore(1, 0.0)]) == pytest.approx(-math.log(1e-15))
     assert math.isnan(summarise({"a": VideoScore(1, math.nan), "b": VideoScore(0, 0.1)})["video_logloss_balanced"])
     assert summarise({"a": VideoScore(1, 0.5)})["video_logloss_balanced"] == pytest.approx(math.log(2))
+
+
+def test_the_auc_is_that_of_scikit_learn_and_needs_both_labels():
+    """Many scores tie, as they do early in a training."""
+    random = np.random.default_rng(0)
+    labels, probabilities = random.integers(0, 2, 200), random.integers(0, 9, 200) / 8
+    scores = [VideoScore(int(label), float(score)) for label, score in zip(labels, probabilities, strict=True)]
+    assert auc(scores) == pytest.approx(roc_auc_score(labels, probabilities), abs=1e-12)
+    assert auc([VideoScore(0, 0.2), VideoScore(1, 0.2), VideoScore(1, 0.3)]) == 0.75, "a tie counts half"
+    assert [math.isnan(auc([VideoScore(label, 0.5)])) for label in (0, 1)] == [True, True]
 
 
 # Lists and configs

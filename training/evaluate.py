@@ -1,7 +1,7 @@
 """`--evaluate`: validate a run's checkpoints again, or on other lists (`--set val_lists={...}`).
 
 Any number of processes will do. It writes ckpt_iter_N_<set>.csv for each checkpoint and set, and evaluation.csv with a
-row for each of these: step, set, the four log losses.
+row for each of these: step, set, the four log losses, and the AUC, which is empty if a set lacks a label.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ from training.run_folders import checkpoints, step_of
 from training.session import Session, on_device
 from training.validation import table_path, validate
 
-METRICS = ("video_logloss", "video_logloss_REAL", "video_logloss_FAKE", "video_logloss_balanced")
+METRICS = (
+    *("video_logloss", "video_logloss_REAL", "video_logloss_FAKE", "video_logloss_balanced"),
+    "video_auc",
+)
 
 
 def evaluate(session: Session[Config], network: nn.Module, validation_sets: Mapping[str, ValidationSet]) -> int:
@@ -48,7 +51,9 @@ def evaluate(session: Session[Config], network: nn.Module, validation_sets: Mapp
         step = step_of(path)
         for name, data in validation_sets.items():
             validation = validate(network, data, session.config, world, session.watchdog.beat)
-            rows.append((step, name, *(f"{validation.losses[metric]:.6f}" for metric in METRICS)))
+            measures = validation.measures
+            cells = [f"{measures[metric]:.6f}" if metric in measures else "" for metric in METRICS]
+            rows.append((step, name, *cells))
             if world.rank == 0:
                 validation.write(table_path(folder, step, name))
             for line in validation.lines(f"{name}, step {step}"):

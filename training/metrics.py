@@ -1,6 +1,7 @@
-"""Log losses of videos (reference, section 5). Pure functions."""
+"""Log losses (reference, section 5) and the AUC of videos. Pure functions."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -50,3 +51,16 @@ def summarise(scores: Mapping[str, VideoScore]) -> dict[str, float]:
         "video_logloss_FAKE": fake,
         "video_logloss_balanced": balanced,
     }
+
+
+def auc(scores: Iterable[VideoScore]) -> float:
+    """The area under the ROC curve: the chance that a fake scores above a real video, a tie counting half.
+
+    NaN unless there are videos of both labels.
+    """
+    probabilities: dict[int, list[float]] = {0: [], 1: []}
+    for label, probability in scores:
+        probabilities[label].append(probability)
+    real, fake = sorted(probabilities[0]), probabilities[1]
+    below = sum(bisect_left(real, score) + bisect_right(real, score) for score in fake)  # a video below counts twice
+    return below / (2 * len(real) * len(fake)) if real and fake else math.nan

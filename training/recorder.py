@@ -56,8 +56,8 @@ class Recorder:
         self.log(f"step {step}/{last}  {values}  {speed:.4g} samples/s  {waited}  ETA {left}{note}")
 
     def validated(self, name: str, step: int, validation: Validation) -> None:
-        """Record the log losses of the validation set `name`."""
-        for metric, value in validation.losses.items():
+        """Record the log losses and the AUC of the validation set `name`."""
+        for metric, value in validation.measures.items():
             self.curve(f"{name}/{metric}", value, step)
         for line in validation.lines(name):
             self.log(line)

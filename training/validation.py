@@ -1,5 +1,6 @@
-"""Score validation sets on all processes: one score per video, log losses, a table."""
+"""Score validation sets on all processes: one score per video, log losses, AUC, a table."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from training.distributed import World
 from training.engine import forward
 from training.loading import ValidationSet, loader
 from training.meter import NonFiniteLossError, too_many
-from training.metrics import VideoScore, summarise, video_scores
+from training.metrics import VideoScore, auc, summarise, video_scores
 from training.sampler import validation_slice
 
 NAMED = 10  # at most this many videos with unreadable samples are named
@@ -46,6 +47,12 @@ class Validation(NamedTuple):
     samples: int
     unreadable: int
 
+    @property
+    def measures(self) -> dict[str, float]:
+        """The log losses, and `video_auc` if there are videos of both labels."""
+        area = auc(self.scores.values())
+        return self.losses if math.isnan(area) else self.losses | {"video_auc": area}
+
     def write(self, path: Path) -> None:
         """Write the scores as CSV with the columns video, label, probability."""
         rows = [(video, score.label, f"{score.probability:.6f}") for video, score in sorted(self.scores.items())]
@@ -53,8 +60,8 @@ class Validation(NamedTuple):
 
     def lines(self, name: str) -> list[str]:
         """The lines to print about the validation set `name`."""
-        losses = "  ".join(f"{key} {value:.4f}" for key, value in self.losses.items())
-        lines = [f"validation {name}: {len(self.scores)} videos  {losses}"]
+        measures = "  ".join(f"{key} {value:.4f}" for key, value in self.measures.items())
+        lines = [f"validation {name}: {len(self.scores)} videos  {measures}"]
         if self.unreadable:
             lines.append(f"validation {name}: {self.unreadable} of {self.samples} samples are unreadable and left out")
         return lines
