@@ -7,6 +7,7 @@ frames of a face.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from common.status import Status
 from inference.results import Result
 from quality.measures import measure
-from quality.sets.items import Item
+from quality.sets.items import SCENARIOS, Item
 
 LabelledScores = list[tuple[int, float]]  # label (1 FAKE), score in [0, 1]
 Results = Mapping[str, Result]  # by the key of the item
@@ -97,6 +98,11 @@ def half_of_real(items: Sequence[Item], results: Results) -> LabelledScores:
     return mean_of_frames([item for item in items if item.key not in dropped], results)
 
 
+def of_scenario(scenario: str, items: Sequence[Item], results: Results) -> LabelledScores:
+    """Ours, with the fakes of a scenario alone, and all real videos."""
+    return whole_videos([item for item in items if not item.label or item.scenario == scenario], results)
+
+
 PROTOCOLS = (
     Protocol("whole videos", "ours: the reference's policy, no score counts as 0.5", whole_videos),
     Protocol("whole videos that have a score", "those who leave out videos without a face", only_scored),
@@ -108,10 +114,17 @@ PROTOCOLS = (
 )
 
 
+def scenario_protocols(items: Sequence[Item]) -> list[Protocol]:
+    """A protocol for each scenario that the items' fakes have, as Celeb-DF++ and KoDF sort theirs."""
+    whose = "by scenario, as Celeb-DF++ does (Li et al., 2025)"
+    known = {item.scenario for item in items}
+    return [Protocol(f"whole videos, {name}", whose, partial(of_scenario, name)) for name in SCENARIOS if name in known]
+
+
 def protocol_aucs(items: Sequence[Item], results: Results) -> list[ProtocolAuc]:
     """The AUC by each protocol, ours first; `results` by the items' keys."""
     aucs: list[ProtocolAuc] = []
-    for name, whose, combine in PROTOCOLS:
+    for name, whose, combine in (*PROTOCOLS, *scenario_protocols(items)):
         scored = combine(items, results)
         labels, scores = np.array(scored).reshape(-1, 2).T
         auc = measure("auc", labels, scores)

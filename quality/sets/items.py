@@ -12,6 +12,7 @@ from faces.video_files import has_suffix
 
 SPLITS_FOLDER = Path(__file__).parent / "splits"
 SPLITS = ("train", "val", "test")
+SCENARIOS = ("face swap", "face reenactment", "talking face")  # Celeb-DF++'s (Li et al., 2025)
 COMPRESSIONS = {"c0": ("c0", "raw"), "c23": ("c23",), "c40": ("c40",)}  # of FaceForensics++, and its folders' names
 
 
@@ -31,6 +32,7 @@ class Item:
     listed: int | None = None  # the label in the official list, where that has one besides the folder
     mask: str = ""  # path of the mask video below the root
     frames: tuple[str, ...] = ()  # of precropped faces: their paths below the root, in order
+    scenario: str = ""  # of a fake: one of SCENARIOS, where the data set sorts its fakes by them
 
 
 class Variant(NamedTuple):

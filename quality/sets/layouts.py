@@ -20,6 +20,7 @@ from quality.sets.video_sets import (
     dfdc,
     dfdcp,
     ffpp,
+    kodf,
     own_folder,
     own_table,
 )
@@ -45,6 +46,8 @@ FETCH_FFPP = (
     "# the script that its authors send, github.com/ondyari/FaceForensics"
 )
 FETCH_CELEBDF = "its authors send a link to the archive: github.com/yuezunli/celeb-deepfakeforensics"
+FETCH_CELEBDF3 = "its authors send a link to the archive: github.com/OUC-VAS/Celeb-DF-PP"
+FETCH_KODF = "its authors send a link: deepbrainai-research.github.io/kodf"
 FETCH_DF40 = "its authors send links: github.com/YZY-stack/DF40"
 FETCH_DFDC = "download the archive again: ai.meta.com/datasets/dfdc"
 CELEBDF = ("Celeb-synthesis", "Celeb-real")
@@ -58,9 +61,10 @@ LAYOUTS: Mapping[str, Layout] = {
     "dfd": Layout("DeepFakeDetection", DFD, dfd, DFD, compressed=True, fetch=FETCH_FFPP),
     "celebdf1": Layout("Celeb-DF-v1", CELEBDF, celebdf, fetch=FETCH_CELEBDF),
     "celebdf2": Layout("Celeb-DF-v2", CELEBDF, celebdf2, fetch=FETCH_CELEBDF),
-    "celebdf3": Layout("Celeb-DF++", CELEBDF, celebdf, fetch=FETCH_CELEBDF),
+    "celebdf3": Layout("Celeb-DF++", CELEBDF, celebdf, fetch=FETCH_CELEBDF3),
     "dfdc": Layout("DFDC", ("metadata.json", "labels.csv", "*/metadata.json", "*/labels.csv"), dfdc, fetch=FETCH_DFDC),
     "dfdcp": Layout("DFDC preview", ("dataset.json",), dfdcp, fetch=FETCH_DFDC),
+    "kodf": Layout("KoDF", ("synthesized_videos",), kodf, fetch=FETCH_KODF),
     "folder": Layout("folder with real/ and fake/", ("real", "fake"), own_folder),
     "csv": Layout("folder with labels.csv", ("labels.csv",), own_table),
     "df40": Layout("DF40 (crops)", ("*/ff", "*/cdf", "*/*/ff", "*/*/cdf"), df40, (), compressed=True, fetch=FETCH_DF40),
@@ -94,8 +98,8 @@ def check_root(name: str, root: Path) -> None:
     needs = LAYOUTS[name].needs
     if fits(root, needs):
         return
-    below = sorted(path for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
-    near = [path for path in (root.parent, *below) if fits(path, needs)]
+    around = root if root.is_dir() else root.parent
+    near = [path for path in (root.parent, *sorted(around.glob("*"))) if fits(path, needs)]
     similar = [
         other for other, layout in LAYOUTS.items() if fits(root, [need for need in layout.needs if need != ANYTHING])
     ]

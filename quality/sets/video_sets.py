@@ -14,6 +14,7 @@ from common.labels import label_of, parse_label
 from common.tables import by_filename
 from quality.sets.items import (
     COMPRESSIONS,
+    SCENARIOS,
     SPLITS,
     Item,
     Variant,
@@ -26,6 +27,13 @@ from quality.sets.items import (
 
 FFPP_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")  # in every copy
 LATER_METHOD = "FaceShifter"  # of FaceForensics++, which some copies lack
+FACE_SWAP, REENACTMENT, TALKING = SCENARIOS
+CELEBDF_SCENARIOS = {"FaceSwap": FACE_SWAP, "FaceReenact": REENACTMENT, "TalkingFace": TALKING}  # folders of Celeb-DF++
+KODF_SCENARIOS = {
+    **{"dfl": FACE_SWAP, "dffs": FACE_SWAP, "fsgan": FACE_SWAP},  # DeepFaceLab, FaceSwap, FSGAN
+    "fo": REENACTMENT,  # the first-order motion model
+    "audio-driven": TALKING,  # ATFHP, Wav2Lip
+}
 TEST_LIST = "List_of_testing_videos.txt"
 VALIDATION_PARTS = range(30, 40)  # of DFDC (reference, section 5)
 
@@ -76,7 +84,10 @@ def dfd(root: Path, variant: Variant) -> list[Item]:
 
 
 def celebdf(root: Path, _: Variant) -> list[Item]:
-    """Celeb-DF (Li et al., CVPR 2020), versions 1 to 3: the list of testing videos; all others are for training."""
+    """Celeb-DF (Li et al., CVPR 2020), versions 1 to 3: the list of testing videos; all others are for training.
+
+    Version 3 is Celeb-DF++ (Li et al., 2025, github.com/OUC-VAS/Celeb-DF-PP): `Celeb-synthesis/<scenario>/<method>`.
+    """
     if not (root / TEST_LIST).is_file():
         raise BadInputError(f"{root / TEST_LIST} is missing: it comes with the data set, and names its testing videos")
     return celebdf_items(root, (root / TEST_LIST).read_text(encoding="utf-8"))
@@ -107,15 +118,20 @@ def plain_key(key: str) -> str:
 
 
 def celebdf_item(key: str) -> Item:
-    """A video of Celeb-DF by its path: `Celeb-synthesis[/...]/id0_id1_0000.mp4` was made of `Celeb-real/id0_0000`."""
+    """A video of Celeb-DF by its path: `Celeb-synthesis[/...]/id0_id1_0000.mp4` was made of `Celeb-real/id0_0000`.
+
+    A talking face is driven by a voice, so its name has no second person: `id0_0000_...`.
+    """
     folder, *between, file = key.split("/")
     parts = Path(file).stem.split("_")
     if folder != "Celeb-synthesis":
         person = parts[0] if folder == "Celeb-real" else Path(key).stem
         return Item(key, 0, "", f"{folder}/{Path(file).stem}", (person,), "")
     manipulation = between[-1] if between else folder
-    original = f"Celeb-real/{parts[0]}_{parts[2]}" if len(parts) > 2 else f"Celeb-real/{parts[0]}"
-    return Item(key, 1, manipulation, original, tuple(parts[:2]), "")
+    scenario = CELEBDF_SCENARIOS.get(between[0], "") if between else ""
+    people = tuple(parts[:1] + [part for part in parts[1:2] if part.startswith("id")])
+    original = "_".join((f"Celeb-real/{people[0]}", *parts[len(people) : len(people) + 1]))
+    return Item(key, 1, manipulation, original, people, "", scenario=scenario)
 
 
 def dfdc(root: Path, _: Variant) -> list[Item]:
@@ -142,6 +158,26 @@ def dfdcp(root: Path, _: Variant) -> list[Item]:
         people = (target, *([str(entry["swapped_id"])] if entry.get("swapped_id") else []))
         manipulation = Path(key).parts[0] if label else ""
         items.append(Item(key, label, manipulation, target, people, str(entry.get("set") or "test")))
+    return items
+
+
+def kodf(root: Path, _: Variant) -> list[Item]:
+    """KoDF (Kwon et al., ICCV 2021): no list comes with it; all of it is for testing.
+
+    `original_videos/<person>/<person>_<number>.mp4`, and `synthesized_videos/<method>/<date>/<person>/` with
+    `<person>_<other person>_<number of the method>_<number>.mp4`. The authors publish no description of the layout. The
+    folders are those of public code that reads the release, the names those of the list in Eleven4AI/SpeechForensics on
+    GitHub. It is not known which recording a fake was made of, so a person's videos count as one original.
+    """
+    items = []
+    for key in videos_below(root, "original_videos", "synthesized_videos"):
+        folder, *between, file = key.split("/")
+        people = tuple(dict.fromkeys(Path(file).stem.split("_")[:2]))
+        if folder == "original_videos":
+            items.append(Item(key, 0, "", people[0], people[:1], "test"))
+        elif between:
+            scenario = KODF_SCENARIOS.get(between[0], "")
+            items.append(Item(key, 1, between[0], people[0], people, "test", scenario=scenario))
     return items
 
 
