@@ -54,6 +54,7 @@ class Output:
     case: Case | None = None  # that the evidence is made for
     is_shard: bool = False  # one shard of the videos, for inference.merge
     keeps_earlier: bool = False  # rename an earlier submission that says other things
+    keeps_ledger: bool = False  # leave it to the caller to remove the ledger
 
 
 def same_file(before: FileState | None, now: FileState | None) -> bool:
@@ -202,7 +203,7 @@ class Run:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
     def write(self, results: Iterable[Result]) -> None:
-        """Write the submission. Unless this is a shard, also write the index of the evidence and remove the ledger."""
+        """Write the submission. Unless this is a shard, also write the index of the evidence and close the ledger."""
         results, output = list(results), self.output
         now = {utf8_name(result.filename): label_text(result) for result in results}
         if lost := sorted(self.earlier.items() - now.items()):
@@ -217,7 +218,8 @@ class Run:
             from inference.evidence.pages import write_index
 
             write_index(output.evidence, results)
-        self.ledger.close({result.filename for result in results})
+        if not output.keeps_ledger:
+            self.ledger.close({result.filename for result in results})
 
 
 def labels_in(submission: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -49,8 +50,8 @@ def score_items(
 ) -> Scored:
     """Score items, or those of a shard, and write `output` as inference.predict does.
 
-    The members score, or the external detector in a file. If this is killed, it goes on when it is called again. Raises
-    BadInputError for members, weights, a detector, shards or a ledger that cannot be used.
+    The members score, or the external detector in a file. When it is called again, it goes on from the ledger, which
+    the caller removes. Raises BadInputError for members, weights, a detector, shards or a ledger that cannot be used.
     """
     precropped = any(item.frames for item in items)
     if not (detector or precropped):
@@ -58,8 +59,10 @@ def score_items(
         return {result.filename: result for result in results}, asdict(provenance_of(resolve(settings)))
     if shard:
         raise BadInputError("external detectors and precropped faces are scored in one process: no --shard")
-    scorer: ItemScorer = load_detector(detector) if detector else CropScorer(settings)
-    return score_one_by_one(scorer, items, root, output), scorer.provenance
+    with ExitStack() as stack:
+        external = stack.enter_context(closing(load_detector(detector))) if detector else None
+        scorer: ItemScorer = external or CropScorer(settings)
+        return score_one_by_one(scorer, items, root, output), scorer.provenance
 
 
 def score_one_by_one(scorer: ItemScorer, items: Sequence[Item], root: Path, output: Path) -> dict[str, Result]:
@@ -78,7 +81,6 @@ def score_one_by_one(scorer: ItemScorer, items: Sequence[Item], root: Path, outp
             results[item.key] = result
             bar.update()
     write_submission(output, results.values())
-    ledger.close(results.keys())
     return results
 
 
@@ -104,7 +106,7 @@ def score_by_members(videos: Sequence[Video], settings: Settings, output: Path, 
         return score_videos(of_shard, settings, Output(shard_output(output, shard), is_shard=True))
     known = results_of_shards(output, settings, videos)
     remaining = [video for video in videos if video.name not in known]
-    scored = score_videos(remaining, settings, Output(output)) if remaining else []
+    scored = score_videos(remaining, settings, Output(output, keeps_ledger=True)) if remaining else []
     known |= {result.filename: result for result in scored}
     results = [known[video.name] for video in videos]
     if len(remaining) < len(videos):
