@@ -50,7 +50,8 @@ class Member:
     `file` is its checkpoint, `trained_by` the config that trained it, `size` the side of its input in pixels, `color`
     rgb or bgr, `normalisation` mean and std of levels in [0, 1], `weight` its vote within its branch. `flip` averages
     the logits of the image and its mirror image. `squeeze` pulls confident scores toward 0.5. `crop_fraction` is the
-    side of the part of the reference's crop that it sees, over the side of that crop.
+    side of the part of the reference's crop that it sees, over the side of that crop. For a network of your own
+    (inference.own_network), `file` is an absolute path, and `trained_by` the file that describes it.
     """
 
     branch: Branch
@@ -68,7 +69,7 @@ class Member:
     @property
     def onnx(self) -> str:
         """Its network as ONNX, beside the checkpoint; `inference.networks.export` writes it."""
-        return f"{self.file.removesuffix('.pth.tar')}.onnx"
+        return str(Path(self.file.removesuffix(".tar")).with_suffix(".onnx"))
 
     @property
     def crop_kind(self) -> CropKind:
@@ -139,17 +140,26 @@ class Choice(NamedTuple):
     absent: list[str]
 
 
-def choose_members(names: str | None, models: Path, allow_missing: bool = False) -> Choice:
-    """The members of a comma-separated list, in the order of the table; None means `default_members`.
+def choose_members(names: str | None, models: Path, allow_missing: bool = False, network: Path | None = None) -> Choice:
+    """The members of a comma-separated list, in the order of the table, and that of the YAML file `network`, if given.
 
-    Raises BadInputError for an unknown name, listing the known ones. Also raises it for absent checkpoints, naming each
-    file and its source, unless `allow_missing` is set and at least one is present.
+    Without a list this one stands alone; without either, they are `default_members`. Raises BadInputError for an
+    unknown name, listing the known ones. Also raises it for absent checkpoints, naming each file and its source, unless
+    `allow_missing` is set and at least one is present. Raises as `inference.own_network.read_network` does.
     """
-    wanted = default_members(models) if names is None else [name.strip() for name in names.split(",")]
-    unknown = [name for name in wanted if name not in KNOWN]
+    described: dict[str, Member] = {}
+    if network is not None:
+        from inference.own_network import read_network  # needs packages that the small environment lacks
+
+        described = read_network(network)
+    known = KNOWN | described
+    wanted = list(described) or default_members(models)
+    if names is not None:
+        wanted = [*described, *(name.strip() for name in names.split(","))]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise BadInputError(f"unknown members {', '.join(unknown)}; known are {', '.join(KNOWN)}")
-    chosen = {name: member for name, member in KNOWN.items() if name in wanted}
+        raise BadInputError(f"unknown members {', '.join(unknown)}; known are {', '.join(known)}")
+    chosen = {name: member for name, member in known.items() if name in wanted}
     absent = [name for name, member in chosen.items() if not (models / member.file).is_file()]
     if absent and (not allow_missing or len(absent) == len(chosen)):
         lines = [f"  {name}: {source(chosen[name], models)}" for name in absent]

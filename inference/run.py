@@ -253,8 +253,7 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
     path = output.submission
     with locked(path.with_name(f".{path.name}.lock"), f"{path} is being written already", remove=True):
         setup = resolve(settings)
-        names = ", ".join(setup.members)
-        print(f"predict: scoring with {names} of {settings.models}, by {RUNTIME_NAMES[setup.runtime]}", flush=True)
+        print(f"predict: scoring with {setup.sources}, by {RUNTIME_NAMES[setup.runtime]}", flush=True)
         run = Run(setup, output)
         if not setup.calibration:
             print(f"predict: {BANDS}", flush=True)

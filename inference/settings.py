@@ -27,8 +27,8 @@ RUNTIMES = ("auto", "torch", "onnx")
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 MAX_FACES = 2  # scored per video by the reference
 MEMBER_OPTIONS = (  # the options that say which members score, and what runs them
-    *("models", "members", "allow_missing", "calibration", "detector_weights", "device", "precision", "runtime"),
-    "workers",
+    *("models", "members", "network", "allow_missing", "calibration", "detector_weights", "device", "precision"),
+    *("runtime", "workers"),
 )
 
 
@@ -59,6 +59,12 @@ class Settings:
     models: Path = option(MODELS, "folder of the checkpoints", "DIR")
     members: str | None = option(
         None, "names, separated by commas (default: all eleven, or the shipped ones if none of them is present)", "A,B"
+    )
+    network: Path | None = option(
+        None,
+        "a network of your own, as a YAML file describes it (docs/use/your_own_network.md); it scores alone, or beside "
+        "those that --members names",
+        "FILE",
     )
     allow_missing: bool = option(False, "score without the members that have no checkpoint")
     calibration: Path | None = option(
@@ -195,6 +201,7 @@ class Setup:
         settings = self.settings
         return {
             "members": {name: file_state(settings.models / member.file) for name, member in self.members.items()},
+            **({"network": file_state(settings.network)} if settings.network else {}),
             "left_out": list(self.left_out),
             "detector_weights": file_state(self.detector_weights),
             "calibration": file_state(self.calibration_file),
@@ -207,6 +214,15 @@ class Setup:
     def digest(self) -> str:
         """A digest of what rows depend on: rows with one digest can go into one submission."""
         return hashlib.sha256(json.dumps(self.depends_on).encode()).hexdigest()[:12]
+
+    @property
+    def sources(self) -> str:
+        """The members and where they come from, such as `lite0, lite2 of inference/submit_models, net of net.yaml`."""
+        network = self.settings.network
+        described = network.stem if network else ""
+        others = ", ".join(name for name in self.members if name != described)
+        sources = ((others, self.settings.models), (described, network))
+        return ", ".join(f"{names} of {source}" for names, source in sources if names)
 
     @property
     def calibration_file(self) -> Path:
@@ -225,7 +241,7 @@ def resolve(settings: Settings) -> Setup:
     Raises BadInputError for members or weights that cannot be used, or options that exclude each other.
     """
     settings = replace(settings, models=from_root(settings.models))
-    members, absent = choose_members(settings.members, settings.models, settings.allow_missing)
+    members, absent = choose_members(settings.members, settings.models, settings.allow_missing, settings.network)
     if settings.stability and any(member.branch != "image" for member in members.values()):
         raise BadInputError("--stability needs image members only: name them with --members")
     if settings.stability and settings.shots:
@@ -243,7 +259,8 @@ def choose_runtime(
 
     Raises BadInputError, saying what to do, if the choice cannot run.
     """
-    without = [name for name, member in members.items() if not (models / member.onnx).is_file()]
+    without = {name: file for name, member in members.items() if not (file := models / member.onnx).is_file()}
+    lacks = f"for {', '.join(without)} in {', '.join(sorted({str(file.parent) for file in without.values()}))}"
     fits = device == "cpu" and precision in ("fp32", "tf32")
     if choice == "auto":
         choice = "onnx" if fits and not without else "torch"
@@ -251,11 +268,10 @@ def choose_runtime(
         raise BadInputError(f"--runtime onnx scores on the CPU at fp32, not on {device} at {precision}")
     if choice == "onnx" and without:
         raise BadInputError(
-            f"no ONNX file for {', '.join(without)} in {models}: write it with `python -m inference.networks.export`, "
-            "which needs PyTorch"
+            f"no ONNX file {lacks}: write it with `python -m inference.networks.export`, which needs PyTorch"
         )
     if choice == "torch" and find_spec("torch") is None:
-        why = f"there is no ONNX file for {', '.join(without)} in {models}" if without else "--runtime torch needs it"
+        why = f"there is no ONNX file {lacks}" if without else "--runtime torch needs it"
         raise BadInputError(f"PyTorch is not installed, and {why}: pip install -r requirements.txt")
     return choice
 

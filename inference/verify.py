@@ -27,6 +27,7 @@ from inference.evidence.bundle import unpacked
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
 from inference.evidence.files import find_evidence, tampered
 from inference.evidence.pages import evidence_json, read_object
+from inference.members import KNOWN
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
 
@@ -58,7 +59,9 @@ def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple
     return True, f"signed by {identity}"
 
 
-def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | None) -> Settings:
+def settings_of(
+    evidence: Mapping[str, Any], models: Path, calibration: Path | None, network: Path | None = None
+) -> Settings:
     """The settings that made the evidence. Raises BadInputError if it does not hold them."""
     try:
         made = evidence["provenance"]
@@ -68,6 +71,7 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
             models=models,
             calibration=calibration,
             members=",".join(made["members"]),
+            network=network or own_network_of(made["members"]),
             detector_weights=detector if detector.is_file() else None,
             runtime=made["runtime"],
             device="cpu" if made["device"] == "cpu" else "auto",
@@ -76,6 +80,11 @@ def settings_of(evidence: Mapping[str, Any], models: Path, calibration: Path | N
         )
     except (KeyError, TypeError) as error:
         raise BadInputError(f"the evidence does not say how it was made: {error!r}") from error
+
+
+def own_network_of(members: Mapping[str, Any]) -> Path | None:
+    """The file of the network of one's own among the members of the evidence; None if there is none."""
+    return next((Path(files["config"]) for name, files in members.items() if name not in KNOWN), None)
 
 
 def describe(names: list[Difference], numbers: list[Difference]) -> list[str]:
@@ -93,7 +102,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument("evidence", type=Path, metavar="EVIDENCE", help="its folder, its ZIP file, or the video's JSON")
     parser.add_argument("video", type=Path, metavar="VIDEO")
-    add_options(parser, ("models", "calibration"))
+    add_options(parser, ("models", "network", "calibration"))
     parser.add_argument(
         "--signers", type=Path, metavar="FILE", help="public keys by name (ssh-keygen: ALLOWED SIGNERS)"
     )
@@ -118,7 +127,7 @@ def holds(files: Mapping[str, Path], options: argparse.Namespace) -> bool:
     changed = tampered(files, before, promised)
     is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
     say(f"{files['.verify.json']}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
-    with Scorer(settings_of(before, options.models, options.calibration)) as scorer:
+    with Scorer(settings_of(before, options.models, options.calibration, options.network)) as scorer:
         after = evidence_json(scorer.score(options.video, before["filename"]))
     names, numbers = split(differences(before, after))
     say(*describe(names, numbers))

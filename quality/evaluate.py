@@ -34,6 +34,7 @@ from common.labels import LABELS
 from common.status import Status
 from inference.members import MODELS, choose_members
 from inference.results import Result, read_results, read_rows, utf8_name
+from inference.settings import add_options
 from inference.verdicts import digests
 from quality.calibration import CalibrationData, fit_calibration
 from quality.measures import BINS, RECALLS, OperatingPoint, intervals, measures
@@ -106,7 +107,9 @@ def measures_of(videos: Videos) -> dict[str, Any]:
     return {"videos": len(videos.labels), **measures(REPORTED, videos.labels, videos.scores)}
 
 
-def calibrate(path: Path, videos: Videos, results: Mapping[str, Result], models: Path, rounds: int) -> str:
+def calibrate(
+    path: Path, videos: Videos, results: Mapping[str, Result], models: Path, rounds: int, network: Path | None = None
+) -> str:
     """Fit a calibration on the videos that have a score, write it, and return it as text.
 
     The false-positive rates depend on the conditions in the results. Without results there is one rate for all real
@@ -127,7 +130,7 @@ def calibrate(path: Path, videos: Videos, results: Mapping[str, Result], models:
         conditions=[result.conditions if result else None for result in (found[index] for index in scored)],
         sources=videos.names[scored].tolist(),
     )
-    checkpoints = digests(choose_members(members, models).members, models) if members else {}
+    checkpoints = digests(choose_members(members, models, network=network).members, models) if members else {}
     platt, points, strata = fit_calibration(path, checkpoints, "videos", data, rounds)
     lines = [f"temperature {platt.temperature:.4f}, shift {platt.shift:.4f}; {path}"]
     if left_out := len(found) - len(scored):
@@ -210,6 +213,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, default=MODELS, metavar="DIR", help=f"checkpoints, for --fit (default: {MODELS})"
     )
+    add_options(parser, ("network",))
     return parser.parse_args()
 
 
@@ -220,7 +224,8 @@ def main() -> int:
     videos, unknown = read_videos(options.submission, truth)
     if options.fit:
         try:
-            print(calibrate(options.fit, videos, results_beside(options.submission), options.models, options.rounds))
+            made_by = results_beside(options.submission)
+            print(calibrate(options.fit, videos, made_by, options.models, options.rounds, options.network))
         except ValueError as error:
             raise BadInputError(f"--fit: {error}") from error
     if options.apply:

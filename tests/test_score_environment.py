@@ -69,6 +69,13 @@ def test_a_network_without_onnx_file_says_what_it_needs(small, clip, tmp_path):
     assert "PyTorch is not installed, and there is no ONNX file for b0 in" in done.stderr
 
 
+def test_a_network_of_ones_own_says_what_it_needs(small, clip, tmp_path):
+    command = [small, "-m", "inference.predict", clip("single_face.mp4"), "--network", tmp_path / "mine.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("this needs pydantic, which is not in this environment: use .venv/bin/python")
+
+
 def test_the_make_target_asks_for_a_video(small):
     done = subprocess.run(["make", "score"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

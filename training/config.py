@@ -20,6 +20,7 @@ from yaml.composer import ComposerError
 
 from common.errors import BadInputError
 
+UNKNOWN = "unexpected_keyword_argument"  # how pydantic calls an unknown key
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 Shares = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]  # list file: its relative weight
@@ -134,9 +135,10 @@ def shares_of(lists: str | dict[str, float]) -> dict[str, float]:
 
 
 Config = TypeVar("Config", bound=TrainingConfig)
+Checked = TypeVar("Checked")  # any class whose fields pydantic checks
 
 
-def load_config(path: Path, config_type: type[Config], overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, config_type: type[Checked], overrides: Sequence[str] = ()) -> Checked:
     """Read a YAML file, apply overrides such as `lr_scheduler.max_iter=60`, and check keys and values.
 
     Raises ConfigError if the file or an override is wrong, FileNotFoundError if there is no file.
@@ -151,7 +153,9 @@ def load_config(path: Path, config_type: type[Config], overrides: Sequence[str] 
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_complaint(error.errors()[0], config_type)}") from error
+        # A key with a typo is unknown, and the right one may be missing: the unknown one says more.
+        first = min(error.errors(), key=lambda problem: problem["type"] != UNKNOWN)
+        raise ConfigError(f"{path}: {_complaint(first, config_type)}") from error
 
 
 def dump_config(config: TrainingConfig) -> str:
@@ -181,14 +185,14 @@ def _holder(config_type: type[Any], keys: Sequence[int | str]) -> type[Any]:
     return config_type
 
 
-def _complaint(error: ErrorDetails, config_type: type[TrainingConfig]) -> str:
+def _complaint(error: ErrorDetails, config_type: type[Any]) -> str:
     """What is wrong, in words, with the name of the key."""
     *_, last = error["loc"] or ("",)
     key = ".".join(map(str, error["loc"]))
-    if error["type"] == "unexpected_keyword_argument":
+    if error["type"] == UNKNOWN:
         known = [field.name for field in fields(_holder(config_type, error["loc"][:-1]))]
         (nearest,) = difflib.get_close_matches(str(last), known, n=1, cutoff=0)
-        return f"unknown key {key!r}, the nearest known one is {nearest!r}"
+        return f"unknown key {key!r}, the nearest known one is {nearest!r}; known are {', '.join(known)}"
     if error["type"] == "missing":
         return f"missing {key}"
     if error["type"] == "value_error":

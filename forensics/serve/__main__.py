@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     ):
         text = f"{what} (default: {default:,})"
         parser.add_argument(name, type=positive, default=default, metavar="N", help=text)
-    add_options(parser, ("models", "members", "runtime"))
+    add_options(parser, ("models", "members", "network", "runtime"))
     return parser.parse_args()
 
 

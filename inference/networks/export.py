@@ -6,6 +6,7 @@ is above 1. A file that fails is removed.
 
     python -m inference.networks.export                                   all members that have a checkpoint
     python -m inference.networks.export --members b0,sf1 --video clip.mp4
+    python -m inference.networks.export --network mine.yaml               a network of your own
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ from inference.networks.graph import export
 from inference.networks.runtimes import load_networks
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
-from inference.settings import Settings, detector_weights
+from inference.settings import Settings, add_options, detector_weights
 from pretrain.clips import clip
 
 TOLERANCE = 1e-4  # of log odds
@@ -57,10 +58,11 @@ def main() -> int:
     parser = command_parser(__doc__)
     parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"default: {MODELS}")
     parser.add_argument("--members", metavar="A,B", help="default: all that have a checkpoint")
+    add_options(parser, ("network",))
     parser.add_argument("--video", type=Path, metavar="FILE", help="to check with (default: a sample clip)")
     options = parser.parse_args()
-    names = options.members or ",".join(KNOWN)
-    members, _ = choose_members(names, options.models, allow_missing=options.members is None)
+    names = options.members or (None if options.network else ",".join(KNOWN))
+    members, _ = choose_members(names, options.models, options.members is None, options.network)
     faces = faces_of(options.video or clip("single_face.mp4"), members.values())
     failed = 0
     for name, member in members.items():

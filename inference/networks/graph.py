@@ -18,7 +18,7 @@ from common.errors import BadInputError
 from common.files import atomic_file, sha256
 from image_based.models.class_activation import activation_map, features_of, gives_maps, logits_of
 from inference.members import Member
-from inference.networks.runtimes import CHECKPOINT, CROPS, LOGITS, MAPS
+from inference.networks.runtimes import CHECKPOINT, CROPS, INPUT, LOGITS, MAPS, describe_input
 from inference.networks.slowfast_2d import ByFrames
 from inference.networks.torch_networks import trained
 from training.inputs import to_input
@@ -69,7 +69,7 @@ def export(member: Member, models: Path) -> None:
     model = traced(FromCrops(member, trained(member, models)).eval())
     slim(model)
     store_halves(model)
-    helper.set_model_props(model, {CHECKPOINT: sha256(models / member.file)})
+    helper.set_model_props(model, {CHECKPOINT: sha256(models / member.file), INPUT: describe_input(member)})
     with atomic_file(models / member.onnx) as temporary:
         onnx.save(model, temporary)
 

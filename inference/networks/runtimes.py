@@ -8,7 +8,8 @@ Networks run in ONNX Runtime, which needs no PyTorch and is faster on a CPU, or 
 (inference.networks.torch_networks). A member can run in ONNX Runtime, on the CPU at float32, if an ONNX file lies
 beside its checkpoint. Those of the shipped members are in the repository; `inference.networks.export` writes others.
 The file holds every step from RGB crops to logits: colours, normalisation, the mirrored image, and the network with
-its weights. It also holds the sha256 of its checkpoint, and must be written again when the checkpoint changes.
+its weights. It also names these steps and holds the sha256 of its checkpoint, and must be written again when one of
+them changes.
 """
 
 import sys
@@ -38,7 +39,7 @@ VIDEOS_TOGETHER = {"cpu": 1, "cuda": 4}
 # because they do not fit into its caches.
 LIMITS = {"cpu": {"image": 4, "video": 1}, "cuda": {"image": 256, "video": 8}}
 CROPS, LOGITS, MAPS = "crops", "logits", "maps"  # an ONNX graph's input and outputs; video members have no maps
-CHECKPOINT = "checkpoint_sha256"  # a key of its metadata
+CHECKPOINT, INPUT = "checkpoint_sha256", "input"  # keys of its metadata; files of older releases lack the second
 
 
 class Network(Protocol):
@@ -209,14 +210,25 @@ class OnnxNetwork:
         return run_session(self.session, {CROPS: crops}, self.member.file, [output])[0]
 
 
+def describe_input(member: Member) -> str:
+    """How a member sees crops, as its ONNX file says it."""
+    mean, std = member.normalisation
+    return f"{member.size} px, {member.color}, mean {mean}, std {std}{', flip' * member.flip}"
+
+
 def load_onnx(member: Member, models: Path, threads: int) -> OnnxNetwork:
-    """The member's network on `threads` threads. Raises CheckpointError if its ONNX file is of another checkpoint."""
-    path, checkpoint = models / member.onnx, models / member.file
+    """The member's network on `threads` threads.
+
+    Raises CheckpointError if its ONNX file is of another checkpoint, or sees crops in another way than the member.
+    """
+    path, checkpoint, sees = models / member.onnx, models / member.file, describe_input(member)
     session = load_session(path, threads, take_turns=True)
-    if session.get_modelmeta().custom_metadata_map.get(CHECKPOINT) != sha256(checkpoint):
-        raise CheckpointError(
-            f"{path} was made from another {checkpoint.name}: run `python -m inference.networks.export` again"
-        )
+    metadata = session.get_modelmeta().custom_metadata_map
+    again = "run `python -m inference.networks.export` again"
+    if metadata.get(CHECKPOINT) != sha256(checkpoint):
+        raise CheckpointError(f"{path} was made from another {checkpoint.name}: {again}")
+    if metadata.get(INPUT, sees) != sees:
+        raise CheckpointError(f"{path} was made for {metadata[INPUT]}, not for {sees}: {again}")
     return OnnxNetwork(member, session)
 
 
