@@ -133,6 +133,11 @@ class Scorer:
         """The seconds that each member, and the maps of the evidence, have taken so far."""
         return self._loading.result().seconds
 
+    @property
+    def can_score(self) -> bool:
+        """Whether the networks are loaded, or still loading: if that failed, every video raises its error."""
+        return not self._loading.done() or self._loading.exception() is None
+
     @cached_property
     def provenance(self) -> "Provenance":
         """The files, versions and settings that make the scores."""

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,13 +11,17 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
+
+from jsonschema import Draft202012Validator
 
 from common.errors import BadInputError
 from common.status import Status
-from forensics.serve.app import make_app
+from forensics.serve.app import Routes, make_app
 from forensics.serve.guard import Address
-from forensics.serve.jobs import Jobs, Limits
+from forensics.serve.jobs import Jobs
+from forensics.serve.uploads import Limits
 from forensics.serve.server import Server, bound_socket
 from inference.conclude import failed
 from inference.results import Result
@@ -33,6 +38,8 @@ class FakeResult(Result):
 
 class FakeScorer:
     """Obeys a file's content: `wait` waits for `go`, `defect` raises, `text` is not a video, all else scores 0.25."""
+
+    can_score = True
 
     def __init__(self):
         self.go = threading.Event()
@@ -66,9 +73,35 @@ class Answer:
         return json.loads(self.body)
 
 
+@cache
+def document():
+    """The OpenAPI document."""
+    jobs = Jobs(FakeScorer(), Path(), Limits())
+    return Routes(jobs, Address("127.0.0.1", 8000), has_token=True).document()
+
+
+def operation(method, path):
+    """What the OpenAPI document says of a request, if it has it."""
+    for template, operations in document()["paths"].items():
+        if re.fullmatch(re.sub("{.*?}", "[^/]+", template), path.partition("?")[0]):
+            return operations.get(method.lower())
+    return None
+
+
+def check_documented(described, answer):
+    """Fail unless the OpenAPI document has an answer such as this one to the request."""
+    assert str(answer.status) in described["responses"], (described["operationId"], answer.status, answer.body)
+    content = described["responses"][str(answer.status)].get("content", {})
+    kind = answer.headers.get("Content-Type", "").partition(";")[0]
+    assert [kind] == list(content) or (kind, content) == ("", {})
+    if kind == "application/json":
+        schema = content[kind]["schema"] | {"components": document()["components"]}
+        Draft202012Validator(schema).validate(answer.json)
+
+
 @dataclass
 class Client:
-    """Sends requests to a server on this machine; `headers` go with each of them."""
+    """Sends requests to a server on this machine; `headers` go with each of them. Checks answers by the document."""
 
     port: int
     headers: dict
@@ -77,9 +110,12 @@ class Client:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {**self.headers, **headers})
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
         finally:
             connection.close()
+        if described := operation(method, path):
+            check_documented(described, answer)
+        return answer
 
     def add(self, content, name="clip.mp4"):
         answer = self.ask("POST", f"/jobs?name={name}", content)
@@ -127,13 +163,13 @@ class Served(Client):
 
 
 @contextmanager
-def serving(folder, scorer=None, token=None, **limits):
+def serving(folder, scorer=None, token=None, keep=None, proxies=(), **limits):
     """A server in a thread of this process."""
     scorer = scorer or FakeScorer()
     with bound_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        jobs = Jobs(scorer, folder, Limits(**limits))
-        server = Server(make_app(jobs, Address("127.0.0.1", port), token), "", on_end=jobs.stop)
+        jobs = Jobs(scorer, folder, Limits(**limits), keep)
+        server = Server(make_app(jobs, Address("127.0.0.1", port, proxies), token), "", on_end=jobs.stop)
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         wait_for(lambda: server.started)

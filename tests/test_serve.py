@@ -13,6 +13,7 @@ import pytest
 
 from common.errors import BadInputError
 from forensics.serve import jobs as jobs_module
+from forensics.serve import uploads
 from forensics.serve.guard import Address
 from forensics.serve.job import clean_name, clean_suffix
 from inference.conclude import failed
@@ -165,7 +166,7 @@ def test_a_file_that_takes_too_long_is_stopped(tmp_path):
 
 
 def test_an_upload_that_stalls_is_abandoned(served, monkeypatch):
-    monkeypatch.setattr(jobs_module, "STALLED", 0.2)
+    monkeypatch.setattr(uploads, "STALLED", 0.2)
     with served.begin("/jobs") as half:
         assert half.recv(1000).startswith(b"HTTP/1.1 408 ")
     assert served.files() == []
@@ -187,7 +188,7 @@ def test_a_full_disk_is_reported(served, monkeypatch, disk_error):
     def full(*_):
         raise disk_error
 
-    monkeypatch.setattr("forensics.serve.jobs.Jobs._write", full)
+    monkeypatch.setattr("forensics.serve.uploads.Uploads._write", full)
     answer = served.ask("POST", "/jobs", b"video")
     assert (answer.status, answer.json["error"]) == (507, "The server cannot keep the file: No space left on device.")
 

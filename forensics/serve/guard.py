@@ -6,6 +6,7 @@ is its origin, and after DNS rebinding its requests still name the other site's 
 
 import hmac
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -37,14 +38,18 @@ HEADERS = {
 
 
 class Address:
-    """The hosts that a request may name: the one that the server is bound to, and the names of this machine."""
+    """The hosts that a request may name: the one that the server is bound to, the names of this machine, and proxies'.
 
-    def __init__(self, host: str, port: int) -> None:
+    A proxy is reached by https, under names that it passes on in the Host header.
+    """
+
+    def __init__(self, host: str, port: int, proxies: Collection[str] = ()) -> None:
         self.is_everywhere = host in EVERYWHERE
         self.suffix = "" if port == 80 else f":{port}"  # browsers leave out the default port of http
         self.url = f"http://{host_and_port(host, self.suffix)}/"
         names = {host, *LOOPBACK, *([socket.gethostname()] if self.is_everywhere else [])}
-        self.hosts = {host_and_port(name.lower(), self.suffix) for name in names}
+        self.proxies = {name.lower() for name in proxies}
+        self.hosts = {host_and_port(name.lower(), self.suffix) for name in names} | self.proxies
 
     def is_ours(self, host: str) -> bool:
         """Whether a Host header names this server.
@@ -59,6 +64,10 @@ class Address:
                 return bool(ip_address(name.removeprefix("[").removesuffix("]")))
         return False
 
+    def origin(self, host: str) -> str:
+        """The origin of this server's pages for requests with this Host header, which is ours."""
+        return f"{'https' if host.lower() in self.proxies else 'http'}://{host.lower()}"
+
 
 def host_and_port(host: str, suffix: str) -> str:
     """A host with its port, as in URLs and the Host header; `suffix` is the port with its colon, or empty."""
@@ -66,10 +75,13 @@ def host_and_port(host: str, suffix: str) -> str:
 
 
 class Guard:
-    """Refuses requests that come neither from the server's pages nor from a program; adds HEADERS to all answers."""
+    """Refuses requests that come neither from the server's pages nor from a program; adds HEADERS to all answers.
 
-    def __init__(self, app: ASGIApp, address: Address, token: str | None) -> None:
-        self.app, self.address, self.token = app, address, token
+    The paths in `is_open` need no token.
+    """
+
+    def __init__(self, app: ASGIApp, address: Address, token: str | None, is_open: Collection[str] = ()) -> None:
+        self.app, self.address, self.token, self.is_open = app, address, token, is_open
         self.cookie = f"token{address.suffix.replace(':', '-')}"  # cookies do not tell ports apart
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,15 +99,16 @@ class Guard:
         """What to answer instead of the application, or None."""
         if not self.address.is_ours(request.headers.get("host", "")):
             return refusal(421, "The header Host names another server.")
-        if is_cross_site(request):
+        if is_cross_site(request, self.address.origin(request.headers["host"])):
             return refusal(403, "Pages of other sites may not use this server.")
-        return self._without_token(request) if self.token else None
+        return self._without_token(request) if self.token and request.url.path not in self.is_open else None
 
     def _without_token(self, request: Request) -> Response | None:
         """What to answer a request that does not carry the token, or None; `/?token=TOKEN` sets the cookie."""
         if request.url.path == "/" and self._is_token(request.query_params.get("token")):
             answer = RedirectResponse("/", 303)
-            answer.set_cookie(self.cookie, self.token or "", httponly=True, samesite="lax")
+            is_secure = self.address.origin(request.headers["host"]).startswith("https:")
+            answer.set_cookie(self.cookie, self.token or "", httponly=True, samesite="lax", secure=is_secure)
             return answer
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         bearer = given if scheme.lower() == "bearer" else None
@@ -107,11 +120,11 @@ class Guard:
         return given is not None and hmac.compare_digest(given.encode(), (self.token or "").encode())
 
 
-def is_cross_site(request: Request) -> bool:
-    """Whether a page of another site makes the request. Following a link from there to our page does not count."""
+def is_cross_site(request: Request, ours: str) -> bool:
+    """Whether a page of an origin other than ours makes the request. Following a link to our page does not count."""
     headers = request.headers
     origin = headers.get("origin")
-    if origin is not None and origin.lower() != f"http://{headers['host'].lower()}":
+    if origin is not None and origin.lower() != ours:
         return True
     follows_link = request.method == "GET" and headers.get("sec-fetch-mode") == "navigate"
     return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not follows_link

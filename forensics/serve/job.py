@@ -7,10 +7,11 @@ import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from markupsafe import escape
 
+from common.files import atomic_file
 from inference.results import Result
 from inference.scorer import Progress
 
@@ -46,11 +47,15 @@ class Outcome(NamedTuple):
 
 @dataclass(eq=False)
 class Job:
-    """A file to score. `name` is what the client calls it and is only displayed; the name in `path` is random."""
+    """A file to score. `name` is what the client calls it and is only displayed; the name in `path` is random.
+
+    `results` is the folder of its result.
+    """
 
     id: str
     name: str
     path: Path
+    results: Path
     state: State = State.WAITING
     progress: Progress | None = None
     outcome: Outcome | None = None
@@ -66,12 +71,12 @@ class Job:
     @property
     def page(self) -> Path:
         """Where the page of its evidence is, once it is done."""
-        return self.path.with_name(f"{self.id}.html")
+        return self.results / f"{self.id}.html"
 
     @property
     def result(self) -> Path:
         """Where the JSON of its result is, once it is done."""
-        return self.path.with_name(f"{self.id}.json")
+        return self.results / f"{self.id}.json"
 
 
 def clean_name(name: str) -> str:
@@ -86,23 +91,39 @@ def clean_suffix(name: str) -> str:
     return suffix[0].lower() if suffix else ""
 
 
-def new_job(name: str, folder: Path) -> Job:
+# The types of what `Job.to_json` gives, by name.
+JOB_TYPES = {"id": str, "name": str, **get_type_hints(Progress), **get_type_hints(Outcome)}
+
+
+def new_id() -> str:
+    """A random name, which nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def new_job(name: str, folder: Path, results: Path) -> Job:
     """A job for a file that will be written to `folder`, under a random name with the client's clean suffix."""
-    job_id = secrets.token_hex(16)
-    return Job(job_id, clean_name(name), folder / f"{job_id}{clean_suffix(name)}")
+    job_id = new_id()
+    return Job(job_id, clean_name(name), folder / f"{job_id}{clean_suffix(name)}", results)
 
 
 def write_result(job: Job, result: Result) -> Outcome:
-    """Write a job's page and JSON. In both, the file has its name instead of its path on the server."""
+    """Write a job's page and then its JSON. In both, the file has its name instead of its path on the server."""
     path, name = str(job.path), job.name
-    job.result.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
-    text = json.dumps(result.to_row(), allow_nan=False)
-    job.result.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")
+    job.results.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
     page = result.page().replace(str(escape(path)), str(escape(name)))
-    job.page.write_text(page, encoding="utf-8", errors="replace")
+    with atomic_file(job.page) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+    text = json.dumps(result.to_row(), allow_nan=False)
+    with atomic_file(job.result) as temporary:
+        temporary.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")
+    return outcome_of(result, result.reason.replace(path, name))
+
+
+def outcome_of(result: Result, reason: str) -> Outcome:
+    """How a job with this result ended, for this reason."""
     return Outcome(
         state=State.DONE,
-        reason=result.reason.replace(path, name),
+        reason=reason,
         status=result.status,
         label=result.label,
         verdict=result.verdict,

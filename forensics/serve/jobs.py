@@ -10,34 +10,20 @@ import traceback
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from forensics.serve.job import UNFINISHED, Job, Outcome, State, new_job, write_result
+from common.version import VERSION
+from forensics.serve.batch import Batch
+from forensics.serve.job import UNFINISHED, Job, Outcome, State, new_id, new_job, write_result
+from forensics.serve.keep import read_results
+from forensics.serve.uploads import Limits, Refused, Upload, Uploads
 from inference.scorer import Cancelled, Progress, Scorer
 
 HISTORY = 200  # finished jobs that are kept
-STALLED = 60.0  # seconds without a byte after which an upload is abandoned
 KEEP_ALIVE = 15.0  # seconds after which `changes` yields an empty change
 ENDING = 3.0  # seconds that the server waits at its end for the file that is being scored
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most that a file may take, and the most files at a time."""
-
-    bytes: int = 2_000_000_000
-    seconds: int = 1800  # of work
-    queue: int = 20  # files that arrive, wait or are scored
-
-
-class Refused(Exception):  # noqa: N818 - the client's error, not ours
-    """Raised when a request is refused, with an HTTP status and a sentence that says why."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
+STUCK = 60.0  # seconds beyond the limit of work after which a file counts as stuck: its networks cannot be interrupted
 
 
 class TookTooLong(Cancelled):
@@ -52,6 +38,14 @@ class Change(NamedTuple):
     is_all: bool = False
 
 
+class Health(NamedTuple):
+    """What anybody may know of a server: its version, whether it can score, and how many files wait."""
+
+    version: str
+    alive: bool
+    waiting: int
+
+
 class Listener:
     """The ids of the jobs that changed since a client last looked."""
 
@@ -61,17 +55,28 @@ class Listener:
 
 
 class Jobs:
-    """The queue and the history of a server. `folder` holds each file as long as it is needed."""
+    """The queue and the history of a server.
 
-    def __init__(self, scorer: Scorer, folder: Path, limits: Limits) -> None:
-        self.scorer, self.folder, self.limits = scorer, folder, limits
-        self.jobs: dict[str, Job] = {}  # in the order in which they came
+    `folder` holds each file as long as it is needed, and the results. With `keep`, that folder holds the results, and
+    those of an earlier server are there again.
+    """
+
+    def __init__(self, scorer: Scorer, folder: Path, limits: Limits, keep: Path | None = None) -> None:
+        """Raises BadInputError if a result in `keep` cannot be read."""
+        self.scorer, self.folder, self.limits, self.keep = scorer, folder, limits, keep
+        self.results = keep or folder
+        kept, batches = read_results(keep) if keep else ([], [])
+        self.jobs = {job.id: job for job in kept}  # in the order in which they came
+        self.batches = {batch.id: batch for batch in batches}
         self.is_stopped = False
+        self.uploads = Uploads(limits)
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
-        self._finished: list[Job] = []  # in the order in which they ended
-        self._arriving: set[asyncio.Timeout] = set()
+        self._finished = kept  # in the order in which they ended
         self._listeners: set[Listener] = set()
         self._thread = ThreadPoolExecutor(1, "scorer")
+        self._worker: asyncio.Task[None] | None = None
+        self._due: float | None = None  # when the file that is being scored must be finished
+        self._forget()
 
     async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> Job:
         """Write a file as it arrives and put it into the queue.
@@ -81,49 +86,46 @@ class Jobs:
         """
         if self.is_stopped:
             raise Refused(503, "The server is ending.")
-        unfinished = sum(job.state in UNFINISHED for job in self.jobs.values()) + len(self._arriving)
+        unfinished = sum(job.state in UNFINISHED for job in self.jobs.values()) + self.uploads.count
         if unfinished >= self.limits.queue:
             raise Refused(503, f"The queue is full: it holds {self.limits.queue} files. Try again later.")
-        job = new_job(name, self.folder)
-        try:
-            async with asyncio.timeout(STALLED) as deadline:
-                self._arriving.add(deadline)
-                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
-                await self._write(job.path, chunks, deadline)
-        except BaseException as error:
-            job.path.unlink(missing_ok=True)
-            if isinstance(error, TimeoutError):
-                raise Refused(408, f"No data came for {STALLED:.0f} seconds, or the server is ending.") from error
-            if isinstance(error, OSError):
-                raise Refused(507, f"The server cannot keep the file: {error.strerror}.") from error
-            raise
-        finally:
-            self._arriving.discard(deadline)
+        job = new_job(name, self.folder, self.results)
+        await self.uploads.save(job.path, chunks)
         self.jobs[job.id] = job
         self._queue.put_nowait(job)
         self._notify(job)
         return job
 
-    async def _write(self, path: Path, chunks: AsyncIterator[bytes], deadline: asyncio.Timeout) -> None:
-        """Write the chunks. Each postpones the deadline. Raises Refused for too many bytes."""
-        size, now = 0, asyncio.get_running_loop().time
-        with path.open("xb") as file:
-            async for chunk in chunks:
-                size += len(chunk)
-                self.check_size(size)
-                file.write(chunk)
-                deadline.reschedule(now() + (0 if self.is_stopped else STALLED))
-
-    def check_size(self, size: int) -> None:
-        """Raise Refused for too many bytes."""
-        if size > self.limits.bytes:
-            raise Refused(413, f"The file has more than {self.limits.bytes:,} bytes, the limit of this server.")
+    async def receive_batch(self, files: AsyncIterator[Upload]) -> Batch:
+        """Put files into the queue as they arrive. Raises Refused as `receive` does, and then keeps none of them."""
+        batch = Batch(new_id(), [])
+        try:
+            async for name, chunks in files:
+                if len(batch.jobs) == self.limits.queue:
+                    raise Refused(413, f"A batch may hold {self.limits.queue} files, the limit of this server.")
+                batch.jobs.append(await self.receive(name, chunks))
+            batch.jobs = [job for job in batch.jobs if job.id in self.jobs]
+            if not batch.jobs:
+                raise Refused(400, "The form holds no file, or all were deleted meanwhile.")
+            batch.save(self.results)
+        except BaseException:
+            for job in batch.jobs:
+                self.delete(job)
+            raise
+        self.batches[batch.id] = batch
+        return batch
 
     def find(self, job_id: str) -> Job:
         """The job with this id. Raises Refused if there is none."""
         if job_id not in self.jobs:
             raise Refused(404, "There is no such job. It may have been deleted.")
         return self.jobs[job_id]
+
+    def find_batch(self, batch_id: str) -> Batch:
+        """The batch with this id. Raises Refused if there is none."""
+        if batch_id not in self.batches:
+            raise Refused(404, "There is no such batch. It may have been deleted.")
+        return self.batches[batch_id]
 
     def cancel(self, job: Job) -> None:
         """End a job: at once if it waits, within about a second if it is being scored. Ignores finished jobs."""
@@ -139,20 +141,35 @@ class Jobs:
             self._finished.remove(job)
         if self.jobs.pop(job.id, None):
             self._notify(job)
-        for path in (job.page, job.result):
+        for path in (job.result, job.page):
             path.unlink(missing_ok=True)
+        for batch in [batch for batch in self.batches.values() if job in batch.jobs]:
+            batch.jobs.remove(job)
+            batch.save(self.results)
+            if not batch.jobs:
+                del self.batches[batch.id]
 
     def stop(self) -> None:
         """Cancel all jobs, end all streams of changes, and abandon the uploads."""
         self.is_stopped = True
         for job in list(self.jobs.values()):
             self.cancel(job)
-        for deadline in self._arriving:
-            deadline.reschedule(0)
+        self.uploads.stop()
         for listener in self._listeners:
             listener.wake.set()
 
-    async def work(self) -> None:
+    def start(self) -> None:
+        """Begin to score."""
+        self._worker = asyncio.create_task(self._work())
+
+    def health(self) -> Health:
+        """Whether the server can score. It cannot if it ends, its networks did not load, or a file is stuck."""
+        is_working = self._worker is not None and not self._worker.done() and not self.is_stopped
+        is_stuck = self._due is not None and time.monotonic() > self._due + STUCK
+        waiting = sum(job.state == State.WAITING for job in self.jobs.values())
+        return Health(VERSION, is_working and not is_stuck and self.scorer.can_score, waiting)
+
+    async def _work(self) -> None:
         """Score one file after another, without end."""
         loop = asyncio.get_running_loop()
         while True:
@@ -161,27 +178,30 @@ class Jobs:
                 continue
             job.state = State.RUNNING
             self._notify(job)
-            self._finish(job, await loop.run_in_executor(self._thread, self._score, job, loop))
+            self._due = time.monotonic() + self.limits.seconds
+            outcome = await loop.run_in_executor(self._thread, self._score, job, loop, self._due)
+            self._due = None
+            self._finish(job, outcome)
 
-    async def end(self, worker: asyncio.Task[None]) -> None:
+    async def end(self) -> None:
         """Stop, and wait a little for the file that is being scored, because its networks cannot be interrupted."""
         self.stop()
         deadline = time.monotonic() + ENDING
         while time.monotonic() < deadline and any(job.state == State.RUNNING for job in self.jobs.values()):
             await asyncio.sleep(0.02)
-        worker.cancel()
-        with suppress(asyncio.CancelledError):
-            await worker
+        if self._worker:
+            self._worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._worker
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _score(self, job: Job, loop: asyncio.AbstractEventLoop) -> Outcome:
+    def _score(self, job: Job, loop: asyncio.AbstractEventLoop, due: float) -> Outcome:
         """Score a file and write its evidence, in the second thread. No error keeps the next file from its turn."""
-        deadline = time.monotonic() + self.limits.seconds
 
         def watch(progress: Progress) -> None:
             if job.is_cancelled:
                 raise Cancelled
-            if time.monotonic() > deadline:
+            if time.monotonic() > due:
                 raise TookTooLong
             loop.call_soon_threadsafe(self._progress, job, progress)
 
@@ -211,6 +231,10 @@ class Jobs:
             self._notify(job)
         else:  # deleted while it was scored
             self.delete(job)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the oldest jobs of a full history."""
         for old in self._finished[:-HISTORY]:
             self.delete(old)
 
