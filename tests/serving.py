@@ -166,6 +166,8 @@ class Served(Client):
 def serving(folder, scorer=None, token=None, keep=None, proxies=(), **limits):
     """A server in a thread of this process."""
     scorer = scorer or FakeScorer()
+    if keep:
+        keep.mkdir(exist_ok=True)
     with bound_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         jobs = Jobs(scorer, folder, Limits(**limits), keep)

@@ -217,6 +217,7 @@ class Routes:
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
         schemas = {
+            "State": openapi.enum_schema(State),
             "Job": object_schema(JOB_TYPES),
             "Batch": object_schema(BATCH_TYPES),
             "Health": openapi.tuple_schema(Health),

@@ -152,12 +152,15 @@ def tuple_schema(kind: type) -> Schema:
     return object_schema(get_type_hints(kind))
 
 
+def enum_schema(kind: type[StrEnum]) -> Schema:
+    """The schema of a word of an enumeration."""
+    return {"type": "string", "enum": [str(word) for word in kind]}
+
+
 def schema_of(kind: Any) -> Schema:  # noqa: ANN401 - a type, or a union of types
     """The schema of a type. A class of ours is a reference to the schema that the document has under its name."""
     if isinstance(kind, GenericAlias):  # a list
         return {"type": "array", "items": schema_of(*get_args(kind))}
     if isinstance(kind, UnionType):
         return {"anyOf": [schema_of(part) for part in get_args(kind)]}
-    if issubclass(kind, StrEnum):
-        return {"type": "string", "enum": [str(value) for value in kind]}
     return {"type": PRIMITIVES[kind]} if kind in PRIMITIVES else reference(kind.__name__)
