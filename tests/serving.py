@@ -21,8 +21,8 @@ from common.status import Status
 from forensics.serve.app import Routes, make_app
 from forensics.serve.guard import Address
 from forensics.serve.jobs import Jobs
-from forensics.serve.uploads import Limits
 from forensics.serve.server import Server, bound_socket
+from forensics.serve.uploads import Limits
 from inference.conclude import failed
 from inference.results import Result
 from inference.scorer import Progress
@@ -184,17 +184,18 @@ def serving(folder, scorer=None, token=None, keep=None, proxies=(), **limits):
 
 
 @contextmanager
-def command(folder, *words):
+def command(folder, *words, root=ROOT):
     """The real command, with `folder` for its temporary files: its process, and a client once it answers."""
     process = subprocess.Popen(
         [sys.executable, "-m", "forensics.serve", "--port", "0", *words],
-        cwd=ROOT, env=os.environ | {"TMPDIR": str(folder)}, text=True, start_new_session=True,
+        cwd=root, env=os.environ | {"TMPDIR": str(folder)}, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         message = process.stdout.readline()
-        assert message.startswith("serve: open http://127.0.0.1:"), message + process.stderr.read()
-        yield process, Client(int(message.split(":")[3].split("/")[0]), {})
+        address = re.match(r"serve: open http://[0-9.]+:(\d+)/", message)
+        assert address, message + process.stderr.read()
+        yield process, Client(int(address[1]), {})
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -30,6 +30,7 @@ from forensics.serve.multipart import Form
 from inference.scorer import Scorer
 from tests.conftest import wait_for
 from tests.serving import FakeScorer, command, document, serving
+from tests.test_deploy import unit_words
 
 PROXY = "scores.example.org"
 
@@ -352,10 +353,11 @@ def test_a_kept_file_that_is_broken_is_named(tmp_path, name, content):
 
 
 def test_a_killed_server_keeps_its_results_and_no_second_server_has_them(tmp_path, weights, clip, start):
+    """With the command of the systemd unit."""
     (tmp_path / "temporary").mkdir()
     keep = tmp_path / "new" / "keep"
     (tmp_path / "token").write_text("s3cret\n")
-    words = ("--keep", str(keep), "--token-file", str(tmp_path / "token"))
+    words = unit_words({"CREDENTIALS_DIRECTORY": tmp_path, "STATE_DIRECTORY": keep})
     with command(tmp_path / "temporary", *words) as (process, server):
         assert server.ask("GET", "/jobs").status == 401
         server.headers["Authorization"] = "Bearer s3cret"
@@ -368,7 +370,7 @@ def test_a_killed_server_keeps_its_results_and_no_second_server_has_them(tmp_pat
         done = start("-m", "forensics.serve", "--port", "0", "--keep", keep, check=False)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"--keep {keep} is used by another server already, by host" in done.stderr
-        assert server.ask("GET", "/healthz").json == {"version": VERSION, "alive": True, "waiting": 0}
+        assert server.ask("GET", "/healthz", Host=PROXY).json == {"version": VERSION, "alive": True, "waiting": 0}
         os.killpg(process.pid, signal.SIGKILL)
     with command(tmp_path / "temporary", *words) as (process, server):
         server.headers["Authorization"] = "Bearer s3cret"
