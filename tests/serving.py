@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 
 from common.errors import BadInputError
 from common.status import Status
-from forensics.serve.app import Routes, make_app
+from forensics.serve.api import Api
+from forensics.serve.app import make_app
 from forensics.serve.guard import Address
 from forensics.serve.jobs import Jobs
 from forensics.serve.server import Server, bound_socket
@@ -77,7 +78,7 @@ class Answer:
 def document():
     """The OpenAPI document."""
     jobs = Jobs(FakeScorer(), Path(), Limits())
-    return Routes(jobs, Address("127.0.0.1", 8000), has_token=True).document()
+    return Api(jobs, Address("127.0.0.1", 8000), has_token=True).document()
 
 
 def operation(method, path):

@@ -495,6 +495,21 @@ def test_all_files_of_a_batch_are_taken_or_none(served):
     assert served.ask("POST", "/batches", **form([(f"{number}.mp4", b"wait") for number in range(2)])).status == 202
 
 
+def test_a_batch_that_cannot_be_kept_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("forensics.serve.batch.Batch.save", full)
+    with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
+        answer = served.ask("POST", "/batches", **form([("a.mp4", b"wait"), ("b.mp4", b"wait")]))
+        assert (answer.status, answer.json["error"]) == (
+            507,
+            "The server cannot keep the batch: No space left on device.",
+        )
+        wait_for(lambda: served.files() == [])
+        assert served.ask("GET", "/jobs").json == []
+
+
 GOOD = form([("a.mp4", b"wait")], end=False)["body"]
 
 
@@ -591,7 +606,7 @@ def test_a_batch_goes_to_the_disk_and_not_to_memory(tmp_path):
         finally:
             tracemalloc.stop()
         assert answer.status == 202
-        sizes = [path.stat().st_size for path in served.folder.glob("*.mp4")]
+        sizes = [path.stat().st_size for path in served.folder.iterdir()]
         assert sorted(sizes) == [4, 160 * 65536, 160 * 65536]
     assert peak < 3_000_000
 

@@ -1,48 +1,28 @@
-"""What the server answers: the page, its documentation, and the API that both use."""
+"""The server's application: its pages, the API that they use, and what guards both."""
 
-import asyncio
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup, escape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from forensics.serve import openapi
-from forensics.serve.batch import BATCH_TYPES, Batch
-from forensics.serve.guard import EVIDENCE_POLICY, Address, Guard, refusal
-from forensics.serve.job import JOB_TYPES, Job, State
-from forensics.serve.jobs import Health, Jobs
-from forensics.serve.multipart import FORM, Form
-from forensics.serve.openapi import REFUSALS, Content, Endpoint, object_schema, reference
+from forensics.serve.api import Api
+from forensics.serve.guard import Address, Guard, refusal
+from forensics.serve.job import State
+from forensics.serve.jobs import Jobs
+from forensics.serve.openapi import REFUSALS
 from forensics.serve.uploads import Refused
 from inference.evidence.pages import pages_with
 
 PAGES = pages_with(Path(__file__).parent / "templates")
 PAGES.filters["code"] = lambda words: Markup(re.sub("`(.+?)`", r"<code>\1</code>", str(escape(words))))
-STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # HTTP status for a job without a result
-
-
-BYTES = {"type": "string", "format": "binary"}
-FILE = Content("application/octet-stream", BYTES)
-FILES = {"type": "object", "properties": {"file": {"type": "array", "items": BYTES}}, "required": ["file"]}
-FORM_OF_FILES = Content(FORM, FILES)
-JOB, BATCH, ROW, HEALTH = (Content("application/json", reference(name)) for name in ("Job", "Batch", "Row", "Health"))
-JOBS = Content("application/json", {"type": "array", "items": reference("Job")})
-DOCUMENT = Content("application/json", {"type": "object"})
-EVIDENCE, EVENTS = (Content(kind, {"type": "string"}) for kind in ("text/html", "text/event-stream"))
-SEND = ("POST", "PUT")
-NAMED = {"name": "the file's name, for display"}
-UPLOAD = (408, 413, 415, 503, 507)  # why a file may be refused
-NO_RESULT = (404, 409, 410, 500, 504)
 
 
 def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlette:
@@ -54,15 +34,16 @@ def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlett
         yield
         await jobs.end()
 
-    routes = Routes(jobs, address, has_token=token is not None)
-    is_open = frozenset(endpoint.path for endpoint in routes.endpoints if endpoint.is_open)
+    api = Api(jobs, address, has_token=token is not None)
+    pages = Pages(api)
+    is_open = frozenset(endpoint.path for endpoint in api.endpoints if endpoint.is_open)
     return Starlette(
         routes=[
-            Route("/", routes.home),
-            Route("/docs", routes.docs),
-            Route("/serve.css", routes.style),
-            Route("/serve.js", routes.script),
-            *(endpoint.route() for endpoint in routes.endpoints),
+            Route("/", pages.home),
+            Route("/docs", pages.docs),
+            Route("/serve.css", pages.style),
+            Route("/serve.js", pages.script),
+            *(endpoint.route() for endpoint in api.endpoints),
         ],
         middleware=[Middleware(Guard, address=address, token=token, is_open=is_open)],
         exception_handlers={Refused: on_refused, HTTPException: on_http_error, ClientDisconnect: on_disconnect},
@@ -70,39 +51,21 @@ def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlett
     )
 
 
-class Routes:
-    """The answers, a method each. The docstrings of those in `endpoints` are the API's documentation."""
+class Pages:
+    """The pages for people, and what they load."""
 
-    def __init__(self, jobs: Jobs, address: Address, has_token: bool) -> None:
-        self.jobs, self.address, self.has_token = jobs, address, has_token
-        post, delete = ("POST",), ("DELETE",)
-        self.endpoints = [
-            Endpoint("/score", self.score, ROW, (*UPLOAD, *NO_RESULT), SEND, takes=FILE, queries=NAMED),
-            Endpoint("/jobs", self.add_job, JOB, UPLOAD, SEND, status=202, takes=FILE, queries=NAMED),
-            Endpoint("/jobs", self.list_jobs, JOBS),
-            Endpoint("/jobs/{id}", self.show_job, JOB, (404,)),
-            Endpoint("/jobs/{id}/result.json", self.result, ROW, NO_RESULT),
-            Endpoint("/jobs/{id}/page", self.page, EVIDENCE, NO_RESULT),
-            Endpoint("/jobs/{id}/cancel", self.cancel_job, JOB, (404,), post),
-            Endpoint("/jobs/{id}", self.delete_job, None, (404,), delete, status=204),
-            Endpoint("/batches", self.add_batch, BATCH, (400, *UPLOAD), post, status=202, takes=FORM_OF_FILES),
-            Endpoint("/batches/{id}", self.show_batch, BATCH, (404,)),
-            Endpoint("/batches/{id}/cancel", self.cancel_batch, BATCH, (404,), post),
-            Endpoint("/batches/{id}", self.delete_batch, None, (404,), delete, status=204),
-            Endpoint("/events", self.events, EVENTS),
-            Endpoint("/healthz", self.health, HEALTH, is_open=True, failing=503),
-            Endpoint("/openapi.json", self.openapi, DOCUMENT),
-        ]
+    def __init__(self, api: Api) -> None:
+        self.api = api
 
     async def home(self, request: Request) -> Response:
         """The page to drop files on."""
-        return self._rendered("serve.html", request)
+        return HTMLResponse(PAGES.get_template("serve.html").render(jobs=self.api.jobs))
 
     async def docs(self, request: Request) -> Response:
         """The documentation of the API, with examples."""
-        return self._rendered(
-            "serve_docs.html", request, endpoints=self.endpoints, refusals=REFUSALS, states=list(State)
-        )
+        about = {"endpoints": self.api.endpoints, "refusals": REFUSALS, "states": list(State)}
+        origin = self.api.origin(request)
+        return HTMLResponse(PAGES.get_template("serve_docs.html").render(jobs=self.api.jobs, origin=origin, **about))
 
     async def style(self, request: Request) -> Response:
         """The style of both pages."""
@@ -111,192 +74,6 @@ class Routes:
     async def script(self, request: Request) -> Response:
         """The script of the home page."""
         return Response(PAGES.get_template("serve.js").render(), media_type="text/javascript")
-
-    async def score(self, request: Request) -> Response:
-        """Score the file in the body, and answer when it is scored.
-
-        The answer is the object that `submission.jsonl` holds for a video. If the client disconnects, the file is
-        cancelled.
-        """
-        job = await self._receive(request)
-        if not await finishes(job, request):
-            self.jobs.delete(job)
-        return self._result_of(job)
-
-    async def add_job(self, request: Request) -> Response:
-        """Put the file in the body into the queue, and answer with its job."""
-        job = await self._receive(request)
-        return JSONResponse(job.to_json(), 202, {"Location": f"/jobs/{job.id}"})
-
-    async def list_jobs(self, request: Request) -> Response:
-        """All jobs, the oldest first."""
-        return JSONResponse(self.jobs.to_json())
-
-    async def show_job(self, request: Request) -> Response:
-        """A job.
-
-        Its `stage` (faces, networks, evidence) has `done` of `of` steps; `of` is null if that is not known. When it is
-        done, it also has `status`, `reason`, `label`, `verdict`, `false_positive_rate`, `meaning` (the rate in words)
-        and the number of `faces`.
-        """
-        return JSONResponse(self._job(request).to_json())
-
-    async def cancel_job(self, request: Request) -> Response:
-        """End a job early: within about a second."""
-        job = self._job(request)
-        self.jobs.cancel(job)
-        return JSONResponse(job.to_json())
-
-    async def delete_job(self, request: Request) -> Response:
-        """Delete a job with its file, its page and its result."""
-        self.jobs.delete(self._job(request))
-        return Response(status_code=204)
-
-    async def result(self, request: Request) -> Response:
-        """The result of a job, as `/score` answers it."""
-        return self._result_of(self._job(request))
-
-    async def page(self, request: Request) -> Response:
-        """The page of a job's evidence."""
-        job = self._job(request)
-        check_done(job)
-        return HTMLResponse(content_of(job.page), headers={"Content-Security-Policy": EVIDENCE_POLICY})
-
-    async def add_batch(self, request: Request) -> Response:
-        """Put all files of a form into the queue, or none, and answer with one job for them: a batch.
-
-        Each part of the form is a file with a name; what its field is called does not matter.
-        """
-        line = f"curl -F file=@a.mp4 -F file=@b.mp4 {self._origin(request)}/batches"
-        check_body(request, True, f"a form of files, as in: {line}")
-        form = Form(request.headers.get("content-type", ""), self.jobs.uploads.punctual(request.stream()))
-        batch = await self.jobs.receive_batch(form.files())
-        return JSONResponse(batch.to_json(), 202, {"Location": f"/batches/{batch.id}"})
-
-    async def show_batch(self, request: Request) -> Response:
-        """A batch: how many of its files are done, and the job of each.
-
-        It is done when all of them are finished, however each ended. A deleted job leaves its batch.
-        """
-        return JSONResponse(self._batch(request).to_json())
-
-    async def cancel_batch(self, request: Request) -> Response:
-        """End all jobs of a batch early."""
-        batch = self._batch(request)
-        for job in batch.jobs:
-            self.jobs.cancel(job)
-        return JSONResponse(batch.to_json())
-
-    async def delete_batch(self, request: Request) -> Response:
-        """Delete a batch with all of its jobs."""
-        for job in list(self._batch(request).jobs):
-            self.jobs.delete(job)
-        return Response(status_code=204)
-
-    async def events(self, request: Request) -> Response:
-        """The jobs and their changes, as server-sent events.
-
-        Each is an object. The first, `{"jobs": [...], "gone": [], "is_all": true}`, holds all jobs, the others those
-        that changed, and the ids of those that are `gone`.
-        """
-        return StreamingResponse(self._events(), media_type="text/event-stream")
-
-    async def health(self, request: Request) -> Response:
-        """The server's version, whether it is alive, and how many files wait.
-
-        It needs no token. If the server cannot score, because its networks did not load, a file is stuck in them, or
-        it is ending, `alive` is false and the status is 503.
-        """
-        health = self.jobs.health()
-        return JSONResponse(health._asdict(), 200 if health.alive else 503)
-
-    async def openapi(self, request: Request) -> Response:
-        """This API, as an OpenAPI document."""
-        return JSONResponse(self.document())
-
-    def document(self) -> dict[str, Any]:
-        """The OpenAPI document."""
-        schemas = {
-            "State": openapi.enum_schema(State),
-            "Job": object_schema(JOB_TYPES),
-            "Batch": object_schema(BATCH_TYPES),
-            "Health": openapi.tuple_schema(Health),
-            "Error": object_schema({"error": str}),
-            **openapi.row_schemas(),
-        }
-        return openapi.document(self.endpoints, schemas, self.has_token)
-
-    def _rendered(self, template: str, request: Request, **values: object) -> Response:
-        text = PAGES.get_template(template).render(jobs=self.jobs, origin=self._origin(request), **values)
-        return HTMLResponse(text)
-
-    def _origin(self, request: Request) -> str:
-        return self.address.origin(request.headers["host"])
-
-    async def _receive(self, request: Request) -> Job:
-        """Put the file in the body into the queue. If its declared length is too large, the body is not read."""
-        line = f"curl -T FILE '{self._origin(request)}{request.url.path}?name=FILE'"
-        check_body(request, False, f"the file itself, as in: {line}")
-        length = request.headers.get("content-length")
-        uploads = self.jobs.uploads
-        uploads.check_size(int(length) if length else 0)
-        return await self.jobs.receive(request.query_params.get("name", ""), uploads.punctual(request.stream()))
-
-    def _job(self, request: Request) -> Job:
-        return self.jobs.find(request.path_params["id"])
-
-    def _batch(self, request: Request) -> Batch:
-        return self.jobs.find_batch(request.path_params["id"])
-
-    def _result_of(self, job: Job) -> Response:
-        self.jobs.find(job.id)
-        check_done(job)
-        return Response(content_of(job.result), media_type="application/json")
-
-    async def _events(self) -> AsyncIterator[str]:
-        async for change in self.jobs.changes():
-            yield f"data: {json.dumps(change._asdict())}\n\n"
-
-
-def check_done(job: Job) -> None:
-    """Raise Refused, saying why, if a job has no result."""
-    if job.outcome is None:
-        raise Refused(409, f"{job.name} is not scored yet: {job.state}.")
-    if job.state != State.DONE:
-        raise Refused(STATUS_OF[job.state], f"{job.name} has no score: {job.outcome.reason}.")
-
-
-def check_body(request: Request, is_form: bool, wanted: str) -> None:
-    """Raise Refused, saying what is wanted, if the body is compressed, JSON, or a form where a file is due."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    coding = request.headers.get("content-encoding", "identity").lower()
-    is_right = kind == FORM if is_form else not kind.startswith("multipart/") and not kind.endswith("json")
-    if not is_right or coding != "identity":
-        what = f"compressed ({coding})" if coding != "identity" else kind or "of no kind"
-        raise Refused(415, f"The body is {what}, but it must be {wanted}")
-
-
-def content_of(path: Path) -> bytes:
-    """The content of a job's file. Raises Refused if something else has removed it."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise Refused(410, "This result is gone: something has removed the server's files.") from error
-
-
-async def finishes(job: Job, request: Request) -> bool:
-    """Wait until a job is finished. Returns False if the client disconnects first."""
-    leaving, ending = asyncio.create_task(disconnected(request)), asyncio.create_task(job.finished.wait())
-    await asyncio.wait({leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    ending.cancel()
-    return job.finished.is_set()
-
-
-async def disconnected(request: Request) -> None:
-    """Wait until the client disconnects."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def on_refused(request: Request, error: Exception) -> Response:

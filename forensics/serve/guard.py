@@ -101,7 +101,7 @@ class Guard:
             return refusal(421, "The header Host names another server.")
         if is_cross_site(request, self.address.origin(request.headers["host"])):
             return refusal(403, "Pages of other sites may not use this server.")
-        return self._without_token(request) if self.token and request.url.path not in self.is_open else None
+        return self._without_token(request) if self.token and request.scope["path"] not in self.is_open else None
 
     def _without_token(self, request: Request) -> Response | None:
         """What to answer a request that does not carry the token, or None; `/?token=TOKEN` sets the cookie."""

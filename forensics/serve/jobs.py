@@ -107,10 +107,12 @@ class Jobs:
             batch.jobs = [job for job in batch.jobs if job.id in self.jobs]
             if not batch.jobs:
                 raise Refused(400, "The form holds no file, or all were deleted meanwhile.")
-            batch.save(self.results)
-        except BaseException:
+            self._save(batch)
+        except BaseException as error:
             for job in batch.jobs:
                 self.delete(job)
+            if isinstance(error, OSError):
+                raise Refused(507, f"The server cannot keep the batch: {error.strerror}.") from error
             raise
         self.batches[batch.id] = batch
         return batch
@@ -145,9 +147,14 @@ class Jobs:
             path.unlink(missing_ok=True)
         for batch in [batch for batch in self.batches.values() if job in batch.jobs]:
             batch.jobs.remove(job)
-            batch.save(self.results)
+            self._save(batch)
             if not batch.jobs:
                 del self.batches[batch.id]
+
+    def _save(self, batch: Batch) -> None:
+        """Let a batch outlive the server, or end with its last job."""
+        if self.keep:
+            batch.save(self.keep)
 
     def stop(self) -> None:
         """Cancel all jobs, end all streams of changes, and abandon the uploads."""
