@@ -133,6 +133,7 @@ def test_an_option_means_the_same_in_every_command(helps):
     several = {option: set(found) for option, found in metavars.items() if len(found) > 1}
     del several["output"]  # what a command makes is a file of its own kind
     assert several == {
+        "keep": {"K", "DIR"},  # checkpoints of a training; results of a server
         "precision": {"{fp32,bf16}", "{fp32,tf32,fp16,bf16}"},  # training knows fewer
     }
     for option, metavar in {"detector-weights": "FILE", "frames": "DIR", "list": "CSV", "labels": "TRUTH"}.items():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.browser import Browser, Page, check_width_and_colours
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 from tests.serving import serving
 
 TEMPLATES = ROOT / "forensics/serve/templates"
@@ -62,8 +62,7 @@ def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
         address = f"http://127.0.0.1:{served.port}/jobs/{job['id']}/page"
         assert page.js("document.querySelector('iframe').src") == address
         page.js("document.querySelector('iframe').scrollIntoView()")
-        page.wait("new Promise(done => setTimeout(() => done(true), 300))")
-        assert inked(page.picture()) > 0.02
+        wait_for(lambda: inked(page.picture()) > 0.02)
         page.open(address)
         assert page.js("document.querySelector('h1').textContent") == "single_face.mp4"
         assert page.js("document.querySelectorAll('img').length") > 3
