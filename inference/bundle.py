@@ -40,7 +40,8 @@ def main() -> int:
         files[f"{DIGESTS}.sig"] = signature
     output = options.output or Path(f"{options.video.name}.zip")
     with print_page(files[".html"]) as pdf:
-        write_bundle(output, files | ({".pdf": pdf} if pdf else {}))
+        everything = files | ({".pdf": pdf} if pdf else {})
+        write_bundle(output, options.video.name, {suffix: file.read_bytes() for suffix, file in everything.items()})
     how = "signed" if signature.is_file() else "not signed"
     print(f"bundle: {output}, {how}, {'with a PDF' if pdf else 'without a PDF, because no Chromium is installed'}")
     return 0

@@ -149,6 +149,12 @@ class Result:
 
         return page(self)
 
+    def texts(self) -> dict[str, str]:
+        """The texts of the evidence's files, by suffix. Raises BadInputError for a video scored without evidence."""
+        from inference.evidence.pages import texts_of
+
+        return texts_of(self)
+
     def save_evidence(self, folder: Path | str, case: "Case | None" = None) -> None:
         """Write the evidence: JSON, page and digests, for a case if there is one.
 

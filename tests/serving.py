@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from jsonschema import Draft202012Validator
+from markupsafe import escape
 
 from common.errors import BadInputError
 from common.status import Status
@@ -31,10 +32,10 @@ from tests.conftest import ROOT, wait_for
 
 
 class FakeResult(Result):
-    """A result whose page needs no evidence."""
+    """A result whose texts need no evidence."""
 
-    def page(self):
-        return f"<!doctype html><p>{self.path}</p>"
+    def texts(self):
+        return {".html": f"<!doctype html><p>{escape(self.path)}</p>", ".json": "{}", ".verify.json": "{}"}
 
 
 class FakeScorer:

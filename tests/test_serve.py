@@ -46,7 +46,7 @@ def test_a_job_from_its_arrival_to_its_deletion(served):
     job = served.wait(job_id, "running")
     wait_for(lambda: served.job(job_id)["of"] == 10)
     assert (job["name"], served.job(job_id)["stage"], served.job(job_id)["done"]) == ("clip.mp4", "faces", 3)
-    for early in ("page", "result.json"):
+    for early in ("page", "result.json", "evidence.zip"):
         answer = served.ask("GET", f"/jobs/{job_id}/{early}")
         assert (answer.status, answer.json["error"]) == (409, "clip.mp4 is not scored yet: running.")
     served.scorer.go.set()
@@ -57,7 +57,7 @@ def test_a_job_from_its_arrival_to_its_deletion(served):
         "suspicious",
         0.125,
     )
-    assert served.files() == [f"{job_id}.html", f"{job_id}.json"]
+    assert served.files() == [f"{job_id}.json", f"{job_id}.zip"]
     assert served.ask("GET", f"/jobs/{job_id}/result.json").json["filename"] == "clip.mp4"
     page = served.ask("GET", f"/jobs/{job_id}/page")
     assert page.body == b"<!doctype html><p>clip.mp4</p>"

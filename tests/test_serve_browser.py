@@ -1,7 +1,10 @@
 """The page of `forensics.serve` in a real browser, with the shipped networks: drops, progress, keyboard, width."""
 
 import io
+import json
+import zipfile
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -47,6 +50,7 @@ def texts(page):
 
 def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
     with shown(scorer) as (page, served):
+        page.js("document.getElementById('number').value = '2026-117 & more'")
         page.drop(clip("single_face.mp4").resolve())
         page.wait(f"{RESULTS} === 1")
         (job,) = served.ask("GET", "/jobs").json
@@ -63,7 +67,12 @@ def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
         assert page.js("document.querySelector('iframe').src") == address
         page.js("document.querySelector('iframe').scrollIntoView()")
         wait_for(lambda: inked(page.picture()) > 0.02)
+        save = page.js("document.querySelector('#results .zip').href")
+        assert page.js("document.querySelector('#results .zip').download") == "single_face.mp4.zip"
+        with zipfile.ZipFile(io.BytesIO(served.ask("GET", urlsplit(save).path).body)) as bundle:
+            assert json.loads(bundle.read("single_face.mp4.json"))["case"]["number"] == "2026-117 & more"
         page.open(address)
+        assert page.js("document.querySelector('#case td.lines').textContent") == "2026-117 & more"
         assert page.js("document.querySelector('h1').textContent") == "single_face.mp4"
         assert page.js("document.querySelectorAll('img').length") > 3
         assert page.js("[...document.images].every(image => image.naturalWidth > 0)")

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import urllib.parse
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,7 +105,8 @@ def test_a_row_is_described_by_the_file_of_its_schema(monkeypatch, tmp_path):
 def test_a_generated_client_scores_files(tmp_path, scorer, clip, monkeypatch):
     """With the shipped networks, and a client that openapi-python-client makes from the document."""
     content = clip("single_face.mp4").read_bytes()
-    (tmp_path / "config.yaml").write_text("post_hooks: []\n")
+    settings = "post_hooks: []\ncontent_type_overrides:\n  application/zip: application/octet-stream\n"
+    (tmp_path / "config.yaml").write_text(settings)
     with serving(tmp_path / "files", scorer, token="s3cret") as server:
         (tmp_path / "openapi.json").write_bytes(server.ask("GET", "/openapi.json").body)
         subprocess.run(
@@ -333,12 +336,12 @@ def test_what_a_killed_server_left_half_done_is_no_result(tmp_path, monkeypatch)
         assert served.ask("POST", "/score", b"video").status == 500
         monkeypatch.undo()
     half = "0" * 32
-    shutil.copyfile(keep / f"{job_id}.html", keep / f"{half}.html")
+    shutil.copyfile(keep / f"{job_id}.zip", keep / f"{half}.zip")
     (keep / f".{half}.17.abcdef01.tmp.json").write_text('{"filename"')
     with serving(tmp_path / "a", keep=keep) as served:
         assert [job["id"] for job in served.ask("GET", "/jobs").json] == [job_id]
         assert served.ask("GET", f"/jobs/{half}").status == 404
-        assert sorted(path.name for path in keep.iterdir()) == [f"{job_id}.html", f"{job_id}.json"]
+        assert sorted(path.name for path in keep.iterdir()) == [f"{job_id}.json", f"{job_id}.zip"]
 
 
 @pytest.mark.parametrize(
@@ -378,7 +381,31 @@ def test_a_killed_server_keeps_its_results_and_no_second_server_has_them(tmp_pat
         assert [server.ask("GET", path).body for path in paths] == before
         process.terminate()
         assert process.wait(30) == 143
-    assert {path.suffix for path in keep.iterdir()} == {".html", ".json"}
+    assert {path.suffix for path in keep.iterdir()} == {".zip", ".json"}
+
+
+# Evidence to hand over
+
+
+def test_the_evidence_of_a_case_is_saved_as_one_file_and_verified(tmp_path, weights, clip, run):
+    shutil.copyfile(clip("multi_face.jpg"), tmp_path / "photo.jpg")
+    with command(tmp_path) as (_, server):
+        fields = urllib.parse.urlencode({"name": "photo.jpg", "number": "2026-117", "notes": "One.\nTwo & three."})
+        answer = server.ask("POST", f"/jobs?{fields}", (tmp_path / "photo.jpg").read_bytes())
+        server.wait(answer.json["id"])
+        bundle = server.ask("GET", f"/jobs/{answer.json['id']}/evidence.zip").body
+        (tmp_path / "photo.jpg.zip").write_bytes(bundle)
+        page = server.ask("GET", f"/jobs/{answer.json['id']}/page").body
+        too_long = server.ask("POST", "/jobs?number=" + "1" * 20_001, b"")
+        assert (too_long.status, "number of a case must be text" in too_long.json["error"]) == (400, True)
+    with zipfile.ZipFile(tmp_path / "photo.jpg.zip") as files:
+        content = json.loads(files.read("photo.jpg.json"))
+        assert files.read("photo.jpg.html") == page
+    assert (content["case"]["number"], content["case"]["notes"]) == ("2026-117", "One.\nTwo & three.")
+    assert (content["input"]["path"], content["filename"]) == ("photo.jpg", "photo.jpg")
+    assert b"One.\nTwo &amp; three." in page and str(tmp_path).encode() not in page
+    done = run("-m", "inference.verify", tmp_path / "photo.jpg.zip", tmp_path / "photo.jpg")
+    assert "photo.jpg: identical" in done.stdout
 
 
 # Batches

@@ -5,13 +5,14 @@ The docstrings of the answers are the documentation of the API.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from common.errors import BadInputError
 from forensics.serve import openapi
 from forensics.serve.batch import BATCH_TYPES, Batch
 from forensics.serve.guard import EVIDENCE_POLICY, Address
@@ -20,19 +21,23 @@ from forensics.serve.jobs import Health, Jobs
 from forensics.serve.multipart import FORM, Form
 from forensics.serve.openapi import Content, Endpoint, object_schema, reference
 from forensics.serve.uploads import Refused
+from inference.evidence.case import Case, case_of
 
 STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # HTTP status for a job without a result
 BYTES = {"type": "string", "format": "binary"}
 FILE = Content("application/octet-stream", BYTES)
 FILES = {"type": "object", "properties": {"file": {"type": "array", "items": BYTES}}, "required": ["file"]}
+BUNDLE = Content("application/zip", BYTES)
 FORM_OF_FILES = Content(FORM, FILES)
 JOB, BATCH, ROW, HEALTH = (Content("application/json", reference(name)) for name in ("Job", "Batch", "Row", "Health"))
 JOBS = Content("application/json", {"type": "array", "items": reference("Job")})
 DOCUMENT = Content("application/json", {"type": "object"})
 EVIDENCE, EVENTS = (Content(kind, {"type": "string"}) for kind in ("text/html", "text/event-stream"))
 SEND = ("POST", "PUT")
-NAMED = {"name": "the file's name, for display"}
-UPLOAD = (408, 413, 415, 503, 507)  # why a file may be refused
+NAMED = {"name": "the file's name, for display"} | {
+    name: f"{name} of the case, for the evidence" for name in ("number", "examiner", "question", "notes")
+}
+UPLOAD = (400, 408, 413, 415, 503, 507)  # why a file may be refused
 NO_RESULT = (404, 409, 410, 500, 504)
 
 
@@ -49,9 +54,10 @@ class Api:
             Endpoint("/jobs/{id}", self.show_job, JOB, (404,)),
             Endpoint("/jobs/{id}/result.json", self.result, ROW, NO_RESULT),
             Endpoint("/jobs/{id}/page", self.page, EVIDENCE, NO_RESULT),
+            Endpoint("/jobs/{id}/evidence.zip", self.bundle, BUNDLE, NO_RESULT),
             Endpoint("/jobs/{id}/cancel", self.cancel_job, JOB, (404,), post),
             Endpoint("/jobs/{id}", self.delete_job, None, (404,), delete, status=204),
-            Endpoint("/batches", self.add_batch, BATCH, (400, *UPLOAD), post, status=202, takes=FORM_OF_FILES),
+            Endpoint("/batches", self.add_batch, BATCH, UPLOAD, post, status=202, takes=FORM_OF_FILES),
             Endpoint("/batches/{id}", self.show_batch, BATCH, (404,)),
             Endpoint("/batches/{id}/cancel", self.cancel_batch, BATCH, (404,), post),
             Endpoint("/batches/{id}", self.delete_batch, None, (404,), delete, status=204),
@@ -108,7 +114,15 @@ class Api:
         """The page of a job's evidence."""
         job = self._job(request)
         check_done(job)
-        return HTMLResponse(content_of(job.page), headers={"Content-Security-Policy": EVIDENCE_POLICY})
+        with still_there():
+            return HTMLResponse(job.page, headers={"Content-Security-Policy": EVIDENCE_POLICY})
+
+    async def bundle(self, request: Request) -> Response:
+        """The evidence of a job as one file: page, JSON and digests, for `inference.verify`."""
+        job = self._job(request)
+        check_done(job)
+        with still_there():
+            return Response(job.bundle.read_bytes(), media_type="application/zip")
 
     async def add_batch(self, request: Request) -> Response:
         """Put all files of a form into the queue, or none, and answer with one job for them: a batch.
@@ -181,7 +195,9 @@ class Api:
         length = request.headers.get("content-length")
         uploads = self.jobs.uploads
         uploads.check_size(int(length) if length else 0)
-        return await self.jobs.receive(request.query_params.get("name", ""), uploads.punctual(request.stream()))
+        fields = {name: request.query_params[name] for name in NAMED if name in request.query_params}
+        name = fields.pop("name", "")
+        return await self.jobs.receive(name, uploads.punctual(request.stream()), case_from(fields))
 
     def origin(self, request: Request) -> str:
         """The origin of the server's pages, as the client of this request sees it."""
@@ -196,7 +212,8 @@ class Api:
     def _result_of(self, job: Job) -> Response:
         self.jobs.find(job.id)
         check_done(job)
-        return Response(content_of(job.result), media_type="application/json")
+        with still_there():
+            return Response(job.result.read_bytes(), media_type="application/json")
 
     async def _events(self) -> AsyncIterator[str]:
         async for change in self.jobs.changes():
@@ -221,10 +238,19 @@ def check_body(request: Request, is_form: bool, wanted: str) -> None:
         raise Refused(415, f"The body is {what}, but it must be {wanted}")
 
 
-def content_of(path: Path) -> bytes:
-    """The content of a job's file. Raises Refused if something else has removed it."""
+def case_from(fields: dict[str, str]) -> Case | None:
+    """The case that a request names; None if it names none. Raises Refused if a field is too long."""
     try:
-        return path.read_bytes()
+        return case_of(fields) if any(fields.values()) else None
+    except BadInputError as error:
+        raise Refused(400, f"The case cannot be used: {error}.") from error
+
+
+@contextmanager
+def still_there() -> Iterator[None]:
+    """Read a job's files. Raises Refused if something else has removed them."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise Refused(410, "This result is gone: something has removed the server's files.") from error
 

@@ -4,14 +4,15 @@ import asyncio
 import json
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
-
-from markupsafe import escape
+from zipfile import ZipFile
 
 from common.files import atomic_file
+from inference.evidence.bundle import write_bundle
+from inference.evidence.case import Case
 from inference.results import Result
 from inference.scorer import Progress
 
@@ -56,6 +57,7 @@ class Job:
     name: str
     path: Path
     results: Path
+    case: Case | None = None
     state: State = State.WAITING
     progress: Progress | None = None
     outcome: Outcome | None = None
@@ -69,9 +71,15 @@ class Job:
         return {"id": self.id, "name": self.name, **progress._asdict(), **outcome._asdict(), "state": self.state}
 
     @property
-    def page(self) -> Path:
-        """Where the page of its evidence is, once it is done."""
-        return self.results / f"{self.id}.html"
+    def bundle(self) -> Path:
+        """Where its evidence is, once it is done: a file of `inference.evidence.bundle`."""
+        return self.results / f"{self.id}.zip"
+
+    @property
+    def page(self) -> bytes:
+        """The page of its evidence. Raises FileNotFoundError if something else has removed it."""
+        with ZipFile(self.bundle) as bundle:
+            return bundle.read(f"{self.name}.html")
 
     @property
     def result(self) -> Path:
@@ -100,30 +108,41 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
-def new_job(name: str, folder: Path, results: Path) -> Job:
+def new_job(name: str, folder: Path, results: Path, case: Case | None = None) -> Job:
     """A job for a file that will be written to `folder`, under a random name with the client's clean suffix."""
     job_id = new_id()
-    return Job(job_id, clean_name(name), folder / f"{job_id}{clean_suffix(name)}", results)
+    return Job(job_id, clean_name(name), folder / f"{job_id}{clean_suffix(name)}", results, case)
 
 
 def write_result(job: Job, result: Result) -> Outcome:
-    """Write a job's page and then its JSON. In both, the file has its name instead of its path on the server."""
-    path, name = str(job.path), job.name
+    """Write a job's evidence and then its row. In both, the file has its name instead of its path on the server."""
+    result = renamed(result, job)
     job.results.mkdir(mode=0o700, parents=True, exist_ok=True)  # a cleaner of old files may have removed it
-    page = result.page().replace(str(escape(path)), str(escape(name)))
-    with atomic_file(job.page) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-    text = json.dumps(result.to_row(), allow_nan=False)
+    contents = {suffix: text.encode(errors="replace") for suffix, text in result.texts().items()}
+    write_bundle(job.bundle, job.name, contents)
     with atomic_file(job.result) as temporary:
-        temporary.write_text(text.replace(json.dumps(path)[1:-1], json.dumps(name)[1:-1]), encoding="utf-8")
-    return outcome_of(result, result.reason.replace(path, name))
+        temporary.write_text(json.dumps(result.to_row(), allow_nan=False), encoding="utf-8")
+    return outcome_of(result)
 
 
-def outcome_of(result: Result, reason: str) -> Outcome:
-    """How a job with this result ended, for this reason."""
+def renamed(result: Result, job: Job) -> Result:
+    """A job's result under its name, wherever the path on the server stood, and for its case."""
+    path, name = str(job.path), job.name
+    evidence = result.evidence and replace(
+        result.evidence,
+        input=replace(result.evidence.input, path=name),
+        conclusion=[sentence.replace(path, name) for sentence in result.evidence.conclusion],
+        case=job.case,
+    )
+    notes = tuple(note.replace(path, name) for note in result.notes)
+    return replace(result, path=Path(name), reason=result.reason.replace(path, name), notes=notes, evidence=evidence)
+
+
+def outcome_of(result: Result) -> Outcome:
+    """How a job with this result ended."""
     return Outcome(
         state=State.DONE,
-        reason=reason,
+        reason=result.reason,
         status=result.status,
         label=result.label,
         verdict=result.verdict,

@@ -18,6 +18,7 @@ from forensics.serve.batch import Batch
 from forensics.serve.job import UNFINISHED, Job, Outcome, State, new_id, new_job, write_result
 from forensics.serve.keep import read_results
 from forensics.serve.uploads import Limits, Refused, Upload, Uploads
+from inference.evidence.case import Case
 from inference.scorer import Cancelled, Progress, Scorer
 
 HISTORY = 200  # finished jobs that are kept
@@ -78,7 +79,7 @@ class Jobs:
         self._due: float | None = None  # when the file that is being scored must be finished
         self._forget()
 
-    async def receive(self, name: str, chunks: AsyncIterator[bytes]) -> Job:
+    async def receive(self, name: str, chunks: AsyncIterator[bytes], case: Case | None = None) -> Job:
         """Write a file as it arrives and put it into the queue.
 
         Raises Refused if the queue is full, the file too large, the upload stalled or the disk full, and then keeps
@@ -89,7 +90,7 @@ class Jobs:
         unfinished = sum(job.state in UNFINISHED for job in self.jobs.values()) + self.uploads.count
         if unfinished >= self.limits.queue:
             raise Refused(503, f"The queue is full: it holds {self.limits.queue} files. Try again later.")
-        job = new_job(name, self.folder, self.results)
+        job = new_job(name, self.folder, self.results, case)
         await self.uploads.save(job.path, chunks)
         self.jobs[job.id] = job
         self._queue.put_nowait(job)
@@ -143,7 +144,7 @@ class Jobs:
             self._finished.remove(job)
         if self.jobs.pop(job.id, None):
             self._notify(job)
-        for path in (job.result, job.page):
+        for path in (job.result, job.bundle):
             path.unlink(missing_ok=True)
         for batch in [batch for batch in self.batches.values() if job in batch.jobs]:
             batch.jobs.remove(job)

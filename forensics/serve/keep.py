@@ -1,7 +1,7 @@
 """Results that outlive the server, in the folder of --keep: what an earlier server left there.
 
-A result is two files, its page `<id>.html` and its row `<id>.json`, which is written last. `<id>.batch` names the files
-of a batch. Other files in the folder are left alone.
+A result is two files, its evidence `<id>.zip` and its row `<id>.json`, which is written last. `<id>.batch` names the
+files of a batch. Other files in the folder are left alone.
 """
 
 import json
@@ -14,7 +14,7 @@ from forensics.serve.job import Job, Outcome, State, outcome_of
 from inference.results import Result
 
 OURS = re.compile(
-    r"(?P<id>[0-9a-f]{32})\.(?P<kind>json|html|batch)|(?P<partial>\.[0-9a-f]{32}\..+\.tmp\.(json|html|batch))"
+    r"(?P<id>[0-9a-f]{32})\.(?P<kind>json|zip|batch)|(?P<partial>\.[0-9a-f]{32}\..+\.tmp\.(json|zip|batch))"
 )
 LOST = Outcome(State.CANCELLED, "lost when the server ended: send it again")
 
@@ -26,9 +26,9 @@ def read_results(folder: Path) -> tuple[list[Job], list[Batch]]:
     a file that cannot be read.
     """
     names = [name for path in folder.iterdir() if (name := OURS.fullmatch(path.name))]
-    of_kind = {kind: {name["id"] for name in names if name["kind"] == kind} for kind in ("json", "html", "batch")}
+    of_kind = {kind: {name["id"] for name in names if name["kind"] == kind} for kind in ("json", "zip", "batch")}
     for name in names:
-        if name["partial"] or (name["kind"] == "html" and name["id"] not in of_kind["json"]):
+        if name["partial"] or (name["kind"] == "zip" and name["id"] not in of_kind["json"]):
             (folder / name[0]).unlink()
     jobs = {job_id: read_job(job_id, folder) for job_id in of_kind["json"]}
     jobs = {job.id: job for job in sorted(jobs.values(), key=lambda job: job.result.stat().st_mtime_ns)}
@@ -43,7 +43,7 @@ def read_job(job_id: str, folder: Path) -> Job:
         result = Result.from_row(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInputError(f"{path} is not a result of this server; remove it: {error!r}") from error
-    return finished_job(job_id, result.filename, folder, outcome_of(result, result.reason))
+    return finished_job(job_id, result.filename, folder, outcome_of(result))
 
 
 def read_batch(batch_id: str, folder: Path, jobs: dict[str, Job]) -> Batch:
@@ -60,6 +60,6 @@ def read_batch(batch_id: str, folder: Path, jobs: dict[str, Job]) -> Batch:
 
 def finished_job(job_id: str, name: str, folder: Path, outcome: Outcome) -> Job:
     """A job that ended in this way; its file is gone."""
-    job = Job(job_id, name, folder / job_id, folder, outcome.state, outcome=outcome)
+    job = Job(job_id, name, folder / job_id, folder, state=outcome.state, outcome=outcome)
     job.finished.set()
     return job

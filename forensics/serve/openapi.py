@@ -25,7 +25,7 @@ COMPONENTS = "#/components/schemas/"
 PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 # Why a request may be refused. Those of everybody come from the guard, before a handler.
 REFUSALS = {
-    400: "the form is broken, or holds something other than files",
+    400: "the form is broken or holds something other than files, or a field of the case is too long",
     401: "the server has a token: send `Authorization: Bearer TOKEN`",
     403: "the request comes from a page of another site",
     404: "there is no such job: it may have been deleted",

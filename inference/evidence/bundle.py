@@ -19,11 +19,11 @@ PATIENCE = 60  # seconds for the browser
 MOST = 500_000_000  # bytes in a bundle, unpacked
 
 
-def write_bundle(path: Path, files: Mapping[str, Path]) -> None:
-    """Write a ZIP file with the evidence's files, by suffix."""
+def write_bundle(path: Path, video: str, contents: Mapping[str, bytes]) -> None:
+    """Write a ZIP file with the contents of the evidence's files, by suffix; `video` is how their names begin."""
     with atomic_file(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as bundle:
-        for suffix, file in files.items():
-            bundle.write(file, f"{path.stem}{suffix}")
+        for suffix, content in contents.items():
+            bundle.writestr(f"{video}{suffix}", content)
 
 
 @contextmanager

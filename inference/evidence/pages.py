@@ -126,15 +126,19 @@ def verify_json(content: Mapping[str, Any], digests: Mapping[str, str]) -> dict[
     }
 
 
-def save(result: Result, folder: Path) -> None:
-    """Write the page, the digests, then the JSON. Raises BadInputError for a result without evidence."""
+def texts_of(result: Result) -> dict[str, str]:
+    """The texts of the evidence's files, by suffix: page, digests, JSON. Raises BadInputError if there is none."""
     content = evidence_json(result)
     texts = {".html": page(result), ".json": json.dumps(content, indent=1, allow_nan=False) + "\n"}
     digests = {suffix: digest_of(texts[suffix]) for suffix in DIGESTED}
-    texts[DIGESTS] = json.dumps(verify_json(content, digests), indent=1) + "\n"
-    suffixes = (".html", DIGESTS, ".json")
-    paths = {suffix: own_file(folder, result.filename, suffix, result.sha256) for suffix in suffixes}
-    for suffix in suffixes:
+    return texts | {DIGESTS: json.dumps(verify_json(content, digests), indent=1) + "\n"}
+
+
+def save(result: Result, folder: Path) -> None:
+    """Write the page, the digests, then the JSON. Raises BadInputError for a result without evidence."""
+    texts = texts_of(result)
+    paths = {suffix: own_file(folder, result.filename, suffix, result.sha256) for suffix in texts}
+    for suffix in (".html", DIGESTS, ".json"):
         write_text(paths[suffix], texts[suffix])
 
 

@@ -40,9 +40,10 @@ function makeRow(job) {
   row.querySelector("h3").textContent = job.name;
   for (const button of row.querySelectorAll(".buttons > *")) button.setAttribute("aria-label", `${button.textContent}: ${job.name}`);
   row.querySelector("progress").setAttribute("aria-label", `Progress of ${job.name}`);
-  part("page").href = part("html").href = `/jobs/${job.id}/page`;
+  part("page").href = `/jobs/${job.id}/page`;
+  part("zip").href = `/jobs/${job.id}/evidence.zip`;
   part("json").href = `/jobs/${job.id}/result.json`;
-  part("html").download = `${job.name}.html`;
+  part("zip").download = `${job.name}.zip`;
   part("json").download = `${job.name}.json`;
   part("show").addEventListener("click", () => toggleEvidence(row, job));
   part("cancel").addEventListener("click", () => cancel(jobs.get(job.id)?.job ?? job));
@@ -83,7 +84,7 @@ function fill(row, job) {
   progress.hidden = !["sending", "running"].includes(job.state);
   if (job.of) progress.value = job.done / job.of;
   else progress.removeAttribute("value");
-  for (const name of ["show", "page", "html", "json"]) part(name).hidden = job.state !== "done";
+  for (const name of ["show", "page", "zip", "json"]) part(name).hidden = job.state !== "done";
   part("cancel").hidden = isFinished(job);
   part("delete").hidden = !isFinished(job);
 }
@@ -157,9 +158,12 @@ function remove(job) {
 
 // Sending
 
+const CASE = ["number", "examiner", "question", "notes"];
+
 function add(files) {
+  const inCase = Object.fromEntries(CASE.map(name => [name, find(name).value]).filter(([, value]) => value));
   for (const file of files) {
-    const job = { id: nextId++, name: file.name, state: "unsent", reason: "", file };
+    const job = { id: nextId++, name: file.name, state: "unsent", reason: "", file, inCase };
     const tooLarge = file.size > limits.bytes;
     show(job);
     if (tooLarge) show({ ...job, state: "refused", reason: "The file is larger than the limit above." });
@@ -189,7 +193,7 @@ function send(job) {
   return new Promise(resolve => {
     const request = new XMLHttpRequest();
     const update = changes => { if (jobs.get(job.id) && !isFinished(jobs.get(job.id).job)) show({ ...job, request, ...changes }); };
-    request.open("POST", `/jobs?name=${encodeURIComponent(job.name)}`);
+    request.open("POST", `/jobs?${new URLSearchParams({ name: job.name, ...job.inCase })}`);
     request.responseType = "json";
     request.upload.addEventListener("progress", event => update({ state: "sending", done: event.loaded, of: event.total }));
     request.addEventListener("load", () => {
