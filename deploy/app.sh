@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-git archive HEAD common faces training image_based video_based pretrain inference forensics requirements-score.lock \
-    LICENSE | tar -x -C "$stage"
+git archive HEAD common faces training image_based video_based pretrain inference forensics docs/reference/schemas \
+    requirements-score.lock LICENSE | tar -x -C "$stage"
 git rev-parse HEAD > "$stage/common/commit.txt"
 $python -m pretrain.retinaface
 weights=$($python -c 'from faces.detector import default_weights; print(default_weights())')
