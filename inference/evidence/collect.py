@@ -34,6 +34,7 @@ from inference.evidence.facts import (
     TrackFacts,
     VideoFacts,
 )
+from inference.evidence.history import history_facts
 from inference.evidence.limits import not_analysed
 from inference.evidence.maps import CropMap, describe_place
 from inference.evidence.pictures import pictures_of
@@ -42,6 +43,7 @@ from inference.results import FaceResult, Result
 from inference.sampling.sampled import Face, Sampled
 from inference.scoring import Score
 from inference.settings import Setup
+from inference.verdicts import Calibration
 
 PACKAGES = ("onnxruntime", "opencv-python-headless", "numpy", "av", "pillow")
 TORCH_PACKAGES = ("torch", "torchvision", "timm")  # of the runtime torch
@@ -96,7 +98,7 @@ def evidence_of(
     sentences = conclusion(result, source.sha256, still, setup.calibration)
     if sampled is None or scores is None:
         return Evidence(source, provenance, sentences)
-    analysis = analyse(result, sampled, setup.members, scores, maps)
+    analysis = analyse(result, sampled, setup.members, scores, maps, setup.calibration)
     return Evidence(source, provenance, sentences, analysis, pictures_of(result, sampled, setup.members, maps))
 
 
@@ -114,12 +116,14 @@ def analyse(
     members: Mapping[str, Member],
     scores: Mapping[str, Score],
     maps: Sequence[Sequence[CropMap]],
+    calibration: Calibration | None,
 ) -> Analysis:
     """What is known about a video that could be read; `maps` are those of each face."""
     timing, final, combined = sampled.timing, final_weights(members), combine(members, scores)
     return Analysis(
         video=video_facts(sampled),
         file=dict(sampled.file),
+        history=history_facts(sampled.history, result, calibration) if sampled.history else None,
         sampling=Sampling(
             every=sampled.interval,
             times_from=timing.source,

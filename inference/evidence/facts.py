@@ -6,6 +6,7 @@ Sizes are in pixels. Scores are probabilities of FAKE in [0, 1].
 
 from dataclasses import dataclass
 
+from faces.history import History
 from inference.evidence.case import Case
 from inference.members import Branch
 
@@ -177,11 +178,31 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class HistoryFinding:
+    """Something that a file's stream shows about how it was made."""
+
+    name: str
+    shows: str  # what was measured
+    causes: str  # what usually leaves such a trace
+    score: str  # what it means for the score
+
+
+@dataclass(frozen=True)
+class HistoryFacts:
+    """What a file's stream shows about how it was made. No part of the score."""
+
+    measured: History
+    findings: list[HistoryFinding]
+    faces_like_these: str  # how often real faces in these conditions are called fake, against all; empty if not known
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What is known about a video that could be read."""
 
     video: VideoFacts
     file: dict[str, str]  # what the container says about how the file was made
+    history: HistoryFacts | None  # what its stream shows about that; null if it could not be examined
     sampling: Sampling
     faces: FaceCount
     tracks: list[TrackFacts]

@@ -24,6 +24,7 @@ from common.folders import files_below
 from common.status import Status
 from inference.evidence.facts import Analysis, Evidence, GroupFacts
 from inference.evidence.glossary import GLOSSARY
+from inference.evidence.history import describe_stream
 from inference.evidence.pictures import MAP_ODDS, map_scale
 from inference.results import Result
 from inference.sampling.sampled import Conditions
@@ -61,6 +62,7 @@ def plain(rule: str, faces: int = 0) -> str:
 
 PAGES.filters["plain"] = plain
 PAGES.globals["glossary"] = GLOSSARY
+PAGES.filters["describe_stream"] = describe_stream
 
 
 def pages_with(folder: Path) -> jinja2.Environment:

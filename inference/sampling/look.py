@@ -106,8 +106,11 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
             if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets promised another number
                 sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
     if wanted.settings.evidence:
+        from faces.history import file_history  # only evidence needs it
+
         digest, facts = sha256(video), provenance_facts(video, None if info.still else info.stream)
-        sampled = [replace(part, sha256=digest, file=facts) for part in sampled]
+        history = file_history(video, info)
+        sampled = [replace(part, sha256=digest, file=facts, history=history) for part in sampled]
     if identity(video) != before:
         raise ChangedError(f"{video}: the file changed while it was read")
     return sampled

@@ -5,7 +5,7 @@ These classes hold arrays and stay inside the program. Files are written from `i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from faces.tracking import Track, fill_track
 from faces.video import VideoInfo
 from inference.members import Branch, CropKind, frames_seen
 from inference.scoring import GROUP
+
+if TYPE_CHECKING:
+    from faces.history import History
 
 
 @dataclass
@@ -96,6 +99,7 @@ class Sampled:
     losses: Sequence[str] = ()  # what is missing in the file, in words
     perturbed: dict[str, Perturbed] = field(default_factory=dict)  # with --stability, by name
     file: list[Fact] = field(default_factory=list)  # with evidence: what the file says about how it was made
+    history: "History | None" = None  # with evidence: what the stream shows about how it was made
     sha256: str | None = None  # with evidence: that of the file
     poster: bytes | None = None  # with evidence: a JPEG of the frame that first shows the first face
 
