@@ -194,6 +194,7 @@ def strata_table(calibration: Calibration, points: Sequence[Sequence[StratumPoin
 def write_calibration(path: Path, calibration: Calibration, more: Mapping[str, object]) -> None:
     """Write a calibration atomically, one line per stratum, and in the same file `more` values that were fitted."""
     content = asdict(calibration)
+    del content["recall"]  # read from the operating points, which are among the others
     lines = ",\n".join(json.dumps(stratum) for stratum in content.pop("strata"))
     head = json.dumps(content | dict(more), indent=1).removesuffix("\n}")
     write_text(path, f'{head},\n "strata": [\n{lines}\n ]\n}}\n')
