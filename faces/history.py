@@ -24,7 +24,7 @@ from faces.periods import earlier_key_frames, repeat_period
 from faces.streams import decode, open_video, read_packets
 from faces.video import VideoInfo
 
-EXAMINED = 300  # frames at most, the first of the video
+EXAMINED = 150  # frames at most, the first of the video; benchmarks.history measures with as many
 LEAST_FRAMES = 60  # for findings that need time
 H264 = 1  # in AVVideoEncParamsType
 EXPORTED = {"export_side_data": "venc_params"}  # ffmpeg's decoder of H.264 then tells the quantisers

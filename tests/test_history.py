@@ -246,7 +246,7 @@ def test_sampling_without_evidence_imports_none_of_it(start, once, weights):
 @pytest.mark.parametrize("name", ["dfdc_train_part_10/ayhmreal.mp4", "ffpp/004.mp4"])
 def test_real_clips_raise_no_alarm(shared, name):
     shown = history(shared("clips") / name)
-    assert shown.frames == 300
+    assert shown.frames == 150
     assert (shown.repeats_every, shown.bars, shown.size) == (None, None, None)
     assert shown.still_share < 0.1
     assert len(shown.encoder_starts) == 1
