@@ -48,7 +48,7 @@ def texts(page):
     return page.js(ROWS)
 
 
-def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
+def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip, run, tmp_path):
     with shown(scorer) as (page, served):
         page.js("document.getElementById('number').value = '2026-117 & more'")
         page.drop(clip("single_face.mp4").resolve())
@@ -69,7 +69,8 @@ def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
         wait_for(lambda: inked(page.picture()) > 0.02)
         save = page.js("document.querySelector('#results .zip').href")
         assert page.js("document.querySelector('#results .zip').download") == "single_face.mp4.zip"
-        with zipfile.ZipFile(io.BytesIO(served.ask("GET", urlsplit(save).path).body)) as bundle:
+        (tmp_path / "saved.zip").write_bytes(served.ask("GET", urlsplit(save).path).body)
+        with zipfile.ZipFile(tmp_path / "saved.zip") as bundle:
             assert json.loads(bundle.read("single_face.mp4.json"))["case"]["number"] == "2026-117 & more"
         page.open(address)
         assert page.js("document.querySelector('#case td.lines').textContent") == "2026-117 & more"
@@ -77,6 +78,8 @@ def test_a_dropped_clip_gets_a_score_and_its_evidence(shown, scorer, clip):
         assert page.js("document.querySelectorAll('img').length") > 3
         assert page.js("[...document.images].every(image => image.naturalWidth > 0)")
         assert page.js("getComputedStyle(document.body).maxWidth") == "860px"
+    done = run("-m", "inference.verify", tmp_path / "saved.zip", clip("single_face.mp4"))
+    assert "single_face.mp4: identical" in done.stdout
 
 
 def inked(png):
