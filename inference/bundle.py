@@ -4,7 +4,8 @@ Reads  the evidence of a video as inference.predict --evidence wrote it (JSON, p
        verify.json, if one lies beside it
 Writes <video>.zip with these files and, if Chromium is installed, the page as a PDF
 
-Evidence that was changed after it was written is refused. `inference.verify` takes the ZIP file as it is.
+Evidence that was changed after it was written is refused, and that of another file of the same name.
+`inference.verify` takes the ZIP file as it is.
 
     python -m inference.bundle evidence/ clip.mp4                    # writes clip.mp4.zip
     python -m inference.verify clip.mp4.zip clip.mp4
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from common.command import command_parser, run_script
 from common.errors import BadInputError
+from common.files import sha256
 from inference.evidence.bundle import print_page, write_bundle
 from inference.evidence.files import find_evidence, tampered
 from inference.evidence.pages import DIGESTS, read_object
@@ -33,8 +35,11 @@ def main() -> int:
     """Check the evidence and write the bundle."""
     options = parse_arguments()
     files = find_evidence(options.evidence, options.video)
-    if changed := tampered(files, read_object(files[".json"]), read_object(files[DIGESTS])):
+    promised = read_object(files[DIGESTS])
+    if changed := tampered(files, read_object(files[".json"]), promised):
         raise BadInputError("; ".join(changed))
+    if options.video.is_file() and sha256(options.video) != promised["video"]:
+        raise BadInputError(f"{options.video} is not the file that this evidence is about")
     signature = files[DIGESTS].with_name(f"{files[DIGESTS].name}.sig")
     if signature.is_file():
         files[f"{DIGESTS}.sig"] = signature

@@ -126,7 +126,10 @@ def holds(files: Mapping[str, Path], options: argparse.Namespace) -> bool:
     promised, before = read_object(files[".verify.json"]), read_object(files[".json"])
     changed = tampered(files, before, promised)
     is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
-    say(f"{files['.verify.json']}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
+    shown = options.evidence if options.evidence.suffix == ".zip" else files[".verify.json"]
+    say(f"{shown}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
+    if ".pdf" in files:
+        say("the PDF was not checked: its digest is nowhere")
     with Scorer(settings_of(before, options.models, options.calibration, options.network)) as scorer:
         after = evidence_json(scorer.score(options.video, before["filename"]))
     names, numbers = split(differences(before, after))

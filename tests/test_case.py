@@ -102,7 +102,8 @@ def test_a_bundle_is_verified_as_one_file(run, handed_over, tmp_path):
             assert content.read(name) == (handed_over / "evidence" / name).read_bytes()
         assert not with_pdf or content.read("film.mp4.pdf").startswith(b"%PDF")
     done = run("-m", "inference.verify", bundle, handed_over / "film.mp4")
-    assert "film.mp4: identical" in done.stdout
+    assert "film.mp4: identical" in done.stdout and f"verify: {bundle}: not signed" in done.stdout
+    assert ("the PDF was not checked" in done.stdout) == with_pdf
     other = tmp_path / "changed.zip"
     with zipfile.ZipFile(bundle) as content, zipfile.ZipFile(other, "w") as changed:
         for name in NAMES:
@@ -119,6 +120,9 @@ def test_changed_evidence_is_not_bundled(run, handed_over, tmp_path):
     words = ("-m", "inference.bundle", tmp_path / "evidence", "film.mp4", "--output", tmp_path / "b.zip")
     done = run(*words, check=False)
     assert (done.returncode, "film.mp4.html was changed after it was written" in done.stderr) == (2, True)
+    (tmp_path / "film.mp4").write_bytes(b"another")
+    done = run("-m", "inference.bundle", handed_over / "evidence", tmp_path / "film.mp4", check=False)
+    assert (done.returncode, "is not the file that this evidence is about" in done.stderr) == (2, True)
     assert not (tmp_path / "b.zip").exists()
 
 

@@ -32,7 +32,7 @@ DENIED = (
 def conclusion(result: Result, sha256: str | None, still: bool, calibration: Calibration | None) -> list[str]:
     """The conclusion from a result, sentence by sentence; `sha256` is the file's, None if it cannot be read."""
     kind, digest = "photo" if still else "video", f"SHA-256 {sha256}" if sha256 else "which could not be read"
-    begin = f"The file {result.filename} ({digest}) was examined with {NAME}, version {software()}."
+    begin = f'The file {result.filename} ({digest}) was examined with the software "{NAME}", version {software()}.'
     if result.status != Status.OK:
         return [begin, f"It got no score ({result.status}: {result.reason}), which supports no conclusion."]
     scored = f"The faces that decide in this {kind} score {result.label:.2f}, from 0 (real) to 1 (fake)"
