@@ -1,8 +1,9 @@
 """All that analysts start, as one command: the entry point of the file that `make app` builds.
 
-robustforensics.pex score clip.mp4 --evidence evidence/
-robustforensics.pex serve
-robustforensics.pex COMMAND --help
+    robustforensics.pex score clip.mp4 --evidence evidence/
+    robustforensics.pex serve
+
+Each command has --help.
 """
 
 import sys

@@ -18,7 +18,7 @@ from common.command import command_parser, run_script
 from common.errors import BadInputError
 from common.files import sha256
 from inference.evidence.bundle import print_page, write_bundle
-from inference.evidence.files import find_evidence, tampered
+from inference.evidence.files import SIGNATURE, find_evidence, signature_file, tampered
 from inference.evidence.pages import DIGESTS, read_object
 
 
@@ -40,9 +40,9 @@ def main() -> int:
         raise BadInputError("; ".join(changed))
     if options.video.is_file() and sha256(options.video) != promised["video"]:
         raise BadInputError(f"{options.video} is not the file that this evidence is about")
-    signature = files[DIGESTS].with_name(f"{files[DIGESTS].name}.sig")
+    signature = signature_file(files[DIGESTS])
     if signature.is_file():
-        files[f"{DIGESTS}.sig"] = signature
+        files[SIGNATURE] = signature
     output = options.output or Path(f"{options.video.name}.zip")
     with print_page(files[".html"]) as pdf:
         everything = files | ({".pdf": pdf} if pdf else {})

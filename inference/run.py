@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import BadInputError
 from common.files import FileState, file_beside, file_state, write_text
@@ -25,7 +25,6 @@ from common.tables import read_table
 from common.workers import progress
 from faces.detector import load_detector
 from inference.conclude import face_notes
-from inference.evidence.case import Case
 from inference.results import (
     Result,
     label_text,
@@ -39,6 +38,10 @@ from inference.scorer import Progress, Scorer, Video, Watch
 from inference.settings import Settings, Setup, resolve
 from inference.verdicts import BANDS
 
+if TYPE_CHECKING:
+    from inference.evidence.case import Case
+
+LEDGER = ".partial.jsonl"  # suffix of the file beside a submission
 NAMED = 10  # up to this many videos, each gets a line at the end
 RUNTIME_NAMES = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
@@ -51,7 +54,7 @@ class Output:
 
     submission: Path = Path("submission.csv")
     evidence: Path | None = None  # folder of the pages
-    case: Case | None = None  # that the evidence is made for
+    case: "Case | None" = None  # that the evidence is made for
     is_shard: bool = False  # one shard of the videos, for inference.merge
     keeps_earlier: bool = False  # rename an earlier submission that says other things
     keeps_ledger: bool = False  # leave it to the caller to remove the ledger
@@ -83,7 +86,7 @@ class Ledger:
 
         Raises BadInputError if that run had other settings, or if the file is damaged.
         """
-        self.path, self.settings = file_beside(output, ".partial.jsonl"), settings
+        self.path, self.settings = file_beside(output, LEDGER), settings
         lines = self._read()
         begun = lines[0] if lines else None
         if begun and "source" in begun:

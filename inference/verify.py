@@ -25,8 +25,8 @@ from common.command import command_parser, run_script
 from common.errors import BadInputError
 from inference.evidence.bundle import unpacked
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
-from inference.evidence.files import find_evidence, tampered
-from inference.evidence.pages import evidence_json, read_object
+from inference.evidence.files import find_evidence, signature_file, tampered
+from inference.evidence.pages import DIGESTS, evidence_json, read_object
 from inference.members import KNOWN
 from inference.scorer import Scorer
 from inference.settings import Settings, add_options
@@ -40,7 +40,7 @@ def signature(signed: Path, signers: Path | None, identity: str | None) -> tuple
 
     Raises BadInputError if a signer is asked for and there is no signature, or if there is no ssh-keygen.
     """
-    file = signed.with_name(f"{signed.name}.sig")
+    file = signature_file(signed)
     if not file.is_file():
         if signers:
             raise BadInputError(f"{file} is missing: {signed.name} is not signed")
@@ -117,16 +117,16 @@ def main() -> int:
         raise BadInputError("--signers and --identity belong together")
     if options.evidence.suffix == ".zip":
         with unpacked(options.evidence) as files:
-            return int(not holds(files, options))
-    return int(not holds(find_evidence(options.evidence, options.video), options))
+            return int(not holds(files, options.evidence, options))
+    files = find_evidence(options.evidence, options.video)
+    return int(not holds(files, files[DIGESTS], options))
 
 
-def holds(files: Mapping[str, Path], options: argparse.Namespace) -> bool:
-    """Whether the evidence in these files holds; prints what was found."""
-    promised, before = read_object(files[".verify.json"]), read_object(files[".json"])
+def holds(files: Mapping[str, Path], shown: Path, options: argparse.Namespace) -> bool:
+    """Whether the evidence in these files holds; prints what was found. `shown` is what it calls the signed file."""
+    promised, before = read_object(files[DIGESTS]), read_object(files[".json"])
     changed = tampered(files, before, promised)
-    is_signed_right, signed = signature(files[".verify.json"], options.signers, options.identity)
-    shown = options.evidence if options.evidence.suffix == ".zip" else files[".verify.json"]
+    is_signed_right, signed = signature(files[DIGESTS], options.signers, options.identity)
     say(f"{shown}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
     if ".pdf" in files:
         say("the PDF was not checked: its digest is nowhere")

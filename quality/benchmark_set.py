@@ -13,6 +13,7 @@ from common.files import file_beside, write_table, write_text
 from common.spread import spread
 from common.status import UNREADABLE, Status
 from inference.results import Result
+from inference.run import LEDGER
 from inference.settings import Settings
 from quality.measures import THRESHOLD
 from quality.protocols import explain, protocol_aucs
@@ -96,7 +97,7 @@ def run_job(job: Job, options: argparse.Namespace) -> Outcome:
 
 def forget_scores(job: Job) -> None:
     """Remove what a run goes on from: its scores are in the submission, and the next run scores again."""
-    file_beside(job.submission, ".partial.jsonl").unlink(missing_ok=True)
+    file_beside(job.submission, LEDGER).unlink(missing_ok=True)
 
 
 def select(items: Sequence[Item], split: str, manipulations: Sequence[str] | None, most: int | None) -> list[Item]:

@@ -212,6 +212,15 @@ def faces_of(root: Path) -> dict[str, bytes]:
     return {name: content for name, content in tree_bytes(root).items() if "/" in name}
 
 
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[object]:
+    """A server with a fake scorer and small limits, in a thread (tests.serving.Served)."""
+    from tests.serving import serving  # it imports this file
+
+    with serving(tmp_path, bytes=100_000, queue=3) as server:
+        yield server
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 180) -> object:
     """What the condition gives as soon as it is true; an AssertionError if that takes too long."""
     deadline = time.monotonic() + seconds

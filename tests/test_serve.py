@@ -25,12 +25,6 @@ from tests.strange import audio_only, corrupt_packet
 EVIL = "http://evil.example"
 
 
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path, bytes=100_000, queue=3) as server:
-        yield server
-
-
 def test_a_file_is_scored_and_then_gone(served):
     answer = served.ask("POST", "/score?name=clip.mp4", b"video")
     assert answer.status == 200

@@ -37,12 +37,6 @@ from tests.test_deploy import unit_words
 PROXY = "scores.example.org"
 
 
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path, bytes=100_000, queue=3) as server:
-        yield server
-
-
 # /openapi.json. tests/serving.py checks every answer of the tests of this server against it.
 
 

@@ -21,7 +21,7 @@ from forensics.serve.jobs import Health, Jobs
 from forensics.serve.multipart import FORM, Form
 from forensics.serve.openapi import Content, Endpoint, object_schema, reference
 from forensics.serve.uploads import Refused
-from inference.evidence.case import Case, case_of
+from inference.evidence.case import FIELDS, Case, case_of
 
 STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # HTTP status for a job without a result
 BYTES = {"type": "string", "format": "binary"}
@@ -34,9 +34,7 @@ JOBS = Content("application/json", {"type": "array", "items": reference("Job")})
 DOCUMENT = Content("application/json", {"type": "object"})
 EVIDENCE, EVENTS = (Content(kind, {"type": "string"}) for kind in ("text/html", "text/event-stream"))
 SEND = ("POST", "PUT")
-NAMED = {"name": "the file's name, for display"} | {
-    name: f"{name} of the case, for the evidence" for name in ("number", "examiner", "question", "notes")
-}
+NAMED = {"name": "the file's name, for display"} | {name: f"{name} of the case, for the evidence" for name in FIELDS}
 UPLOAD = (400, 408, 413, 415, 503, 507)  # why a file may be refused
 NO_RESULT = (404, 409, 410, 500, 504)
 

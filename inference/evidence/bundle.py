@@ -10,9 +10,10 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from common.errors import BadInputError
 from common.files import atomic_file
+from inference.evidence.files import SIGNATURE, SUFFIXES
+from inference.evidence.pages import DIGESTS
 
-NEEDED = (".html", ".json", ".verify.json")  # suffixes of the files in a bundle
-SUFFIXES = (*NEEDED, ".verify.json.sig", ".pdf")
+ALLOWED = (*SUFFIXES, SIGNATURE, ".pdf")  # suffixes of the files in a bundle
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PRINT = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-pdf-header-footer")
 PATIENCE = 60  # seconds for the browser
@@ -60,9 +61,9 @@ def unpacked(path: Path) -> Iterator[dict[str, Path]]:
         try:
             with ZipFile(path) as bundle:
                 names = bundle.namelist()
-                stem = next((name.removesuffix(NEEDED[2]) for name in names if name.endswith(NEEDED[2])), "")
-                known = {f"{stem}{suffix}": suffix for suffix in SUFFIXES}
-                is_whole = {f"{stem}{suffix}" for suffix in NEEDED} <= set(names) <= known.keys()
+                stem = next((name.removesuffix(DIGESTS) for name in names if name.endswith(DIGESTS)), "")
+                known = {f"{stem}{suffix}": suffix for suffix in ALLOWED}
+                is_whole = {f"{stem}{suffix}" for suffix in SUFFIXES} <= set(names) <= known.keys()
                 if not stem or not is_whole or "/" in stem or len(set(names)) < len(names):
                     raise BadInputError(f"{path} is not a bundle of inference.bundle")
                 if sum(info.file_size for info in bundle.infolist()) > MOST:

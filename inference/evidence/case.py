@@ -28,11 +28,13 @@ class Case:
     date: str = ""  # when the file was examined, with the offset from UTC
 
 
+FIELDS = tuple(field.name for field in fields(Case) if field.name != "date")  # that an examiner fills in
+
+
 def case_of(values: Mapping[str, object]) -> Case:
     """A case that is examined now. Raises BadInputError for unknown fields, and for values that are not text."""
-    known = [field.name for field in fields(Case) if field.name != "date"]
-    if unknown := sorted(values.keys() - set(known)):
-        raise BadInputError(f"a case has no {', '.join(unknown)}: it has {', '.join(known)}")
+    if unknown := sorted(values.keys() - set(FIELDS)):
+        raise BadInputError(f"a case has no {', '.join(unknown)}: it has {', '.join(FIELDS)}")
     texts = {name: value for name, value in values.items() if isinstance(value, str) and len(value) <= LONGEST}
     if wrong := sorted(values.keys() - texts.keys()):
         raise BadInputError(f"{', '.join(wrong)} of a case must be text of at most {LONGEST:,} characters")

@@ -9,6 +9,12 @@ from common.files import sha256
 from inference.evidence.pages import DIGESTED, DIGESTS, evidence_file, own_file, verify_json
 
 SUFFIXES = (".json", ".html", DIGESTS)
+SIGNATURE = f"{DIGESTS}.sig"  # suffix of the file that ssh-keygen writes
+
+
+def signature_file(digests: Path) -> Path:
+    """Where the signature of verify.json is, if it is signed."""
+    return digests.with_name(f"{digests.name}.sig")
 
 
 def find_evidence(path: Path, video: Path) -> dict[str, Path]:
