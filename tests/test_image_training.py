@@ -313,7 +313,7 @@ def test_pretrained_weights_are_loaded_or_reported_missing(run, crops):
     torch.testing.assert_close(trained["module._conv_head.weight"], state["_conv_head.weight"])
     missing = train_b0(run, crops, "--datetime", "later", check=False, pretrained=crops / "absent.pth")
     assert missing.returncode == 2
-    assert "absent.pth is missing" in missing.stderr
+    assert f"1 file that the training reads does not exist:\n  {crops}/: absent.pth" in missing.stderr
 
 
 def test_loss_falls_on_a_real_training(run, crops):

@@ -89,7 +89,7 @@ def test_without_lists_and_starting_weights_nothing_starts(lab):
     done = launch(lab, "train.sh", "debug", lab / "dist")
     assert (done.returncode, done.stdout, launches(lab)) == (2, "", [])
     assert done.stderr.splitlines() == [
-        "missing.py: error: 3 files that the trainings read do not exist:",
+        "missing.py: error: 3 files that are read do not exist:",
         "  DFDC-Kaggle_list/: val_30-39_train_alignedface_png.txt, val_30-39_val_alignedface_png.txt",
         "    `python make_lists.py` writes these lists from the videos and faces",
         "  pretrain/: sf50_k400.pth",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from common.command import run_script
 from common.errors import BadInputError
+from training.config import TrainingConfig
 from training.options import training_parser
 from training.run_folders import progress_of
 from training.state import search_of
@@ -23,6 +24,12 @@ MAKERS = {  # folder: what makes its files
     "DFDC-Kaggle_list": "`python make_lists.py` writes these lists from the videos and faces",
     "pretrain": "`python -m pretrain.download` fetches these weights",
 }
+
+
+def require_files(config: TrainingConfig, is_evaluation: bool) -> None:
+    """Raise BadInputError if lists or starting weights of a training, or of an evaluation, do not exist."""
+    names = [*config.val_lists.values(), *([] if is_evaluation else config.train_lists), config.pretrained]
+    refuse([path for path in map(Path, filter(None, names)) if not path.is_file()])
 
 
 def missing_files(configs: Sequence[str], words: Sequence[str]) -> list[Path]:
@@ -53,10 +60,16 @@ def main() -> int:
         parser.usage = "python -m training.missing CONFIG [CONFIG ...] [OPTIONS OF THE TRAININGS]"
         parser.parse_args()
         parser.error("name the configs first")
-    missing = missing_files(configs, sys.argv[1 + len(configs) :])
+    refuse(missing_files(configs, sys.argv[1 + len(configs) :]))
+    return 0
+
+
+def refuse(missing: Sequence[Path]) -> None:
+    """Raise BadInputError naming these files, if there are any, and what makes them."""
     if not missing:
-        return 0
-    lines = [f"{len(missing)} files that the trainings read do not exist:"]
+        return
+    count = "1 file that the training reads does" if len(missing) == 1 else f"{len(missing)} files that are read do"
+    lines = [f"{count} not exist:"]
     for folder in dict.fromkeys(path.parent for path in missing):
         names = ", ".join(path.name for path in missing if path.parent == folder)
         maker = MAKERS.get(str(folder))

@@ -15,6 +15,7 @@ from training.config import Config
 from training.distributed import World, place, process_group
 from training.inputs import memory_format
 from training.loading import start_loader_server
+from training.missing import require_files
 from training.run_folders import CONFIG, ChosenRun, RunSearch, differences
 from training.watch import StopRequest, Watchdog
 
@@ -50,6 +51,7 @@ def training_session(options: argparse.Namespace, config_type: type[Config]) -> 
     ):
         run = world.from_rank0(lambda: choose_run(options, config_type))  # the clocks of other nodes may differ
         watchdog.beat()
+        world.all_or_none(lambda: require_files(run.config, options.evaluate is not None))
         if run.config.workers:
             start_loader_server(f"{options.package}.dataset", f"{options.package}.models", "training.run")
         torch.manual_seed(run.config.seed)
