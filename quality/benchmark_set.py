@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from common.command import wanted_shard
 from common.errors import BadInputError
 from common.files import file_beside, write_table, write_text
@@ -15,7 +17,7 @@ from common.status import UNREADABLE, Status
 from inference.results import Result
 from inference.run import LEDGER
 from inference.settings import Settings
-from quality.measures import THRESHOLD
+from quality.measures import THRESHOLD, few_originals
 from quality.protocols import explain, protocol_aucs
 from quality.protocols import table as protocol_table
 from quality.report import SCHEMA, draw, mask_table, report_of, scored_videos, table
@@ -205,12 +207,14 @@ def write_report(
     folder: Path, items: Sequence[Item], results: Mapping[str, Result], described: dict[str, Any]
 ) -> dict[str, Any]:
     """Measure, print the table, write it, and return it; `described` says which videos were scored, and how."""
+    print(f"benchmark: measuring, with {described['rounds']} rounds of the bootstrap", flush=True)
     measured = report_of(items, results, described["rounds"])
     report = described | measured
     write_json(folder / "benchmark.json", report)
     write_json(folder / "scores.json", described | {"coverage": measured["coverage"]})
     write_score_files(folder, described["dataset"], described["compression"], items, results)
-    tables = "\n\n".join(filter(None, (table(measured), mask_table(items, results))))
+    warning = few_originals(np.array([item.original for item in items]))
+    tables = "\n\n".join(filter(None, (table(measured), warning, mask_table(items, results))))
     write_text(folder / "benchmark.md", tables + "\n")
     draw(folder / "roc.png", scored_videos(items, results))
     print(f"\n{tables}\n")

@@ -1,5 +1,7 @@
 """An external detector in our benchmark: a Python file with `predict(path: str) -> float`, the probability of FAKE.
 
+The path is that of a video, or of the folder with a video's crops.
+
 The file runs in a process of its own (quality/detector_process.py) with its own folder first on its path, so its
 packages and ours may have the same names, and nothing that it does ends the benchmark. It may still do whatever a
 program may do: run only files that you trust.
@@ -45,19 +47,19 @@ class ExternalDetector:
 
     def state(self, item: Item, root: Path) -> FileState | None:
         """The state of the item's file; None if it does not exist."""
-        return file_state(root / item.key)
+        return file_state(path_of(item, root))
 
     def score(self, item: Item, root: Path) -> Result:
         """The item's result.
 
         An exception of the detector, or a number outside [0, 1], becomes a status, never a score of 0.
         """
-        path = root / item.key
+        path = path_of(item, root)
 
         def without_score(status: Status, reason: str) -> Result:
             return unscored(item.key, status, reason, 0, {})
 
-        if not path.is_file():
+        if not path.exists():
             return without_score(Status.MISSING, f"{path} is missing")
         answer = self.ask(str(path.absolute()))
         if "score" not in answer:
@@ -107,6 +109,11 @@ class ExternalDetector:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+def path_of(item: Item, root: Path) -> Path:
+    """What the detector is asked about: the item's video, or the folder of its crops."""
+    return (root / item.frames[0]).parent if item.frames else root / item.key
 
 
 def load_detector(file: Path) -> ExternalDetector:

@@ -17,6 +17,7 @@ from training.metrics import VideoScore, log_loss
 THRESHOLD = 0.5  # of the accuracy
 BINS = 10  # of the expected calibration error
 RECALLS = (0.1, 0.5, 0.9)
+ENOUGH = 20  # originals for a bootstrap: fewer often all score alike, whatever the detector is worth
 FALSE_POSITIVES = (0.001, 0.01, 0.05, 0.1)  # rates of the operating points
 RESOLVED = 10  # real videos above a threshold that are enough to tell where it lies
 
@@ -182,6 +183,14 @@ def intervals(
         for name, value in statistics(labels[chosen], scores[chosen]).items():
             drawn.setdefault(name, []).append(value)
     return {name: percentiles(np.array(values)) for name, values in drawn.items()}
+
+
+def few_originals(groups: np.ndarray) -> str:
+    """A warning if the originals, as `intervals` takes them, are too few for its bootstrap; else nothing."""
+    if (count := len(np.unique(groups))) >= ENOUGH:
+        return ""
+    those = f"only {count} originals" if count > 1 else "a single original"
+    return f"The intervals mean nothing: they come from {those}, and take {ENOUGH} or more."
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:

@@ -333,6 +333,12 @@ def test_image_members_score_precropped_faces_of_deepfakebench(run, frames, tmp_
         expected.append(np.mean(groups))
     details = {row["filename"]: row for row in map(json.loads, (output / "submission.jsonl").read_text().splitlines())}
     assert details[fake.key]["each_face"][0]["groups"] == pytest.approx(expected, abs=1e-5)
+    (tmp_path / "theirs.py").write_text("import os\ndef predict(path):\n    return 1 / len(os.listdir(path))\n")
+    benchmark(run, "deepfakebench", root, tmp_path / "theirs", "--rounds", "5", "--detector", tmp_path / "theirs.py")
+    counts = {item.key: len(item.frames) for item in read_items("deepfakebench", root, Variant()) if item.key in rows}
+    assert {row["key"]: float(row["score"]) for row in rows_of(tmp_path / "theirs")} == {
+        key: pytest.approx(1 / count) for key, count in counts.items()
+    }, "an external detector gets the folder of a video's crops"
     (root / fake.frames[2]).write_bytes(b"damaged")
     (root / fake.frames[3]).unlink()
     benchmark(run, "deepfakebench", root, output, "--rounds", "5", check=False)
