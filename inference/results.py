@@ -17,7 +17,7 @@ from common.errors import BadInputError
 from common.files import file_beside, write_table, write_table_for_people, write_text
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
-from inference.verdicts import Judgement
+from inference.verdicts import Judgement, VerdictName
 
 if TYPE_CHECKING:
     from inference.evidence.case import Case
@@ -64,7 +64,7 @@ class ShotResult:
     label: float
     status: Status
     reason: str
-    verdict: str = ""
+    verdict: VerdictName = VerdictName.NOT_SCORED
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class PerturbedResult:
 
     name: str
     label: float | None
-    verdict: str
+    verdict: VerdictName
     false_positive_rate: float | None
 
 
@@ -101,7 +101,7 @@ class Result:
     shots: tuple[ShotResult, ...] = ()  # with --shots
     not_finite: tuple[str, ...] = ()  # members left out because their networks gave no finite number
     false_positive_rate: float | None = None  # the share of real faces that score as high: that of `judgement`
-    verdict: str = ""  # what the label is called (inference.verdicts)
+    verdict: VerdictName = VerdictName.NOT_SCORED  # what the label is called (inference.verdicts)
     conditions: Conditions | None = None  # how the video shows the faces that decide
     judgement: Judgement | None = None  # what the calibration says; None if the members have no calibration
     perturbed: tuple[PerturbedResult, ...] = ()  # with --stability

@@ -16,6 +16,7 @@ import json
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,13 +66,23 @@ MEASURES = {
 
 
 @dataclass(frozen=True)
+class Recall:
+    """The share of the known fakes above a threshold that a share of the real faces or videos exceeds."""
+
+    false_positives: float
+    threshold: float
+    share: float
+
+
+@dataclass(frozen=True)
 class Stratum:
     """Real faces or videos in similar conditions: the range of each measure, their number, and their rates by score.
 
     `rates[i]`, in (0, 1], is the rate of scores above `scores[i]`, up to and including the next; scores rise from 0.
     `counts[i]` says how many of the `counted` scores are above `scores[i]`: every version of a real face or video has
     one. If they are `weighted`, the rates are those with every data set counting alike. Calibrations of older releases
-    have no counts.
+    have no counts. `recall` is that of fakes in the same conditions, at the limit of "leans fake"; None if it is not
+    known.
     """
 
     ranges: Mapping[str, Range]
@@ -81,6 +92,7 @@ class Stratum:
     counts: tuple[int, ...] = ()
     counted: int = 0
     weighted: bool = False
+    recall: Recall | None = None
 
     def entry(self, score: float) -> int:
         """The index of the rate and the count of a score in [0, 1]."""
@@ -138,38 +150,37 @@ class Judgement:
         return f"{count} of {of} {'scores' if self.count < 2 else 'score'} as high, a rate of {rate}{alike}"
 
 
-class Recall(NamedTuple):
-    """The share of the known fakes above a threshold that a share of the real faces or videos exceeds."""
-
-    false_positives: float
-    threshold: float
-    share: float
-
-
 @dataclass(frozen=True)
 class Calibration:
-    """The false-positive rates of scores, by the conditions of the faces."""
+    """The false-positive rates of scores, by the conditions of the faces.
+
+    `recall` is that of all known fakes, at the limit of "leans fake"; None if nobody measured it. `limits` are
+    sentences on how far the rates can be trusted.
+    """
 
     members: Mapping[str, str]  # sha256 of the checkpoints
     unit: str  # what was counted: one of UNITS
     strata: tuple[Stratum, ...]
-    recall: Recall | None = None  # at the limit of "leans fake"; None if nobody measured it
+    recall: Recall | None = None
+    limits: tuple[str, ...] = ()
+
+    def stratum_of(self, conditions: "Conditions | None") -> Stratum | None:
+        """The stratum with these conditions; None if they are unknown or outside all strata."""
+        return next((stratum for stratum in self.strata if not stratum.outside(conditions)), None)
 
     def judge(self, score: float, conditions: "Conditions | None") -> Judgement:
         """What a score in [0, 1] means in these conditions; None stands for unknown conditions."""
-        outside = [stratum.outside(conditions) for stratum in self.strata]
-        for stratum, measures in zip(self.strata, outside, strict=True):
-            if not measures:
-                return Judgement(
-                    rate=stratum.rate(score),
-                    reals=stratum.reals,
-                    unit=self.unit,
-                    stratum=stratum.words,
-                    count=stratum.counts[stratum.entry(score)] if stratum.counts else None,
-                    counted=stratum.counted,
-                    weighted=stratum.weighted,
-                )
-        nearest = min(outside, key=len)
+        if stratum := self.stratum_of(conditions):
+            return Judgement(
+                rate=stratum.rate(score),
+                reals=stratum.reals,
+                unit=self.unit,
+                stratum=stratum.words,
+                count=stratum.counts[stratum.entry(score)] if stratum.counts else None,
+                counted=stratum.counted,
+                weighted=stratum.weighted,
+            )
+        nearest = min((stratum.outside(conditions) for stratum in self.strata), key=len)
         return Judgement(None, 0, self.unit, "", ", ".join(self.why_outside(name, conditions) for name in nearest))
 
     def why_outside(self, name: str, conditions: "Conditions | None") -> str:
@@ -191,8 +202,9 @@ def read_calibration(path: Path) -> Calibration:
     """Read a calibration. Raises FileNotFoundError, or BadInputError if the file is not one."""
     try:
         content = json.loads(path.read_bytes())
-        strata = tuple(stratum_of(entry) for entry in content["strata"])
-        calibration = Calibration(dict(content["members"]), content["unit"], strata, recall_of(content))
+        strata = tuple(read_stratum(entry) for entry in content["strata"])
+        limits = tuple(str(sentence) for sentence in content.get("limits", ()))
+        calibration = Calibration(dict(content["members"]), content["unit"], strata, recall_of(content), limits)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path} is not a calibration: {error!r}") from error
     if not strata or calibration.unit not in UNITS:
@@ -212,7 +224,7 @@ def recall_of(content: Mapping[str, Any]) -> Recall | None:
     return None
 
 
-def stratum_of(entry: Mapping[str, Any]) -> Stratum:
+def read_stratum(entry: Mapping[str, Any]) -> Stratum:
     """Read a stratum. Raises ValueError, KeyError or TypeError if the entry is not one."""
     scores, rates = (tuple(float(value) for value in entry[key]) for key in ("scores", "rates"))
     if len(scores) != len(rates) or not scores or scores[0] != 0 or list(scores) != sorted(scores):
@@ -226,7 +238,8 @@ def stratum_of(entry: Mapping[str, Any]) -> Stratum:
     if counts and len(counts) != len(scores):
         raise ValueError("a stratum with counts has one for each score")
     counted, weighted = int(entry.get("counted", 0)), bool(entry.get("weighted", False))
-    return Stratum(ranges, int(entry["reals"]), scores, rates, counts, counted, weighted)
+    recall = Recall(**entry["recall"]) if entry.get("recall") else None
+    return Stratum(ranges, int(entry["reals"]), scores, rates, counts, counted, weighted, recall)
 
 
 def calibration_of(members: Mapping[str, Member], models: Path, path: Path | None) -> Calibration | None:
@@ -251,34 +264,45 @@ def calibration_of(members: Mapping[str, Member], models: Path, path: Path | Non
     raise BadInputError(f"{path} was made for other checkpoints of {', '.join(members)}")
 
 
+class VerdictName(StrEnum):
+    """What a score is called."""
+
+    LIKELY_FAKE = "likely fake"
+    LEANS_FAKE = "leans fake"
+    SUSPICIOUS = "suspicious"
+    UNCERTAIN = "uncertain"
+    NOT_SCORED = "not scored"
+
+
 class Verdict(NamedTuple):
     """A verdict: its limit (highest rate, or lowest score without a calibration), its name, and what it means."""
 
     limit: float
-    name: str
+    name: VerdictName
     meaning: str
 
 
-NOT_SCORED = "not scored"
-UNCERTAIN = "uncertain"
+LIKELY_FAKE, LEANS_FAKE, SUSPICIOUS, UNCERTAIN, NOT_SCORED = VerdictName
 BY_RATE = (
-    Verdict(0.01, "likely fake", "At most 1 of 100 real {unit} scores this high."),
-    Verdict(0.05, "leans fake", "At most 5 of 100 real {unit} score this high."),
+    Verdict(0.01, LIKELY_FAKE, "Of the real {unit} in the calibration, at most 1 in 100 scores this high."),
+    Verdict(0.05, LEANS_FAKE, "Of the real {unit} in the calibration, at most 5 in 100 score this high."),
     Verdict(
-        0.2, "suspicious", "At most 20 of 100 real {unit} score this high: look at the faces and the members below."
+        0.2,
+        SUSPICIOUS,
+        "Of the real {unit} in the calibration, at most 20 in 100 score this high: look at the faces and the members "
+        "below.",
     ),
     Verdict(
         1.0,
         UNCERTAIN,
-        "More than 20 of 100 real {unit} score this high: no sign of a face swap, and no proof that there is none.",
+        "Of the real {unit} in the calibration, more than 20 in 100 score this high: no sign of a face swap, and no "
+        "proof that there is none.",
     ),
 )
 BY_SCORE = (
-    Verdict(0.8, "likely fake", "The members that decide agree on signs of a face swap."),
-    Verdict(0.6, "leans fake", "More signs for a face swap than against it, but members or faces disagree."),
-    Verdict(0.4, "undecided", "The score says next to nothing: look at the faces and the members below."),
-    Verdict(0.2, "leans real", "Fewer signs of a face swap than fakes usually show, but members or faces disagree."),
-    Verdict(0.0, "likely real", "The members that decide see no sign of the kinds of face swap they were trained on."),
+    Verdict(0.8, LIKELY_FAKE, "The members that decide agree on signs of a face swap."),
+    Verdict(0.6, LEANS_FAKE, "More signs for a face swap than against it, but members or faces disagree."),
+    Verdict(0.0, UNCERTAIN, "No clear sign of a face swap, and no proof that there is none."),
 )
 BANDS = "these members have no calibration: verdicts follow fixed bands of the score"
 

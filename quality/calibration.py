@@ -7,7 +7,7 @@ chance.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import EXACT, LEAST, MEASURES, Calibration, Range, Stratum
+from inference.verdicts import BY_RATE, EXACT, LEAST, MEASURES, Calibration, Range, Recall, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -176,6 +176,14 @@ def stratum_points(
     return points
 
 
+def with_recall(stratum: Stratum, points: Sequence[StratumPoint]) -> Stratum:
+    """The stratum with the recall among its points that a verdict speaks of."""
+    point = next(point for point in points if point.rate == BY_RATE[1].limit)
+    if point.threshold is None or point.recall is None:
+        return stratum
+    return replace(stratum, recall=Recall(point.rate, round(point.threshold, 6), round(point.recall, 4)))
+
+
 def strata_table(calibration: Calibration, points: Sequence[Sequence[StratumPoint]]) -> str:
     """A Markdown table with a line per stratum: its conditions, its real ones, threshold and recall at each rate."""
     rates = [point.rate for point in points[0]]
@@ -216,17 +224,21 @@ class CalibrationData(NamedTuple):
 
 
 class FittedCalibration(NamedTuple):
-    """What was fitted: Platt scaling, the operating points over all, and the strata as a Markdown table."""
+    """What was fitted: rates, Platt scaling, the operating points over all, and the strata as a Markdown table."""
 
+    calibration: Calibration
     platt: Platt
     points: list[OperatingPoint]
     table: str
 
+    @property
+    def more(self) -> dict[str, object]:
+        """What `write_calibration` takes besides the calibration."""
+        return self.platt._asdict() | {"operating_points": [point._asdict() for point in self.points]}
 
-def fit_calibration(
-    path: Path, members: Mapping[str, str], unit: str, data: CalibrationData, rounds: int
-) -> FittedCalibration:
-    """Fit a calibration of these members (sha256 of the checkpoint by name), and write it.
+
+def fit_calibration(members: Mapping[str, str], unit: str, data: CalibrationData, rounds: int) -> FittedCalibration:
+    """Fit a calibration of these members (sha256 of the checkpoint by name).
 
     `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. Raises ValueError if a class is
     missing, if fewer than LEAST are real, or if higher scores do not go with FAKE.
@@ -244,8 +256,7 @@ def fit_calibration(
             None if data.rate_weights is None else data.rate_weights[real].tolist(),
         )
     )
-    calibration = Calibration(members, unit, strata)
-    write_calibration(path, calibration, platt._asdict() | {"operating_points": [point._asdict() for point in points]})
     fakes = data.scores[fake].tolist(), [data.conditions[index] for index in fake]
-    table = strata_table(calibration, [stratum_points(stratum, *fakes, FALSE_POSITIVES) for stratum in strata])
-    return FittedCalibration(platt, points, table)
+    by_stratum = [stratum_points(stratum, *fakes, FALSE_POSITIVES) for stratum in strata]
+    calibration = Calibration(members, unit, tuple(map(with_recall, strata, by_stratum)))
+    return FittedCalibration(calibration, platt, points, strata_table(calibration, by_stratum))

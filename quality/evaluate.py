@@ -36,8 +36,8 @@ from inference.members import MODELS, choose_members
 from inference.results import Result, read_results, read_rows, utf8_name
 from inference.settings import add_options
 from inference.verdicts import digests
-from quality.calibration import CalibrationData, fit_calibration
-from quality.measures import BINS, RECALLS, OperatingPoint, intervals, measures
+from quality.calibration import CalibrationData, fit_calibration, write_calibration
+from quality.measures import BINS, RECALLS, OperatingPoint, few_originals, intervals, measures
 from quality.platt import Platt
 from quality.score_files import Truth, read_scores, read_truth, write_json
 from quality.videos import Videos, draw_roc, save_figure
@@ -131,13 +131,14 @@ def calibrate(
         sources=videos.names[scored].tolist(),
     )
     checkpoints = digests(choose_members(members, models, network=network).members, models) if members else {}
-    platt, points, strata = fit_calibration(path, checkpoints, "videos", data, rounds)
-    lines = [f"temperature {platt.temperature:.4f}, shift {platt.shift:.4f}; {path}"]
+    fitted = fit_calibration(checkpoints, "videos", data, rounds)
+    write_calibration(path, fitted.calibration, fitted.more)
+    lines = [f"temperature {fitted.platt.temperature:.4f}, shift {fitted.platt.shift:.4f}; {path}"]
     if left_out := len(found) - len(scored):
         lines.append(f"  {left_out} videos without a score or without a row are left out")
-    lines += [f"  {describe_point(point)}" for point in points]
+    lines += [f"  {describe_point(point)}" for point in fitted.points]
     use = f"predict --calibration takes it for {members}" if members else "no members: predict --calibration refuses it"
-    return "\n".join([*lines, "", strata, "", use])
+    return "\n".join([*lines, "", fitted.table, "", use])
 
 
 def describe_point(point: OperatingPoint) -> str:
@@ -235,6 +236,8 @@ def main() -> int:
     write_json(options.output / "evaluation.json", report)
     draw(videos, options.output)
     print_report(report)
+    if warning := few_originals(videos.originals):
+        print(f"evaluate: {warning}")
     absent = len(truth) - len(videos.labels)
     lacks = f", {absent} of the truth not in {options.submission.name}" if absent else ""
     print(f"evaluate: {len(videos.labels)} videos, {unknown} without known truth left out{lacks}; {options.output}")

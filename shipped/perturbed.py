@@ -19,29 +19,31 @@ from quality.score_files import Truth
 from shipped.crops import combine_scores, crop_indices, read_batches, score_images
 from training.face_tracks import FaceTracks
 
-PERTURBATIONS = (
-    RECODINGS["H.264 at crf 28"],
-    RECODINGS["half size"],
-    Recoding(scale=0.5, crf=33),
-    Recoding(scale=0.25, crf=28),
-)
+UNCHANGED = "unchanged"
+PERTURBATIONS = {
+    "crf 28": RECODINGS["H.264 at crf 28"],
+    "half size, crf 23": RECODINGS["half size"],
+    "half size, crf 33": Recoding(scale=0.5, crf=33),
+    "quarter size, crf 28": Recoding(scale=0.25, crf=28),
+}
 BATCH = 16  # crops in memory at a time, each in all versions
 
 
 class PerturbedCrop(NamedTuple):
-    """A version of a crop: the crop's path, its truth, the members' score in [0, 1], its conditions."""
+    """A version of a crop: the crop's path, the version's name, its truth, the members' score in [0, 1], conditions."""
 
     crop: str
+    version: str
     truth: Truth
     score: float
     conditions: Conditions
 
 
-def versions_of(crop: np.ndarray) -> Iterator[np.ndarray]:
+def versions_of(crop: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a crop, BGR uint8 [h, w, 3], as it is, and after each of PERTURBATIONS, which may make it smaller."""
-    yield crop
-    for recoding in PERTURBATIONS:
-        yield recode([crop], recoding)[0]
+    yield UNCHANGED, crop
+    for name, recoding in PERTURBATIONS.items():
+        yield name, recode([crop], recoding)[0]
 
 
 def score_versions(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> list[PerturbedCrop]:
@@ -54,9 +56,9 @@ def score_versions(networks: Networks, faces: Path, list_file: Path, truth: Mapp
     scored = []
     for indices, crops in read_batches(tracks, crop_indices(tracks), BATCH, list_file.stem):
         paths = [tracks[number].frame(frame) for number, frame in indices]
-        versions = [(path, image) for path, crop in zip(paths, crops, strict=True) for image in versions_of(crop)]
-        scores = combine_scores(networks, score_images(networks, [image for _, image in versions]))
-        for (path, image), score in zip(versions, scores.tolist(), strict=True):
+        versions = [(path, *version) for path, crop in zip(paths, crops, strict=True) for version in versions_of(crop)]
+        scores = combine_scores(networks, score_images(networks, [image for _, _, image in versions]))
+        for (path, version, image), score in zip(versions, scores.tolist(), strict=True):
             conditions = measure([resize(image, side)[None]], [max(image.shape[:2])])
-            scored.append(PerturbedCrop(path, truth[path], score, conditions))
+            scored.append(PerturbedCrop(path, version, truth[path], score, conditions))
     return scored

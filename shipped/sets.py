@@ -4,7 +4,7 @@ Reads  the lists of make_crop_lists.py with their truth, the faces, the members'
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
        <output>/sets.json   the table's rows
        --calibration FILE   how many real faces score as high, for inference.verdicts, by the faces as they are and also
-                            smaller and compressed (shipped.perturbed)
+                            smaller and compressed (shipped.perturbed); and how far that holds for DFDC's test half
 
 A row is a set, a manipulation of it (its fakes against all real faces of the set), or a group of real faces. Columns:
 crops and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the true-
@@ -18,7 +18,6 @@ says what a score means: which fraction of the faces with such a score is fake.
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,12 +30,14 @@ from common.files import write_table
 from inference.evidence.maps import image_members
 from inference.networks.runtimes import Networks
 from inference.verdicts import digests
-from quality.calibration import CalibrationData, fit_calibration
+from quality.calibration import write_calibration
 from quality.measures import has_both, measure
-from quality.platt import balanced_weights
 from quality.score_files import Truth, read_truth, write_json
+from shipped.calibration import calibrate, shares_table, shares_within, with_limits
 from shipped.crops import (
     CHOOSE_BY,
+    HELD_OUT,
+    SETS,
     add_set_options,
     chosen_sets,
     combine_scores,
@@ -44,10 +45,9 @@ from shipped.crops import (
     load_chosen,
     score_crops,
 )
-from shipped.perturbed import PerturbedCrop, score_versions
+from shipped.perturbed import score_versions
 from training.face_tracks import FaceTracks
 
-ROUNDS = 200  # of the bootstrap of operating points
 YEARS = 20  # ages are grouped by this many
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)  # of the bands of scores
 
@@ -166,27 +166,6 @@ def score_bands(sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
     return "\n".join(lines)
 
 
-def calibrate(path: Path, crops: Mapping[str, Sequence[PerturbedCrop]], members: Mapping[str, str]) -> str:
-    """Fit a calibration on the crops of several sets, every set alike; write it, and return its strata as a table.
-
-    `members` holds the sha256 of each member's checkpoint.
-    """
-    named = [(name, crop) for name, of_set in crops.items() for crop in of_set]
-    labels, scores = np.array([crop.truth.label for _, crop in named]), np.array([crop.score for _, crop in named])
-    sets = np.array([name for name, _ in named])
-    real = Counter(sets[labels == 0].tolist())
-    data = CalibrationData(
-        labels=labels,
-        scores=scores,
-        originals=np.array([f"{name} {crop.truth.original}" for name, crop in named]),
-        conditions=[crop.conditions for _, crop in named],
-        sources=[crop.crop for _, crop in named],
-        platt_weights=balanced_weights(sets, labels),
-        rate_weights=np.array([1 / max(real[name], 1) for name in sets.tolist()]),
-    )
-    return fit_calibration(path, members, "faces", data, ROUNDS).table
-
-
 def score_set(networks: Networks, faces: Path, list_file: Path, truth: Mapping[str, Truth]) -> dict[str, float]:
     """The members' combined score, in [0, 1], of each crop of a list, by the crop's path.
 
@@ -228,9 +207,13 @@ def main() -> int:
         crops = {
             name: score_versions(networks, options.faces, options.lists / f"{name}.txt", truths[name])
             for name in names
-            if name in CHOOSE_BY
+            if name in SETS
         }
-        print(f"{calibrate(options.calibration, crops, digests(image_members(networks), options.models))}\n")
+        unseen = crops.pop(HELD_OUT, [])
+        fitted = calibrate(crops, digests(image_members(networks), options.models))
+        calibration = with_limits(fitted.calibration, crops, HELD_OUT, unseen)
+        write_calibration(options.calibration, calibration, fitted.more)
+        print(f"{fitted.table}\n\n{shares_table(shares_within(calibration, unseen))}\n")
     print(f"{summary(rows)}; {options.output}")
     return 0
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +17,19 @@ from inference.members import MODELS, SHIPPED
 from inference.results import ShotResult
 from inference.sampling.look import measure
 from inference.sampling.sampled import Conditions
-from inference.verdicts import Calibration, Judgement, calibration_of, read_calibration, verdict
-from quality.calibration import CHANCE, ENOUGH, make_strata, real_scores, write_calibration
-from shipped.perturbed import PERTURBATIONS, versions_of
+from inference.verdicts import Calibration, Judgement, Recall, calibration_of, read_calibration, verdict
+from quality.calibration import (
+    CHANCE,
+    ENOUGH,
+    CalibrationData,
+    fit_calibration,
+    make_strata,
+    real_scores,
+    write_calibration,
+)
+from quality.score_files import Truth
+from shipped.calibration import calibrate, shares_within, with_limits
+from shipped.perturbed import PERTURBATIONS, UNCHANGED, PerturbedCrop, versions_of
 
 
 def conditions(face=100.0, sharpness=0.02, light=0.4, bits=None):
@@ -145,7 +156,7 @@ def test_bits_per_pixel_count_only_if_they_are_known_of_all_real_ones():
 def test_verdicts_depend_on_rates_and_not_on_scores(blurred, rate, name):
     judgement = Calibration({}, "videos", blurred[3]).judge(0.5, conditions())
     assert verdict(Status.OK, 0.1, "", type(judgement)(rate, 500, "videos", "")).name == name
-    assert verdict(Status.OK, 0.1, "", None).name == "likely real", "without a calibration the bands of the score stay"
+    assert verdict(Status.OK, 0.1, "", None).name == "uncertain", "no verdict says real, also without a calibration"
     assert verdict(Status.NO_FACE, 0.5, "", None).name == "not scored"
 
 
@@ -163,15 +174,58 @@ def test_sharpness_light_and_size_of_crops(frames):
 
 def test_versions_of_a_crop_are_smaller_and_more_compressed(frames):
     crop = np.ascontiguousarray(frames[0][100:228, 200:328])
-    versions = list(versions_of(crop))
-    sides = [128, *(round(128 * recoding.scale) for recoding in PERTURBATIONS)]
+    versions = list(dict(versions_of(crop)).values())
+    sides = [128, *(round(128 * recoding.scale) for recoding in PERTURBATIONS.values())]
     assert [version.shape[0] for version in versions] == sides
     assert np.array_equal(versions[0], crop)
     assert 0 < float(np.abs(versions[1].astype(float) - crop).mean()) < 12
 
 
+def crops_of(name, count, low, high, version=UNCHANGED):
+    """Real and fake crops in turn, with scores spread over [0, low] and [0, high]."""
+    return [
+        PerturbedCrop(f"{name}{number}", version, Truth(number % 2, f"{name}{number}", "", {}), score, conditions())
+        for number, score in enumerate(np.linspace(0, 1, count) * np.tile([low, high], count // 2))
+    ]
+
+
+def test_a_calibration_says_how_far_it_holds():
+    """The sets of the fit, the one told best and worst, and how many real faces of an unseen set reach 5%."""
+    crops = {"ffpp_val": crops_of("f", 400, 0.5, 1.0), "celebdf_val": crops_of("c", 400, 0.5, 0.6)}
+    fitted = calibrate(crops, {"lite0": "ab"})
+    unseen = [*crops_of("d", 200, 0.5, 1.0), *crops_of("d", 200, 0.6, 1.0, "half size, crf 33")]
+    limits = with_limits(fitted.calibration, crops, "faces224_test", unseen).limits
+    assert limits[0].startswith("The rates were counted on single faces from FaceForensics++, Celeb-DF, not on")
+    assert re.search(r"best in FaceForensics\+\+ \(AUC 0.7\d\) and worst in Celeb-DF \(0.5\d\)", limits[1])
+    above = fitted.calibration.strata[0].recall.threshold
+    for share, high, how in ((5, 0.5, "as they are"), (20, 0.6, "at half size, crf 33")):
+        counted = 100 * (1 - above / high)
+        assert abs(counted - share) < 2, how
+        (said,) = re.findall(rf"(\d+)%(?: have a rate of at most 5%)? {how}", limits[2])
+        assert abs(float(said) - counted) < 1
+    shares = shares_within(fitted.calibration, unseen)["half size, crf 33"]
+    assert shares[0][0] <= shares[0][1] <= shares[0][2] and shares[1][1] > shares[0][1]
+
+
+def test_a_stratum_knows_how_many_fakes_of_its_conditions_are_found():
+    """Small fakes hide better than large ones."""
+    known = [conditions(face=50 if number % 2 else 150) for number in range(2000)]  # every other one is small
+    labels = np.arange(2000) // 2 % 2
+    is_small = np.arange(2000) % 2 == 1
+    drawn = np.random.default_rng(0).uniform(0, 1, 2000)
+    scores = np.where(labels, 0.5 * drawn + np.where(is_small, 0.1, 0.2), drawn * np.where(is_small, 0.5, 0.3))
+    names = np.array([str(number) for number in range(2000)])
+    fitted = fit_calibration({}, "faces", CalibrationData(labels, scores, names, known, names.tolist()), 2)
+    small, large = (fitted.calibration.stratum_of(conditions(face=face)) for face in (50, 150))
+    assert small.recall.false_positives == large.recall.false_positives == 0.05
+    for stratum, found in ((small, 0.25), (large, 0.83)):
+        assert stratum.recall.share == pytest.approx(found, abs=0.06)
+        assert stratum.rate(stratum.recall.threshold + 1e-6) <= 0.05 < stratum.rate(stratum.recall.threshold - 0.01)
+
+
 def test_a_calibration_is_the_same_when_it_is_read_again(blurred, tmp_path):
-    calibration = Calibration({"lite0": "ab"}, "videos", blurred[3])
+    strata = (replace(blurred[3][0], recall=Recall(0.05, 0.5, 0.2)), *blurred[3][1:])
+    calibration = Calibration({"lite0": "ab"}, "videos", strata, limits=("It was counted on made-up numbers.",))
     write_calibration(tmp_path / "c.json", calibration, {"temperature": 2.0})
     assert read_calibration(tmp_path / "c.json") == calibration
     assert json.loads((tmp_path / "c.json").read_text())["temperature"] == 2
@@ -289,7 +343,7 @@ def test_members_without_a_calibration_use_bands_of_the_score(run, film, weights
                "--evidence", tmp_path / "e")  # fmt: skip
     assert "no calibration: verdicts follow fixed bands" in done.stdout
     row = json.loads((tmp_path / "s.jsonl").read_text())
-    assert (row["judgement"], row["verdict"]) == (None, "likely real")
+    assert (row["judgement"], row["verdict"]) == (None, "uncertain")
     assert "There is no calibration for these networks" in (tmp_path / "e/film.mp4.html").read_text()
 
 
@@ -313,7 +367,7 @@ def test_the_shipped_members_have_a_calibration():
         assert list(stratum.rates) == sorted(stratum.rates, reverse=True)
         assert 1 / (stratum.reals + 2) <= stratum.rates[-1] <= 2 / stratum.reals
     content = json.loads((MODELS / "calibration.json").read_text())
-    assert content.keys() == {"members", "unit", "temperature", "shift", "operating_points", "strata"}
+    assert content.keys() == {"members", "unit", "limits", "temperature", "shift", "operating_points", "strata"}
 
 
 def test_a_calibration_belongs_to_certain_checkpoints(tmp_path):
@@ -363,4 +417,7 @@ def test_a_calibration_from_few_real_faces_is_refused(tmp_path):
 
 def test_a_verdict_speaks_of_what_was_counted():
     judgement = Judgement(0.03, 200, "videos", "")
-    assert verdict(Status.OK, 0.9, "", judgement).meaning == "At most 5 of 100 real videos score this high."
+    assert (
+        verdict(Status.OK, 0.9, "", judgement).meaning
+        == "Of the real videos in the calibration, at most 5 in 100 score this high."
+    )

@@ -14,6 +14,7 @@ from quality.measures import (
     MEASURES,
     equal_error_rate,
     expected_calibration_error,
+    few_originals,
     intervals,
     measure,
     measures,
@@ -132,6 +133,15 @@ def test_one_class_leaves_measures_undefined():
     ]  # fmt: skip
 
 
+def test_few_originals_give_no_interval_to_trust(run, files):
+    """Two videos that are told apart once had an AUC of 1, from 1 to 1."""
+    assert few_originals(np.array(["a", "b"] * 30)) == (
+        "The intervals mean nothing: they come from only 2 originals, and take 20 or more."
+    )
+    assert few_originals(np.arange(20)) == ""
+    assert "evaluate: The intervals mean nothing: " in evaluate(run, files, "metadata.json").stdout
+
+
 def test_intervals_draw_originals_not_videos():
     def statistics(labels, scores):
         return measures(["log_loss"], labels, scores)
@@ -210,10 +220,11 @@ def test_a_calibration_that_was_fitted_can_be_applied(run, files):
     lines = [f"{name},{SCORES[number]}" for name, number in copies]
     (files / "submission.csv").write_text("\n".join(["filename,label", *lines]) + "\n")
     (files / "metadata.json").write_text(json.dumps({name: {"label": int(LABELS[number])} for name, number in copies}))
-    evaluate(run, files, "metadata.json", "--fit", files / "calibration.json")
+    fitted = evaluate(run, files, "metadata.json", "--fit", files / "calibration.json")
     before = json.loads((files / "out/evaluation.json").read_text())["all"]
+    assert "intervals mean nothing" not in fitted.stdout
     content = json.loads((files / "calibration.json").read_text())
-    assert set(content) == {"members", "unit", "temperature", "shift", "operating_points", "strata"}
+    assert set(content) == {"members", "unit", "limits", "temperature", "shift", "operating_points", "strata"}
     assert (content["members"], [stratum["reals"] for stratum in content["strata"]]) == ({}, [120])
     point = content["operating_points"][-1]
     assert (point["false_positives"], point["threshold"], point["called_fake"]) == (0.1, 0.8, 0)
