@@ -18,12 +18,15 @@ or a number differs by more.
 import argparse
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from common.command import command_parser, run_script
 from common.errors import BadInputError
-from inference.evidence.bundle import unpacked
+from common.files import sha256
+from common.version import NAME, software
+from inference.evidence.bundle import UNCHECKED, unpacked
 from inference.evidence.differences import TOLERANCE, Difference, differences, split
 from inference.evidence.files import find_evidence, signature_file, tampered
 from inference.evidence.pages import DIGESTS, evidence_json, read_object
@@ -127,9 +130,13 @@ def holds(files: Mapping[str, Path], shown: Path, options: argparse.Namespace) -
     promised, before = read_object(files[DIGESTS]), read_object(files[".json"])
     changed = tampered(files, before, promised)
     is_signed_right, signed = signature(files[DIGESTS], options.signers, options.identity)
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    say(f"{now}, {NAME}, version {software()}")
+    if options.video.is_file():
+        say(f"{options.video}: SHA-256 {sha256(options.video)}")
     say(f"{shown}: {signed}", *(changed or ["the JSON and the page are as they were written"]))
-    if ".pdf" in files:
-        say("the PDF was not checked: its digest is nowhere")
+    if unchecked := [name for suffix, name in UNCHECKED.items() if suffix in files]:
+        say(f"not checked, because there is no digest of it: the {' and the '.join(unchecked)}")
     with Scorer(settings_of(before, options.models, options.calibration, options.network)) as scorer:
         after = evidence_json(scorer.score(options.video, before["filename"]))
     names, numbers = split(differences(before, after))

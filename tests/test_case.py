@@ -1,6 +1,8 @@
 """A case in the evidence, the conclusion that a score allows, and the bundle that is handed over."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -9,15 +11,18 @@ import pytest
 
 from common.errors import BadInputError
 from common.status import Status
-from common.version import VERSION
+from common.version import NAME, VERSION
 from inference.evidence.bundle import unpacked
 from inference.evidence.case import case_of, read_case
 from inference.evidence.conclusion import ALLOWED, conclusion
 from inference.members import MODELS
 from inference.results import Result
+from inference.sampling.sampled import Conditions
 from inference.verdicts import BY_RATE, FILE, Judgement, read_calibration
 
-CASE = 'number = "2026-117"\nexaminer = "A. <Example>"\nquestion = "Swapped?"\nnotes = """One.\nTwo."""\n'
+CASE = (
+    'number = "2026-117"\nexhibit = "A-3"\nexaminer = "A. <Example>"\nquestion = "Swapped?"\nnotes = """One.\nTwo."""\n'
+)
 NAMES = [f"film.mp4{suffix}" for suffix in (".html", ".json", ".verify.json")]
 
 
@@ -37,26 +42,39 @@ def test_the_page_shows_the_case_and_the_conclusion(run, film, tmp_path):
     row = json.loads(run(*words, "--evidence", tmp_path / "out").stdout)
     content = json.loads((tmp_path / "out/film.mp4.json").read_text())
     case = content["case"]
-    assert (case["number"], case["examiner"], case["notes"]) == ("2026-117", "A. <Example>", "One.\nTwo.")
+    assert (case["number"], case["exhibit"], case["notes"]) == ("2026-117", "A-3", "One.\nTwo.")
     assert case["date"][:3] == "202" and case["date"][-6] in "+-"
     sentences = content["conclusion"]
     assert f"film.mp4 (SHA-256 {row['sha256']})" in sentences[0] and f"version {VERSION}, commit " in sentences[0]
-    assert f"score {row['label']:.2f}, from 0" in sentences[1] and f'"{row["verdict"]}"' in sentences[1]
-    assert sentences[2] == ALLOWED[row["verdict"]]
-    assert sentences[3] == (
-        "A score that is not high says little: 72% of the known fakes in the calibration score below 0.46, the limit "
-        "that 5% of the real faces exceed."
+    assert f"score {row['label']:.2f}, on a scale from 0" in sentences[1] and f'"{row["verdict"]}"' in sentences[1]
+    low, high = sorted(row["members"], key=row["members"].get)
+    values = [row["members"][name] for name in (low, high)]
+    assert sentences[2] == f"Its 2 networks give from {values[0]:.2f} ({low}) to {values[1]:.2f} ({high})."
+    assert sentences[3] == ALLOWED[row["verdict"]]
+    calibration = read_calibration(MODELS / FILE)
+    recall = calibration.stratum_of(Conditions(**row["conditions"])).recall
+    assert sentences[4] == (
+        f"A score that is not high says little: {1 - recall.share:.0%} of the known fakes in the calibration that are "
+        f"shown alike score below {recall.threshold:.2f}, the limit that 5% of such real faces exceed."
     )
+    assert sentences[5:-1] == list(calibration.limits)
+    assert "single faces from DFDC, " in sentences[5] and "worst in inswapper (0.71)" in sentences[6]
+    assert "of the real ones of DFDC's test half" in sentences[7]
     page = (tmp_path / "out/film.mp4.html").read_text()
     assert "A. &lt;Example&gt;" in page and case["date"] in page and "SHA-256 <code>" in page
-    assert "<dt>stratum</dt>" in page
+    assert "<dt>stratum</dt>" in page and "<dt>version</dt>" in page
+    assert "sees crops at 192 pixels; trained by image_based/configs/lite0/config_sets160.yaml" in page
+    assert "<td>requirements.lock</td>" in page and "<td>settings</td>" in page
     done = run(*words, check=False)
     assert (done.returncode, "--case is shown in the evidence" in done.stderr) == (2, True)
 
 
 def test_what_a_case_may_hold(tmp_path):
     for text, message in (
-        ('examinator = "A"', "a case has no examinator: it has number, examiner, question, notes"),
+        (
+            'examinator = "A"',
+            "no examinator: it has number, exhibit, question, laboratory, examiner, reviewer, notes",
+        ),
         ("number = 117", "number of a case must be text"),
         (f'notes = "{"x" * 20_001}"', "notes of a case must be text of at most 20,000"),
         ("number", "case.toml: Expected"),
@@ -97,13 +115,18 @@ def test_a_bundle_is_verified_as_one_file(run, handed_over, tmp_path):
     with_pdf = bool(shutil.which("chromium") or shutil.which("google-chrome"))
     assert (f"{bundle}, not signed, with a PDF" in done.stdout) == with_pdf
     with zipfile.ZipFile(bundle) as content:
-        assert set(content.namelist()) == {*NAMES, *(["film.mp4.pdf"] if with_pdf else [])}
+        note = content.read("film.mp4.README.txt").decode()
+        assert set(content.namelist()) == {*NAMES, "film.mp4.README.txt", *(["film.mp4.pdf"] if with_pdf else [])}
+        assert "python -m inference.verify film.mp4.zip film.mp4" in note and ("film.mp4.pdf" in note) == with_pdf
         for name in NAMES:
             assert content.read(name) == (handed_over / "evidence" / name).read_bytes()
         assert not with_pdf or content.read("film.mp4.pdf").startswith(b"%PDF")
     done = run("-m", "inference.verify", bundle, handed_over / "film.mp4")
     assert "film.mp4: identical" in done.stdout and f"verify: {bundle}: not signed" in done.stdout
-    assert ("the PDF was not checked" in done.stdout) == with_pdf
+    assert f"not checked, because there is no digest of it: the note{' and the PDF' * with_pdf}" in done.stdout
+    digest = hashlib.sha256((handed_over / "film.mp4").read_bytes()).hexdigest()
+    assert f"film.mp4: SHA-256 {digest}" in done.stdout
+    assert re.match(rf"verify: 20\d\d-\S+, {NAME}, version {VERSION}, commit ", done.stdout)
     other = tmp_path / "changed.zip"
     with zipfile.ZipFile(bundle) as content, zipfile.ZipFile(other, "w") as changed:
         for name in NAMES:

@@ -1,19 +1,23 @@
 """The evidence of one video as one file to hand over: page, JSON, digests, signature if there is one, and a PDF."""
 
+import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from common.errors import BadInputError
 from common.files import atomic_file
+from common.version import NAME, software
 from inference.evidence.files import SIGNATURE, SUFFIXES
 from inference.evidence.pages import DIGESTS
 
-ALLOWED = (*SUFFIXES, SIGNATURE, ".pdf")  # suffixes of the files in a bundle
+NOTE = ".README.txt"
+ALLOWED = (*SUFFIXES, SIGNATURE, NOTE, ".pdf")  # suffixes of the files in a bundle
+UNCHECKED = {NOTE: "note", ".pdf": "PDF"}  # without a digest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PRINT = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-pdf-header-footer")
 PATIENCE = 60  # seconds for the browser
@@ -21,10 +25,38 @@ MOST = 500_000_000  # bytes in a bundle, unpacked
 
 
 def write_bundle(path: Path, video: str, contents: Mapping[str, bytes]) -> None:
-    """Write a ZIP file with the contents of the evidence's files, by suffix; `video` is how their names begin."""
+    """Write a ZIP file with the contents of the evidence's files, by suffix; `video` is how their names begin.
+
+    A note for whoever gets the file goes along.
+    """
+    contents = {NOTE: note(video, contents).encode(), **contents}
     with atomic_file(path) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as bundle:
         for suffix, content in contents.items():
             bundle.writestr(f"{video}{suffix}", content)
+
+
+def note(video: str, suffixes: Collection[str]) -> str:
+    """What a bundle holds and how it is checked, for whoever gets it."""
+    about = {
+        ".html": "the page: open it in any browser; it needs no network",
+        ".pdf": "the same page to print; nothing says whether it was changed, so the page counts",
+        ".json": "the same facts for programs",
+        DIGESTS: "SHA-256 digests of the page, the facts, the examined file and the software's parts",
+        SIGNATURE: "the examiner's signature of these digests",
+    }
+    lines = [f"  {video}{suffix}\n      {text}" for suffix, text in about.items() if suffix in suffixes]
+    return "\n".join(
+        [
+            f"Evidence about the file {video}, by {NAME}, version {software()}.",
+            "",
+            *lines,
+            "",
+            "With this software and the examined file, check that nothing was changed and that the score is the same:",
+            "",
+            f"  python -m inference.verify {shlex.quote(f'{video}.zip')} {shlex.quote(video)}",
+            "",
+        ]
+    )
 
 
 @contextmanager

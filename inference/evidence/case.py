@@ -1,8 +1,11 @@
 """A case: for whom and why a file is examined. `inference.predict --case FILE.toml` puts it into the evidence.
 
 number = "2026-117"
-examiner = "A. Example, Lab 3"
+exhibit = "A-3, memory card"
 question = "Was a face in clip.mp4 swapped?"
+laboratory = "Lab 3"
+examiner = "A. Example"
+reviewer = "B. Example"
 notes = "Received on 2026-11-28 from B."
 """
 
@@ -22,8 +25,11 @@ class Case:
     """What an examiner says of a case; fields that are not given are empty."""
 
     number: str = ""
-    examiner: str = ""
+    exhibit: str = ""  # which item of the case the file is, or comes from
     question: str = ""
+    laboratory: str = ""
+    examiner: str = ""
+    reviewer: str = ""  # who checked the examination
     notes: str = ""
     date: str = ""  # when the file was examined, with the offset from UTC
 

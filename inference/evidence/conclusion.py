@@ -35,19 +35,34 @@ def conclusion(result: Result, sha256: str | None, still: bool, calibration: Cal
     begin = f'The file {result.filename} ({digest}) was examined with the software "{NAME}", version {software()}.'
     if result.status != Status.OK:
         return [begin, f"It got no score ({result.status}: {result.reason}), which supports no conclusion."]
-    scored = f"The faces that decide in this {kind} score {result.label:.2f}, from 0 (real) to 1 (fake)"
+    scored = f"The faces that decide in this {kind} score {result.label:.2f}, on a scale from 0 (real) to 1 (fake)"
+    photo = [PHOTO] if still else []
     if calibration is None or result.judgement is None:
-        return [begin, f"{scored}.", NO_CALIBRATION, *([PHOTO] if still else []), DENIED]
+        return [begin, f"{scored}.", *voices(result), NO_CALIBRATION, *photo, DENIED]
     words = f'{scored}, which is called "{result.verdict}": {result.judgement.words}.'
-    return [begin, words, ALLOWED[result.verdict], *missed(calibration), *([PHOTO] if still else []), DENIED]
+    known = [*missed(result, calibration), *calibration.limits]
+    return [begin, words, *voices(result), ALLOWED[result.verdict], *known, *photo, DENIED]
 
 
-def missed(calibration: Calibration) -> list[str]:
-    """A sentence on how many known fakes are found and missed; none if the calibration does not know."""
-    if (recall := calibration.recall) is None:
+def voices(result: Result) -> list[str]:
+    """A sentence on the members' scores, and how far they are apart; none if all that matters is one."""
+    scores = {name: score for name, score in result.members.items() if score is not None}
+    if len(scores) < 2:
+        return [f"One network scored it: {name}." for name in scores]
+    low, high = min(scores, key=lambda name: scores[name]), max(scores, key=lambda name: scores[name])
+    return [f"Its {len(scores)} networks give from {scores[low]:.2f} ({low}) to {scores[high]:.2f} ({high})."]
+
+
+def missed(result: Result, calibration: Calibration) -> list[str]:
+    """A sentence on how many known fakes score too low to be noticed; none if the calibration does not know."""
+    stratum = calibration.stratum_of(result.conditions)
+    recall, where = (
+        (stratum.recall, "shown alike") if stratum and stratum.recall else (calibration.recall, "shown in any way")
+    )
+    if recall is None:
         return []
     return [
-        f"A score that is not high says little: {1 - recall.share:.0%} of the known fakes in the calibration score "
-        f"below {recall.threshold:.2f}, the limit that {recall.false_positives:.0%} of the real {calibration.unit} "
-        "exceed."
+        f"A score that is not high says little: {1 - recall.share:.0%} of the known fakes in the calibration that are "
+        f"{where} score below {recall.threshold:.2f}, the limit that {recall.false_positives:.0%} of such real "
+        f"{calibration.unit} exceed."
     ]

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median_low
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from common.errors import BadInputError
 from common.files import write_text
 from common.folders import files_below
 from common.status import Status
+from inference.evidence.case import Case
 from inference.evidence.facts import Analysis, Evidence, GroupFacts
 from inference.evidence.glossary import GLOSSARY
 from inference.evidence.history import describe_stream
@@ -61,7 +62,7 @@ def plain(rule: str, faces: int = 0) -> str:
 
 
 PAGES.filters["plain"] = plain
-PAGES.globals["glossary"] = GLOSSARY
+PAGES.globals |= {"glossary": GLOSSARY, "case_fields": [field.name for field in fields(Case)]}
 PAGES.filters["describe_stream"] = describe_stream
 
 
