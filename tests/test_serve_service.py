@@ -294,13 +294,18 @@ def test_results_are_there_again_after_a_restart(tmp_path):
         progress = {"stage": "", "done": 0, "of": None}
         assert after == [{**known, **progress} if isinstance(known, dict) else known for known in before]
         assert after[0]["name"] == '<b>"\U0001f9b6.mp4'
-        assert [job["id"] for job in served.ask("GET", "/jobs").json] == job_ids[:2]
-        for job_id in job_ids[2:]:
-            assert served.ask("GET", f"/jobs/{job_id}").status == 404
+        assert [(job["name"], job["state"]) for job in served.ask("GET", "/jobs").json][1:] == [
+            ("b.txt", "done"),
+            ("clip.mp4", "failed"),
+            ("lost.mp4", "lost"),
+        ]
+        assert served.ask("GET", f"/jobs/{job_ids[3]}").status == 404
         served.ask("DELETE", f"/jobs/{job_ids[0]}")
         served.wait(served.add(b"video", "later.mp4"))
     with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
-        assert [job["name"] for job in served.ask("GET", "/jobs").json] == ["b.txt", "later.mp4"]
+        assert [job["name"] for job in served.ask("GET", "/jobs").json] == [
+            *("b.txt", "clip.mp4", "lost.mp4", "later.mp4"),
+        ]
     assert (tmp_path / "keep" / "notes.txt").read_text() == "not ours"
 
 
@@ -333,13 +338,24 @@ def test_what_a_killed_server_left_half_done_is_no_result(tmp_path, monkeypatch)
     shutil.copyfile(keep / f"{job_id}.zip", keep / f"{half}.zip")
     (keep / f".{half}.17.abcdef01.tmp.json").write_text('{"filename"')
     with serving(tmp_path / "a", keep=keep) as served:
-        assert [job["id"] for job in served.ask("GET", "/jobs").json] == [job_id]
+        scored, failed = served.ask("GET", "/jobs").json
+        assert (scored["id"], failed["state"], failed["reason"]) == (
+            job_id,
+            "failed",
+            "ZeroDivisionError: division by zero",
+        )
         assert served.ask("GET", f"/jobs/{half}").status == 404
-        assert sorted(path.name for path in keep.iterdir()) == [f"{job_id}.json", f"{job_id}.zip"]
+        kept = {f"{job_id}.json", f"{job_id}.zip", f"{failed['id']}.job"}
+        assert {path.name for path in keep.iterdir()} == kept
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("json", "{}"), ("json", "[]"), ("json", "{"), ("batch", "[1]"), ("batch", "")]
+    ("name", "content"),
+    [
+        *(("json", text) for text in ("{}", "[]", "{")),
+        *(("batch", text) for text in ("[1]", "")),
+        ("job", '{"name": "a"}'),
+    ],
 )
 def test_a_kept_file_that_is_broken_is_named(tmp_path, name, content):
     (tmp_path / "keep").mkdir()
@@ -418,8 +434,8 @@ def form(files, boundary="XX", end=True):
     return {"body": body, "Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
-def add_batch(served, *files):
-    answer = served.ask("POST", "/batches", **form(files))
+def add_batch(served, *files, query=""):
+    answer = served.ask("POST", f"/batches{query}", **form(files))
     assert (answer.status, answer.headers["Location"]) == (202, f"/batches/{answer.json['id']}")
     return answer.json["id"]
 
@@ -427,11 +443,11 @@ def add_batch(served, *files):
 def test_a_batch_is_one_job_with_a_result_per_file(served):
     batch_id = add_batch(served, ("a.mp4", b"wait"), ("b.txt", b"text"), ("c.mp4", b"defect"))
     wait_for(lambda: served.ask("GET", f"/batches/{batch_id}").json["state"] == "running")
-    assert served.ask("GET", f"/batches/{batch_id}").json["done"] == 0
+    assert served.ask("GET", f"/batches/{batch_id}").json["finished"] == 0
     served.scorer.go.set()
     wait_for(lambda: served.ask("GET", f"/batches/{batch_id}").json["state"] == "done")
     batch = served.ask("GET", f"/batches/{batch_id}").json
-    assert (batch["id"], batch["done"], batch["of"]) == (batch_id, 3, 3)
+    assert (batch["id"], batch["finished"], batch["of"]) == (batch_id, 3, 3)
     results = [(job["name"], job["state"], job["status"], job["label"]) for job in batch["files"]]
     assert results == [
         ("a.mp4", "done", "ok", 0.25),
@@ -446,9 +462,9 @@ def test_a_batch_is_one_job_with_a_result_per_file(served):
 def test_a_batch_is_cancelled_and_deleted(served):
     batch_id = add_batch(served, ("a.mp4", b"wait"), ("b.mp4", b"wait"))
     assert served.ask("POST", f"/batches/{batch_id}/cancel").status == 200
-    wait_for(lambda: served.ask("GET", f"/batches/{batch_id}").json["done"] == 2)
+    wait_for(lambda: served.ask("GET", f"/batches/{batch_id}").json["finished"] == 2)
     batch = served.ask("GET", f"/batches/{batch_id}").json
-    assert (batch["state"], {job["state"] for job in batch["files"]}) == ("done", {"cancelled"})
+    assert (batch["state"], {job["state"] for job in batch["files"]}) == ("cancelled", {"cancelled"})
     assert served.ask("DELETE", f"/batches/{batch_id}").status == 204
     assert served.ask("GET", "/jobs").json == []
     assert served.files() == []
@@ -477,19 +493,68 @@ def test_a_batch_survives_a_restart_and_says_what_was_lost(tmp_path):
     for _ in range(2):
         with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
             batch = served.ask("GET", f"/batches/{batch_id}").json
-            assert (batch["state"], batch["done"], batch["of"]) == ("done", 2, 2)
+            assert (batch["state"], batch["finished"], batch["of"]) == ("done", 2, 2)
             assert [(job["name"], job["state"]) for job in batch["files"]] == [
                 ("a.mp4", "done"),
-                ("c.mp4", "cancelled"),
+                ("c.mp4", "lost"),
             ]
             assert batch["files"][1]["reason"] == "lost when the server ended: send it again"
             answer = served.ask("GET", f"/jobs/{jobs[2]['id']}/result.json")
-            assert answer.status == 409
+            assert answer.status == 410
             assert len(served.ask("GET", "/jobs").json) == 2
     assert b"gone.mp4" not in b"".join(path.read_bytes() for path in (tmp_path / "keep").iterdir())
     with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
         assert served.ask("DELETE", f"/batches/{batch_id}").status == 204
     assert list((tmp_path / "keep").iterdir()) == []
+
+
+def test_what_waits_is_lost_with_the_server_and_known_afterwards(tmp_path):
+    """A file sent alone, a batch of which nothing was scored, and a job that was cancelled in time."""
+    with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
+        running, waiting, cancelled = (served.add(b"wait", f"{name}.mp4") for name in "abc")
+        served.wait(running, "running")
+        served.ask("POST", f"/jobs/{cancelled}/cancel")
+        batch_id = add_batch(served, ("d.mp4", b"video"), ("e.mp4", b"video"))
+    with serving(tmp_path / "a", keep=tmp_path / "keep") as served:
+        for job_id, state in ((running, "lost"), (waiting, "lost"), (cancelled, "cancelled")):
+            assert served.ask("GET", f"/jobs/{job_id}").json["state"] == state
+        assert served.ask("GET", f"/jobs/{waiting}/result.json").status == 410
+        assert served.ask("GET", f"/jobs/{cancelled}/result.json").status == 409
+        (batch,) = served.ask("GET", "/batches").json
+        assert (batch["id"], batch["state"], batch["finished"], batch["of"]) == (batch_id, "lost", 2, 2)
+        for job in served.ask("GET", "/jobs").json:
+            served.ask("DELETE", f"/jobs/{job['id']}")
+    assert list((tmp_path / "keep").iterdir()) == []
+
+
+def test_a_batch_is_for_a_case(served, monkeypatch):
+    batch_id = add_batch(served, ("a.mp4", b"video"), ("b.mp4", b"video"), query="?number=2026-117&exhibit=A-3")
+    for job in served.ask("GET", f"/batches/{batch_id}").json["files"]:
+        served.wait(job["id"])
+        case = served.jobs.jobs[job["id"]].case
+        assert (case.number, case.exhibit) == ("2026-117", "A-3")
+
+
+def test_what_a_request_may_not_ask_for(served):
+    """Parameters and paths that do not exist, and a method."""
+    for path, has in (
+        ("/score?nmae=a.mp4", "name, number, "),
+        ("/batches?name=a", "number, "),
+        ("/jobs?page=2", "none"),
+    ):
+        answer = served.ask("POST" if "=a" in path else "GET", path, b"video" if "=a" in path else None)
+        assert (answer.status, f": it has {has}" in answer.json["error"]) == (400, True)
+    assert served.ask("GET", "/jobs/").status == 404
+    answer = served.ask("PUT", "/batches")
+    assert (answer.status, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD", "POST"})
+
+
+def test_a_full_queue_says_when_to_try_again(tmp_path):
+    with serving(tmp_path, queue=1) as served:
+        served.add(b"wait")
+        answer = served.ask("POST", "/jobs", b"video")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "10")
+        assert "holds 1 file." in answer.json["error"]
 
 
 def test_curl_sends_a_batch_as_documented(served, tmp_path_factory):

@@ -8,33 +8,42 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from common.errors import BadInputError
+from common.status import Status
 from forensics.serve import openapi
 from forensics.serve.batch import BATCH_TYPES, Batch
-from forensics.serve.guard import EVIDENCE_POLICY, Address
+from forensics.serve.guard import EVIDENCE_POLICY, EXPLAINED, Address
 from forensics.serve.job import JOB_TYPES, Job, State
 from forensics.serve.jobs import Health, Jobs
 from forensics.serve.multipart import FORM, Form
 from forensics.serve.openapi import Content, Endpoint, object_schema, reference
 from forensics.serve.uploads import Refused
 from inference.evidence.case import FIELDS, Case, case_of
+from inference.verdicts import VerdictName
 
-STATUS_OF = {State.CANCELLED: 409, State.TOO_LONG: 504, State.FAILED: 500}  # HTTP status for a job without a result
+STATUS_OF = {
+    State.CANCELLED: 409,
+    State.LOST: 410,
+    State.TOO_LONG: 504,
+    State.FAILED: 500,
+}  # HTTP status for a job without a result
 BYTES = {"type": "string", "format": "binary"}
 FILE = Content("application/octet-stream", BYTES)
 FILES = {"type": "object", "properties": {"file": {"type": "array", "items": BYTES}}, "required": ["file"]}
 BUNDLE = Content("application/zip", BYTES)
 FORM_OF_FILES = Content(FORM, FILES)
 JOB, BATCH, ROW, HEALTH = (Content("application/json", reference(name)) for name in ("Job", "Batch", "Row", "Health"))
-JOBS = Content("application/json", {"type": "array", "items": reference("Job")})
+JOBS, BATCHES = (Content("application/json", {"type": "array", "items": reference(name)}) for name in ("Job", "Batch"))
 DOCUMENT = Content("application/json", {"type": "object"})
 EVIDENCE, EVENTS = (Content(kind, {"type": "string"}) for kind in ("text/html", "text/event-stream"))
 SEND = ("POST", "PUT")
-NAMED = {"name": "the file's name, for display"} | {name: f"{name} of the case, for the evidence" for name in FIELDS}
+OF_CASE = {name: f"{name} of the case, for the evidence" for name in FIELDS}
+NAMED = {"name": "the file's name, for display"} | OF_CASE
 UPLOAD = (400, 408, 413, 415, 503, 507)  # why a file may be refused
 NO_RESULT = (404, 409, 410, 500, 504)
 
@@ -55,7 +64,8 @@ class Api:
             Endpoint("/jobs/{id}/evidence.zip", self.bundle, BUNDLE, NO_RESULT),
             Endpoint("/jobs/{id}/cancel", self.cancel_job, JOB, (404,), post),
             Endpoint("/jobs/{id}", self.delete_job, None, (404,), delete, status=204),
-            Endpoint("/batches", self.add_batch, BATCH, UPLOAD, post, status=202, takes=FORM_OF_FILES),
+            Endpoint("/batches", self.add_batch, BATCH, UPLOAD, post, 202, FORM_OF_FILES, OF_CASE),
+            Endpoint("/batches", self.list_batches, BATCHES),
             Endpoint("/batches/{id}", self.show_batch, BATCH, (404,)),
             Endpoint("/batches/{id}/cancel", self.cancel_batch, BATCH, (404,), post),
             Endpoint("/batches/{id}", self.delete_batch, None, (404,), delete, status=204),
@@ -119,8 +129,9 @@ class Api:
         """The evidence of a job as one file: page, JSON and digests, for `inference.verify`."""
         job = self._job(request)
         check_done(job)
+        name = f"attachment; filename*=UTF-8''{quote(f'{job.name}.zip')}"
         with still_there():
-            return Response(job.bundle.read_bytes(), media_type="application/zip")
+            return Response(job.bundle.read_bytes(), 200, {"Content-Disposition": name}, "application/zip")
 
     async def add_batch(self, request: Request) -> Response:
         """Put all files of a form into the queue, or none, and answer with one job for them: a batch.
@@ -130,13 +141,18 @@ class Api:
         line = f"curl -F file=@a.mp4 -F file=@b.mp4 {self.origin(request)}/batches"
         check_body(request, True, f"a form of files, as in: {line}")
         form = Form(request.headers.get("content-type", ""), self.jobs.uploads.punctual(request.stream()))
-        batch = await self.jobs.receive_batch(form.files())
+        batch = await self.jobs.receive_batch(form.files(), case_from(request))
         return JSONResponse(batch.to_json(), 202, {"Location": f"/batches/{batch.id}"})
 
-    async def show_batch(self, request: Request) -> Response:
-        """A batch: how many of its files are done, and the job of each.
+    async def list_batches(self, request: Request) -> Response:
+        """All batches."""
+        return JSONResponse([batch.to_json() for batch in self.jobs.batches.values()])
 
-        It is done when all of them are finished, however each ended. A deleted job leaves its batch.
+    async def show_batch(self, request: Request) -> Response:
+        """A batch: how many of its files are finished, and the job of each.
+
+        When all are finished, it is done if any of them is, else its state says how they ended. A deleted job leaves
+        its batch.
         """
         return JSONResponse(self._batch(request).to_json())
 
@@ -168,7 +184,8 @@ class Api:
         it is ending, `alive` is false and the status is 503.
         """
         health = self.jobs.health()
-        return JSONResponse(health._asdict(), 200 if health.alive else 503)
+        status = 200 if health.alive else 503
+        return JSONResponse(health._asdict(), status, EXPLAINED.get(status))
 
     async def openapi(self, request: Request) -> Response:
         """This API, as an OpenAPI document."""
@@ -177,7 +194,7 @@ class Api:
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
         schemas = {
-            "State": openapi.enum_schema(State),
+            **{kind.__name__: openapi.enum_schema(kind) for kind in (State, Status, VerdictName)},
             "Job": object_schema(JOB_TYPES),
             "Batch": object_schema(BATCH_TYPES),
             "Health": openapi.tuple_schema(Health),
@@ -193,9 +210,8 @@ class Api:
         length = request.headers.get("content-length")
         uploads = self.jobs.uploads
         uploads.check_size(int(length) if length else 0)
-        fields = {name: request.query_params[name] for name in NAMED if name in request.query_params}
-        name = fields.pop("name", "")
-        return await self.jobs.receive(name, uploads.punctual(request.stream()), case_from(fields))
+        name = request.query_params.get("name", "")
+        return await self.jobs.receive(name, uploads.punctual(request.stream()), case_from(request))
 
     def origin(self, request: Request) -> str:
         """The origin of the server's pages, as the client of this request sees it."""
@@ -236,8 +252,9 @@ def check_body(request: Request, is_form: bool, wanted: str) -> None:
         raise Refused(415, f"The body is {what}, but it must be {wanted}")
 
 
-def case_from(fields: dict[str, str]) -> Case | None:
+def case_from(request: Request) -> Case | None:
     """The case that a request names; None if it names none. Raises Refused if a field is too long."""
+    fields = {name: request.query_params[name] for name in FIELDS if name in request.query_params}
     try:
         return case_of(fields) if any(fields.values()) else None
     except BadInputError as error:

@@ -17,7 +17,7 @@ from forensics.serve.api import Api
 from forensics.serve.guard import Address, Guard, refusal
 from forensics.serve.job import State
 from forensics.serve.jobs import Jobs
-from forensics.serve.openapi import REFUSALS
+from forensics.serve.openapi import REFUSALS, routes
 from forensics.serve.uploads import Refused
 from inference.evidence.pages import pages_with
 
@@ -37,18 +37,20 @@ def make_app(jobs: Jobs, address: Address, token: str | None = None) -> Starlett
     api = Api(jobs, address, has_token=token is not None)
     pages = Pages(api)
     is_open = frozenset(endpoint.path for endpoint in api.endpoints if endpoint.is_open)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", pages.home),
             Route("/docs", pages.docs),
             Route("/serve.css", pages.style),
             Route("/serve.js", pages.script),
-            *(endpoint.route() for endpoint in api.endpoints),
+            *routes(api.endpoints),
         ],
         middleware=[Middleware(Guard, address=address, token=token, is_open=is_open)],
         exception_handlers={Refused: on_refused, HTTPException: on_http_error, ClientDisconnect: on_disconnect},
         lifespan=at_work,
     )
+    app.router.redirect_slashes = False  # behind a proxy, the redirection would leave https
+    return app
 
 
 class Pages:

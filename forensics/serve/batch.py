@@ -9,7 +9,8 @@ from common.files import write_text
 from forensics.serve.job import UNFINISHED, Job, State
 
 # The types of what `Batch.to_json` gives, by name.
-BATCH_TYPES = {"id": str, "state": State, "done": int, "of": int, "files": list[Job]}
+BATCH_TYPES = {"id": str, "state": State, "finished": int, "of": int, "files": list[Job]}
+ENDS = (State.DONE, State.FAILED, State.TOO_LONG, State.LOST, State.CANCELLED)
 
 
 @dataclass(eq=False)
@@ -21,17 +22,17 @@ class Batch:
 
     @property
     def state(self) -> State:
-        """Done once all files are finished, however each ended."""
+        """Once all files are finished: done if any is, else the first of ENDS in which any ended."""
         states = {job.state for job in self.jobs}
         if not states & set(UNFINISHED):
-            return State.DONE
+            return next(state for state in ENDS if state in states)
         return State.WAITING if states == {State.WAITING} else State.RUNNING
 
     def to_json(self) -> dict[str, Any]:
         """The batch as the API gives it."""
         files = [job.to_json() for job in self.jobs]
         finished = sum(job.state not in UNFINISHED for job in self.jobs)
-        return {"id": self.id, "state": self.state, "done": finished, "of": len(files), "files": files}
+        return {"id": self.id, "state": self.state, "finished": finished, "of": len(files), "files": files}
 
     def path(self, folder: Path) -> Path:
         """Where a folder of results names its files."""
@@ -40,6 +41,6 @@ class Batch:
     def save(self, folder: Path) -> None:
         """Write or remove that file."""
         if self.jobs:
-            write_text(self.path(folder), json.dumps([[job.id, job.name] for job in self.jobs]))
+            write_text(self.path(folder), json.dumps([job.id for job in self.jobs]))
         else:
             self.path(folder).unlink(missing_ok=True)

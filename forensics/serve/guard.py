@@ -27,6 +27,7 @@ EVIDENCE_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+EXPLAINED = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "10"}}  # headers that belong to a status
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
     "Cache-Control": "no-store",
@@ -132,5 +133,4 @@ def is_cross_site(request: Request, ours: str) -> bool:
 
 def refusal(status: int, why: str) -> Response:
     """The answer that says in a sentence why a request is refused."""
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse({"error": why}, status, headers)
+    return JSONResponse({"error": why}, status, EXPLAINED.get(status))

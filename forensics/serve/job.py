@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 from zipfile import ZipFile
 
-from common.files import atomic_file
+from common.files import atomic_file, write_text
+from common.status import Status
 from inference.evidence.bundle import write_bundle
 from inference.evidence.case import Case
 from inference.results import Result
 from inference.scorer import Progress
+from inference.verdicts import VerdictName
 
 LONGEST_NAME = 200  # characters
 
@@ -26,11 +28,13 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"  # scored, or found not to be a video: its status says which
     CANCELLED = "cancelled"
+    LOST = "lost"  # the server ended first
     TOO_LONG = "too long"  # it took more seconds than the server allows
     FAILED = "failed"  # because of a bug, or a full disk
 
 
 UNFINISHED = (State.WAITING, State.RUNNING)
+KINDS = ("json", "zip", "job")  # the files of a job in the folder of its result
 
 
 class Outcome(NamedTuple):
@@ -38,9 +42,9 @@ class Outcome(NamedTuple):
 
     state: State
     reason: str
-    status: str | None = None
+    status: Status | None = None
     label: float | None = None
-    verdict: str | None = None
+    verdict: VerdictName | None = None
     false_positive_rate: float | None = None
     meaning: str | None = None
     faces: int | None = None
@@ -70,10 +74,14 @@ class Job:
         outcome = self.outcome or Outcome(self.state, "")
         return {"id": self.id, "name": self.name, **progress._asdict(), **outcome._asdict(), "state": self.state}
 
+    def file(self, kind: str) -> Path:
+        """Where its file of one of KINDS is."""
+        return self.results / f"{self.id}.{kind}"
+
     @property
     def bundle(self) -> Path:
         """Where its evidence is, once it is done: a file of `inference.evidence.bundle`."""
-        return self.results / f"{self.id}.zip"
+        return self.file("zip")
 
     @property
     def page(self) -> bytes:
@@ -84,7 +92,11 @@ class Job:
     @property
     def result(self) -> Path:
         """Where the JSON of its result is, once it is done."""
-        return self.results / f"{self.id}.json"
+        return self.file("json")
+
+    def note(self, state: State, reason: str) -> None:
+        """Write down how it will have ended if no result is written: for a server that comes after this one."""
+        write_text(self.file("job"), json.dumps({"name": self.name, "state": state, "reason": reason}))
 
 
 def clean_name(name: str) -> str:

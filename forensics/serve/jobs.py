@@ -15,16 +15,20 @@ from typing import Any, NamedTuple
 
 from common.version import VERSION
 from forensics.serve.batch import Batch
-from forensics.serve.job import UNFINISHED, Job, Outcome, State, new_id, new_job, write_result
+from forensics.serve.job import KINDS, UNFINISHED, Job, Outcome, State, new_id, new_job, write_result
 from forensics.serve.keep import read_results
 from forensics.serve.uploads import Limits, Refused, Upload, Uploads
 from inference.evidence.case import Case
+from inference.evidence.limits import counted
 from inference.scorer import Cancelled, Progress, Scorer
 
 HISTORY = 200  # finished jobs that are kept
 KEEP_ALIVE = 15.0  # seconds after which `changes` yields an empty change
 ENDING = 3.0  # seconds that the server waits at its end for the file that is being scored
 STUCK = 60.0  # seconds beyond the limit of work after which a file counts as stuck: its networks cannot be interrupted
+
+
+LOST = Outcome(State.LOST, "lost when the server ended: send it again")
 
 
 class TookTooLong(Cancelled):
@@ -89,22 +93,28 @@ class Jobs:
             raise Refused(503, "The server is ending.")
         unfinished = sum(job.state in UNFINISHED for job in self.jobs.values()) + self.uploads.count
         if unfinished >= self.limits.queue:
-            raise Refused(503, f"The queue is full: it holds {self.limits.queue} files. Try again later.")
+            raise Refused(503, f"The queue is full: it holds {counted(self.limits.queue, 'file')}. Try again later.")
         job = new_job(name, self.folder, self.results, case)
         await self.uploads.save(job.path, chunks)
+        try:
+            self._note(job, LOST)
+        except OSError as error:
+            job.path.unlink(missing_ok=True)
+            raise Refused(507, f"The server cannot keep the file: {error.strerror}.") from error
         self.jobs[job.id] = job
         self._queue.put_nowait(job)
         self._notify(job)
         return job
 
-    async def receive_batch(self, files: AsyncIterator[Upload]) -> Batch:
+    async def receive_batch(self, files: AsyncIterator[Upload], case: Case | None = None) -> Batch:
         """Put files into the queue as they arrive. Raises Refused as `receive` does, and then keeps none of them."""
         batch = Batch(new_id(), [])
         try:
             async for name, chunks in files:
                 if len(batch.jobs) == self.limits.queue:
-                    raise Refused(413, f"A batch may hold {self.limits.queue} files, the limit of this server.")
-                batch.jobs.append(await self.receive(name, chunks))
+                    most = counted(self.limits.queue, "file")
+                    raise Refused(413, f"A batch may hold {most}, the limit of this server.")
+                batch.jobs.append(await self.receive(name, chunks, case))
             batch.jobs = [job for job in batch.jobs if job.id in self.jobs]
             if not batch.jobs:
                 raise Refused(400, "The form holds no file, or all were deleted meanwhile.")
@@ -144,13 +154,18 @@ class Jobs:
             self._finished.remove(job)
         if self.jobs.pop(job.id, None):
             self._notify(job)
-        for path in (job.result, job.bundle):
-            path.unlink(missing_ok=True)
+        for kind in KINDS:
+            job.file(kind).unlink(missing_ok=True)
         for batch in [batch for batch in self.batches.values() if job in batch.jobs]:
             batch.jobs.remove(job)
             self._save(batch)
             if not batch.jobs:
                 del self.batches[batch.id]
+
+    def _note(self, job: Job, outcome: Outcome) -> None:
+        """Let it outlive the server how a job ends, unless it is done: then it has a result."""
+        if self.keep:
+            job.note(outcome.state, outcome.reason)
 
     def _save(self, batch: Batch) -> None:
         """Let a batch outlive the server, or end with its last job."""
@@ -232,8 +247,15 @@ class Jobs:
     def _finish(self, job: Job, outcome: Outcome) -> None:
         """End a job: remove its upload, and the oldest jobs of a full history."""
         job.path.unlink(missing_ok=True)
+        if self.is_stopped and outcome.state == State.CANCELLED:
+            outcome = LOST
         job.state, job.outcome = outcome.state, outcome
         job.finished.set()
+        if outcome.state == State.DONE:
+            job.file("job").unlink(missing_ok=True)
+        elif job.id in self.jobs:
+            with suppress(OSError):  # on a full disk the note of before stays, which says that the job was lost
+                self._note(job, outcome)
         if job.id in self.jobs:
             self._finished.append(job)
             self._notify(job)

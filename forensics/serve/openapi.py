@@ -19,28 +19,32 @@ from starlette.routing import Route
 
 from common.files import ROOT
 from common.version import NAME, VERSION
+from forensics.serve.uploads import Refused
 
 ROW = ROOT / "docs/reference/schemas/row.schema.json"  # written by quality.schemas
 COMPONENTS = "#/components/schemas/"
 PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
 # Why a request may be refused. Those of everybody come from the guard, before a handler.
 REFUSALS = {
-    400: "the form is broken or holds something other than files, or a field of the case is too long",
+    400: "the form is broken or holds something other than files, a field of the case is too long, or there is no such "
+    "parameter",
     401: "the server has a token: send `Authorization: Bearer TOKEN`",
     403: "the request comes from a page of another site",
-    404: "there is no such job: it may have been deleted",
+    404: "there is no such job: it may have been deleted; or no such path",
+    405: "the path does not take this method; the header `Allow` names those that it takes",
     408: "the file stopped arriving, or the server is ending",
     409: "the job has no result: it is not finished, or was cancelled",
-    410: "the result was removed from the server's folder",
+    410: "the result was removed from the server's folder, or the server ended before the file was scored",
     413: "a file has more bytes, or a batch more files, than the server allows",
     415: "the body is of another kind; the answer says how to send it",
     421: "the header `Host` names another server",
     500: "a bug in this software",
-    503: "too many files are already arriving, waiting or being scored, or the server is ending",
+    503: "too many files are already arriving, waiting or being scored, or the server is ending; the header "
+    "`Retry-After` says when to try again",
     504: "the file took more seconds of work than the server allows",
     507: "no space is left on the server's disk",
 }
-OF_EVERYBODY = (401, 403, 421)
+OF_EVERYBODY = (400, 401, 403, 421)
 
 Schema = dict[str, Any]
 
@@ -81,9 +85,12 @@ class Endpoint:
         """Its path as documentation for people has it: `/jobs/ID`."""
         return re.sub(r"{(\w+)}", lambda name: name[1].upper(), self.path)
 
-    def route(self) -> Route:
-        """Its route."""
-        return Route(self.path, self.handler, methods=list(self.methods))
+    async def answer_to(self, request: Request) -> Response:
+        """The answer to a request. Raises Refused for parameters that it does not know."""
+        if unknown := sorted(request.query_params.keys() - self.queries.keys()):
+            known = f"it has {', '.join(self.queries)}" if self.queries else "it has none"
+            raise Refused(400, f"{self.shown} has no parameter {', '.join(unknown)}: {known}.")
+        return await self.handler(request)
 
     def operation(self, method: str) -> Schema:
         """What it does for one of its methods."""
@@ -105,6 +112,23 @@ class Endpoint:
             },
             **({"security": []} if self.is_open else {}),
         }
+
+
+def routes(endpoints: Sequence[Endpoint]) -> list[Route]:
+    """A route for each path, which knows all methods that its endpoints take."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        by_path.setdefault(endpoint.path, {}).update(dict.fromkeys(endpoint.methods, endpoint))
+    return [route(path, by_method) for path, by_method in by_path.items()]
+
+
+def route(path: str, by_method: Mapping[str, Endpoint]) -> Route:
+    """The route of a path."""
+
+    async def handle(request: Request) -> Response:
+        return await by_method["GET" if request.method == "HEAD" else request.method].answer_to(request)
+
+    return Route(path, handle, methods=list(by_method))
 
 
 def parameter(name: str, place: str, words: str) -> Schema:

@@ -158,10 +158,9 @@ function remove(job) {
 
 // Sending
 
-const CASE = ["number", "examiner", "question", "notes"];
-
 function add(files) {
-  const inCase = Object.fromEntries(CASE.map(name => [name, find(name).value]).filter(([, value]) => value));
+  const fields = [...document.querySelectorAll(".of-case")].filter(field => field.value);
+  const inCase = Object.fromEntries(fields.map(field => [field.id, field.value]));
   for (const file of files) {
     const job = { id: nextId++, name: file.name, state: "unsent", reason: "", file, inCase };
     const tooLarge = file.size > limits.bytes;
