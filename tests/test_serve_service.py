@@ -403,8 +403,9 @@ def test_the_evidence_of_a_case_is_saved_as_one_file_and_verified(tmp_path, weig
         fields = urllib.parse.urlencode({"name": "photo.jpg", "number": "2026-117", "notes": "One.\nTwo & three."})
         answer = server.ask("POST", f"/jobs?{fields}", (tmp_path / "photo.jpg").read_bytes())
         server.wait(answer.json["id"])
-        bundle = server.ask("GET", f"/jobs/{answer.json['id']}/evidence.zip").body
-        (tmp_path / "photo.jpg.zip").write_bytes(bundle)
+        bundle = server.ask("GET", f"/jobs/{answer.json['id']}/evidence.zip")
+        assert bundle.headers["Content-Disposition"] == "attachment; filename*=UTF-8''photo.jpg.zip"
+        (tmp_path / "photo.jpg.zip").write_bytes(bundle.body)
         page = server.ask("GET", f"/jobs/{answer.json['id']}/page").body
         too_long = server.ask("POST", "/jobs?number=" + "1" * 20_001, b"")
         assert (too_long.status, "number of a case must be text" in too_long.json["error"]) == (400, True)
