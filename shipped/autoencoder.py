@@ -8,7 +8,7 @@ One encoder serves four decoders that enlarge in different ways (nearest, biline
 shuffle), because each leaves traces of its own. Decoder and size of a crop depend on its name. Stop it at any moment
 and run it again: it goes on. To begin anew, remove <output>.
 
-    python -m shipped.autoencoder [--steps 6000]
+    python -m shipped.autoencoder [--steps 3000]
 """
 
 import hashlib
@@ -160,7 +160,7 @@ def full(path: Path) -> bool:
 def main() -> int:
     """Train, rebuild, say how much it is."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list", output="rebuilt")
-    parser.add_argument("--steps", type=positive, default=6000, metavar="N", help="of 16 crops (default: 6000)")
+    parser.add_argument("--steps", type=positive, default=3000, metavar="N", help="of 16 crops (default: 3000)")
     options = parser.parse_args()
     lists = sorted(options.lists.glob("*_blend.txt"))
     if not lists:
