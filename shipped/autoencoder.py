@@ -36,21 +36,21 @@ from training.augment import randomness_of
 from training.face_tracks import FaceTracks
 from training.rebuild import SIDES, shrink
 
-SIDE, BATCH, RATE = 128, 16, 1e-3  # pixels and crops in training, learning rate
-DIVISOR = 8  # of a side: the encoder halves it three times
+SIDE, BATCH, RATE = 96, 8, 2e-3  # pixels and crops in training, learning rate
+DIVISOR = 4  # of a side: the encoder halves it twice
 SAVED_EVERY = 200  # steps
 KINDS = ("nearest", "bilinear", "transposed", "shuffled")
 Crop = tuple[str, np.ndarray]  # path below the faces, landmarks [5, 2]
 
 
 class Autoencoder(nn.Module):
-    """Images [B, 3, S, S] in [0, 1] -> the same through 16 channels of S / 8, by one of four decoders."""
+    """Images [B, 3, S, S] in [0, 1] -> the same through 8 channels of S / 4, by one of four decoders."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             *(nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU()),
-            *(nn.Conv2d(64, 128, 3, 2, 1), nn.ReLU(), nn.Conv2d(128, 16, 1)),
+            *(nn.Conv2d(64, 64, 3, 1, 1), nn.ReLU(), nn.Conv2d(64, 8, 1)),
         )
         self.decoders = nn.ModuleDict({kind: decoder(kind) for kind in KINDS})
 
@@ -60,9 +60,9 @@ class Autoencoder(nn.Module):
 
 
 def decoder(kind: str) -> nn.Sequential:
-    """Features [B, 16, S / 8, S / 8] -> images [B, 3, S, S], enlarged in one of KINDS."""
-    layers: list[nn.Module] = [nn.Conv2d(16, 128, 3, 1, 1), nn.ReLU()]
-    for before, after in ((128, 64), (64, 32), (32, 16)):
+    """Features [B, 8, S / 4, S / 4] -> images [B, 3, S, S], enlarged in one of KINDS."""
+    layers: list[nn.Module] = [nn.Conv2d(8, 64, 3, 1, 1), nn.ReLU()]
+    for before, after in ((64, 32), (32, 16)):
         layers += [*enlarging(kind, before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(16, 3, 3, 1, 1))
 
@@ -160,7 +160,7 @@ def full(path: Path) -> bool:
 def main() -> int:
     """Train, rebuild, say how much it is."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list", output="rebuilt")
-    parser.add_argument("--steps", type=positive, default=3000, metavar="N", help="of 16 crops (default: 3000)")
+    parser.add_argument("--steps", type=positive, default=3000, metavar="N", help="of 8 crops (default: 3000)")
     options = parser.parse_args()
     lists = sorted(options.lists.glob("*_blend.txt"))
     if not lists:

@@ -65,7 +65,7 @@ def swap_mask(height: int, width: int, landmarks: np.ndarray, random: np.random.
     It is float32 [height, width] in [0, 1], with 1 as its maximum. Raises ValueError if the landmarks lie on one line.
     """
     outline = BOX if random.random() < 0.4 else below(OUTLINE, BROWS if random.random() < 0.5 else 0)
-    points = moved(scaled(outline, random.uniform(0.7, 1, 2)), fit_mean_face(landmarks))
+    points = moved(scaled(outline, random.uniform(0.6, 0.95, 2)), fit_mean_face(landmarks))
     sigma = max(min(height, width) * random.uniform(0.01, 0.06) / MASK_SCALE, 0.5)
     return enlarged(cv2.GaussianBlur(filled(points, height, width), (0, 0), sigma), height, width)
 
