@@ -2,8 +2,8 @@
 
 Reads  <crops>/*.csv: tables with a row per video: its split (train or val), part, video, label, original, and what
        else is known (method, race, age, gender); a part that is a number is one of DFDC's
-       <crops>/*.tar: one picture `<part folder>/<video>/frame1_face1.jpg` (or photo.jpg) per video; a part that no
-       table names holds real photos of one person each
+       <crops>/*.tar, or <crops> itself: one picture `<part folder>/<video>/frame1_face1.jpg` (or photo.jpg) per video;
+       a part that no table names holds real photos of one person each
 Writes DFDC-Kaggle_Alignedface/<part>/<video>/frame1_face1.jpg
        DFDC-Kaggle_list/<set>_train.txt and .csv, <set>_val.txt and .csv, <set>_pairs.txt, <set>_blend.txt
        DFDC-Kaggle_list/landmarks.csv
@@ -13,20 +13,21 @@ halves: `calibration` to fit a temperature on, `test` to report on. They take th
 
 The .txt files have lines like those of make_lists.py. The .csv files (filename,label,original,subset and the tables'
 other columns) are the truth for `python -m quality.evaluate`. `pairs` holds the fakes of the train split, each followed
-by its original's crop, for configs with `together: 2`. `blend` holds the real crops of the train split in which a face
-was found, to make fakes of (training/blend.py); `landmarks.csv` says where. An original in both train and val, even in
-two different sets, is an error. Running again unpacks only new crops, and looks for faces only in them.
+by its original's crop, whatever set that is in, for configs with `together: 2`. `blend` holds the real crops of the
+train split in which a face was found, to make fakes of (training/blend.py); `landmarks.csv` says where. An original in
+both train and val, even in two different sets, is an error. Running again unpacks only new crops, and looks for faces
+only in them.
 
 Pictures of whole heads (--whole-heads) are cut to the square around the face that the other crops show. Its side is
 0.65 of that of the reference's crop. Pictures without a face are left out and counted.
 
-    python make_crop_lists.py --crops CROPS
+    python make_crop_lists.py --crops CROPS [MORE_CROPS ...]
 """
 
 import hashlib
 import random
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -93,15 +94,15 @@ def half(original: str) -> str:
     return "calibration" if hashlib.sha256(original.encode()).digest()[0] < 128 else "test"
 
 
-def read_tables(crops: Path) -> list[LabelledCrop]:
-    """The crops in all tables of a folder, one per row. A video without an original is its own original.
+def read_tables(sources: Sequence[Path]) -> list[LabelledCrop]:
+    """The crops in all tables of some folders, one per row. A video without an original is its own original.
 
     Raises BadInputError for a missing column, an unknown split or label, a name that points outside its folder, a video
-    with two rows, an original in both train and val, or a folder without tables.
+    with two rows, an original in both train and val, or folders without tables.
     """
     found: dict[str, LabelledCrop] = {}
     sides: dict[str, str] = {}
-    for table in sorted(crops.glob("*.csv")):
+    for table in (table for source in sources for table in sorted(source.glob("*.csv"))):
         for line, row in read_table(table, COLUMNS, errors="strict"):
             try:
                 crop = read_row(row)
@@ -112,7 +113,7 @@ def read_tables(crops: Path) -> list[LabelledCrop]:
             except BadInputError as error:
                 raise BadInputError(f"{table}:{line}: {error}") from error
     if not found:
-        raise BadInputError(f"{crops} holds no table (*.csv) of crops")
+        raise BadInputError(f"{named(sources)} holds no table (*.csv) of crops")
     return list(found.values())
 
 
@@ -153,37 +154,47 @@ class Cutter:
         return encode_image(face, ".jpg")
 
 
-def unpack(archive: Path, crops: dict[str, LabelledCrop], faces: Path, cutter: Cutter) -> Iterator[LabelledCrop]:
-    """Write an archive's crops that are not on disk yet; yield every crop of it that is on disk then.
+def pictures(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield `<part>/<video>` and a function that reads the file, for all pictures in a folder and in its archives."""
+    for archive in sorted(source.glob("*.tar")):
+        with tarfile.open(archive) as file:
+            for member in file:
+                folder, _, name = member.name.removeprefix("./").rpartition("/")  # `tar cf x.tar .` writes ./
+                content = file.extractfile(member) if member.isfile() else None
+                if name in (CROP, PHOTO) and content is not None:
+                    yield folder, content.read
+    for name in (CROP, PHOTO):
+        for path in sorted(source.glob(f"*/*/{name}")):
+            yield path.parent.relative_to(source).as_posix(), path.read_bytes
+
+
+def unpack(source: Path, crops: dict[str, LabelledCrop], faces: Path, cutter: Cutter) -> Iterator[LabelledCrop]:
+    """Write a folder's crops that are not on disk yet; yield every crop of it that is on disk then.
 
     These are the crops of `crops` (by folder), and photos of parts that `crops` does not name.
     """
     parts = {folder.partition("/")[0] for folder in crops}
-    with tarfile.open(archive) as file:
-        for member in file:
-            folder, _, name = member.name.removeprefix("./").rpartition("/")  # `tar cf x.tar .` writes ./
-            content = file.extractfile(member) if member.isfile() else None
-            wanted = folder in crops or (folder.count("/") == 1 and folder.partition("/")[0] not in parts | {".."})
-            if name not in (CROP, PHOTO) or content is None or not wanted:
+    for folder, read in pictures(source):
+        if folder not in crops and (folder.count("/") != 1 or folder.partition("/")[0] in parts | {".."}):
+            continue
+        crop = crops.get(folder) or unnamed(folder)
+        path = faces / crop.path
+        if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty file
+            picture = cutter.picture(crop, read())
+            if picture is None:
                 continue
-            crop = crops.get(folder) or unnamed(folder)
-            path = faces / crop.path
-            if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty file
-                picture = cutter.picture(crop, content.read())
-                if picture is None:
-                    continue
-                with atomic_file(path, synced=False) as temporary:
-                    temporary.write_bytes(picture)
-            yield crop
+            with atomic_file(path, synced=False) as temporary:
+                temporary.write_bytes(picture)
+        yield crop
 
 
-def unpack_all(folder: Path, faces: Path, cutter: Cutter) -> list[LabelledCrop]:
-    """Unpack all archives of a folder. Raises BadInputError if they lack a crop of the tables."""
-    wanted = {crop.folder: crop for crop in read_tables(folder)}
+def unpack_all(sources: Sequence[Path], faces: Path, cutter: Cutter) -> list[LabelledCrop]:
+    """Unpack all crops of some folders. Raises BadInputError if they lack a crop of the tables."""
+    wanted = {crop.folder: crop for crop in read_tables(sources)}
     crops: dict[str, LabelledCrop] = {}
     with progress(desc="make_crop_lists", unit="crop") as bar:
-        for archive in sorted(folder.glob("*.tar")):
-            for crop in unpack(archive, wanted, faces, cutter):
+        for source in sources:
+            for crop in unpack(source, wanted, faces, cutter):
                 crops[crop.folder] = crop
                 bar.update()
     if crops:
@@ -191,8 +202,13 @@ def unpack_all(folder: Path, faces: Path, cutter: Cutter) -> list[LabelledCrop]:
     missing = sorted(wanted.keys() - crops.keys() - {crop.folder for crop in cutter.left_out})
     if missing:
         examples = ", ".join(missing[:3])
-        raise BadInputError(f"{len(missing)} crops of the tables are in no archive of {folder}: {examples}")
+        raise BadInputError(f"{len(missing)} crops of the tables are not in {named(sources)}: {examples}")
     return list(crops.values())
+
+
+def named(sources: Sequence[Path]) -> str:
+    """The folders, for messages."""
+    return " or ".join(map(str, sources))
 
 
 def all_landmarks(crops: list[LabelledCrop], faces: Path, detector: FaceDetector, table: Path) -> dict[str, np.ndarray]:
@@ -232,11 +248,12 @@ def write_lists(crops: list[LabelledCrop], landmarks: dict[str, np.ndarray], lis
         write_text(lists / f"{name}_{part}.txt", "".join(crop.line for crop in listed))
         write_table(lists / f"{name}_{part}.csv", truth_table(listed))
         print(f"{name}_{part}: {len(listed)} crops, {sum(crop.label for crop in listed)} fake")
-    for name in sorted({crop.set for crop in crops if crop.split == "train"}):
-        train = [crop for crop in crops if (crop.set, crop.split) == (name, "train")]
-        pairs = [fake.line + real.line for fake, real in pairs_of(train)]
+    train = sorted(crop for crop in crops if crop.split == "train")
+    all_pairs = list(pairs_of(train))
+    for name in sorted({crop.set for crop in train}):
+        pairs = [fake.line + real.line for fake, real in all_pairs if fake.set == name]
         random.Random("0/pairs").shuffle(pairs)
-        blend = [crop.line for crop in sorted(train) if crop.path in landmarks]
+        blend = [crop.line for crop in train if crop.set == name and crop.path in landmarks]
         for kind, lines in (("pairs", pairs), ("blend", blend)):
             if lines:
                 write_text(lists / f"{name}_{kind}.txt", "".join(lines))
@@ -257,9 +274,10 @@ def truth_table(crops: list[LabelledCrop]) -> list[tuple[object, ...]]:
 def main() -> int:
     """Unpack the crops, find landmarks, write the lists; return 0."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list")
-    parser.add_argument("--crops", type=Path, required=True, metavar="DIR", help="folder of the tables and archives")
-    whole_heads = "sets whose pictures are cut to the face (default: lfw,inswapper)"
-    parser.add_argument("--whole-heads", default="lfw,inswapper", metavar="A,B", help=whole_heads)
+    crops_help = "folders of the tables, and of the archives or crops"
+    parser.add_argument("--crops", type=Path, nargs="+", required=True, metavar="DIR", help=crops_help)
+    whole_heads = "sets whose pictures are cut to the face (default: lfw,inswapper,ffhq)"
+    parser.add_argument("--whole-heads", default="lfw,inswapper,ffhq", metavar="A,B", help=whole_heads)
     options = parser.parse_args()
     detector = FaceDetector(default_weights())
     cutter = Cutter(detector, frozenset(options.whole_heads.split(",")), [])

@@ -17,12 +17,17 @@ class Blending:
     """Fakes made from real faces (training/blend.py), each in a pair with its real face.
 
     `share`: the fraction of all pairs that are made so. `lists`: lists of real crops, with their relative weights.
-    `landmarks`: the table of these crops' landmarks. The other keys are those of `training.ranges.Ranges`.
+    `landmarks`: the table of these crops' landmarks. `rebuilds`: the fraction of these pairs that look like a one-shot
+    swapper's work (training/rebuild.py). Four of five of them use the faces in the folder `rebuilt`, which
+    shipped/autoencoder.py fills; without it all are only resampled. The other keys are those of
+    `training.ranges.Ranges`.
     """
 
     share: Annotated[float, Field(ge=0, lt=1)]
     lists: Shares
     landmarks: str
+    rebuilds: Fraction = 0.0
+    rebuilt: str | None = None
     shift: Fraction = Ranges().shift
     scale: Fraction = Ranges().scale
     elastic: Interval = Field(default_factory=lambda: list(Ranges().elastic))
@@ -46,12 +51,14 @@ class ImageConfig(TrainingConfig):
     """`min_scale`: the smallest side of a random crop, as a fraction of the face crop's side.
 
     `augmentation`: `contract` is the reference's. `strong` adds what compressed crops of unknown origin need. `sharp`
-    is `strong` without what blurs or covers fine traces. `varied` is for crops from several data sets. `blend`:
-    self-blended pairs in addition to those of `train_list`.
+    is `strong` without what blurs or covers fine traces. `varied` is for crops from several data sets. `platform`: the
+    fraction of the samples that are then degraded as a platform does (training/platform.py). `blend`: self-blended
+    pairs in addition to those of `train_list`.
     """
 
     min_scale: Annotated[float, Field(gt=0, le=1)]
     augmentation: Literal["contract", "strong", "sharp", "varied"] = "contract"
+    platform: Fraction = 0.0
     blend: Blending | None = None
 
     def __post_init__(self) -> None:

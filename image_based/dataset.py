@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.errors import BadInputError
-from common.images import resize
+from common.images import read_image, resize
 from common.landmarks import read_landmarks
 from image_based.config import ImageConfig
 from image_based.transforms import augment
@@ -16,10 +16,12 @@ from training.augment import randomness_of
 from training.blend import Blend, self_blend
 from training.face_tracks import FaceTracks
 from training.loading import TrainingSet, ValidationSet
+from training.rebuild import rebuilt_pair
 from training.sampler import Part
 
 log = logging.getLogger(__name__)
-BLENDING = 1  # the purpose of blends' random numbers, which differ from those of augmentation
+BLENDING, REBUILDING = 1, 2  # purposes of random numbers, which differ from those of augmentation
+REBUILT = 0.8  # the fraction of rebuilds that an autoencoder made, if its faces are at hand
 
 
 class FaceCrops:
@@ -53,7 +55,7 @@ class TrainingCrops(TrainingSet):
     Augmentation depends only on the config's seed and the position. The nearest readable crop of its track replaces an
     unreadable one. If there is none, BadInputError ends the training.
 
-    After the crops of `train_list` come those of `blend`: two samples each, the self-blended fake and its real face.
+    After the crops of `train_list` come those of `blend`: two samples each, the fake made from a real face, and that.
     """
 
     def __init__(self, config: ImageConfig) -> None:
@@ -95,20 +97,25 @@ class TrainingCrops(TrainingSet):
 
 
 class BlendedPairs:
-    """Real crops, each turned into a pair: a self-blended fake and its real face."""
+    """Real crops, each turned into a pair: a fake, self-blended or rebuilt, and its real face."""
 
     def __init__(self, config: ImageConfig) -> None:
-        """Raises BadInputError for a crop without landmarks, or one that is not REAL."""
+        """Raises BadInputError for a crop without landmarks, that is not REAL, or that must be rebuilt but is not."""
         assert config.blend is not None
-        self.seed, self.ranges = config.seed, config.blend.ranges
+        self.seed, self.ranges, self.rebuilds = config.seed, config.blend.ranges, config.blend.rebuilds
+        self.rebuilt = Path(config.blend.rebuilt) if config.blend.rebuilt and self.rebuilds else None
         self.crops = FaceCrops(Path(config.train_root), *map(Path, config.blend_lists))
         landmarks = read_landmarks(Path(config.blend.landmarks))
         for place, track in zip(self.crops.tracks.places, self.crops.tracks, strict=True):
             if track.label:
                 raise BadInputError(f"{place} is FAKE; only real faces are blended")
-            absent = [name for name in map(track.frame, range(track.count)) if landmarks.get(name) is None]
+            names = [track.frame(frame) for frame in range(track.count)]
+            absent = [name for name in names if landmarks.get(name) is None]
             if absent:
                 raise BadInputError(f"{place}: {config.blend.landmarks} has no landmarks of {absent[0]}")
+            missing = [path for path in map(self.rebuilt_path, names) if path and not path.is_file()]
+            if missing:
+                raise BadInputError(f"{place}: {missing[0]} is missing: run `python -m shipped.autoencoder`")
         self.landmarks = landmarks
         self.latest: tuple[tuple[int, int], Blend] | None = None  # kept, as a pair's two samples follow each other
 
@@ -127,10 +134,18 @@ class BlendedPairs:
         name = self.crops.name(number)
         crop, points = self.crops.tracks.read(*self.crops.locate(number)), self.landmarks[name]
         assert points is not None  # as the constructor has checked
+        random = randomness_of(self.seed, position, REBUILDING)
         try:
+            if random.random() < self.rebuilds:
+                path = self.rebuilt_path(name) if random.random() < REBUILT else None
+                return rebuilt_pair(crop, points, read_image(path) if path else None, random)
             return self_blend(crop, points, self.ranges, randomness_of(self.seed, position, BLENDING))
         except ValueError as error:
             raise BadInputError(f"{name}: {error}") from error
+
+    def rebuilt_path(self, name: str) -> Path | None:
+        """The file of a rebuilt crop; None without a folder of them."""
+        return (self.rebuilt / name).with_suffix(".png") if self.rebuilt else None
 
 
 class ValidationCrops(ValidationSet):

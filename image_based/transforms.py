@@ -3,7 +3,7 @@
 `augmentation: strong` adds steps that the reference does not have: turn and stretch, colour, lower resolution, blur,
 noise, JPEG, a rectangle cut out, in order. `sharp` leaves out motion blur, lower resolution, blur and noise. `varied`
 is milder, for traces finer than DFDC's: after the flip come a weaker change of light and the steps of `strong`, some of
-them less often, without motion blur.
+them less often, without motion blur. `platform` adds another size, H.264 and JPEG at the end.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import numpy as np
 
 from image_based.config import ImageConfig
 from training.augment import Look, compress, random_look
+from training.platform import as_uploaded
 
 
 def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) -> np.ndarray:
@@ -25,6 +26,8 @@ def augment(crop: np.ndarray, config: ImageConfig, random: np.random.Generator) 
     for chance, change in AFTER_LOOK[config.augmentation]:
         if random.random() < chance:
             image = change(image, random)
+    if config.platform and random.random() < config.platform:
+        image = as_uploaded(image, random)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -57,22 +57,6 @@ def balanced_weights(sets: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return weights * (len(labels) / weights.sum() if weights.any() else 1)
 
 
-def least_shift(sets: np.ndarray, labels: np.ndarray, scores: Sequence[np.ndarray], most: float) -> float:
-    """The least shift of log odds with which at most a fraction `most` of each set's real videos is above 0.5.
-
-    `sets` [N] names the sets. The shift applies to each of the `scores`; their mean must not exceed 0.5. It is between
-    0 and 10, in hundredths.
-    """
-    shifts = np.linspace(0, 10, 1001)
-    low, high = 0, len(shifts) - 1
-    while low < high:
-        middle = (low + high) // 2
-        above = mean_scaled(scores, Platt(1.0, shifts[middle])) > 0.5
-        fractions = [above[(sets == name) & (labels == 0)].mean() for name in np.unique(sets[labels == 0])]
-        low, high = (low, middle) if max(fractions, default=0.0) <= most else (middle + 1, high)
-    return float(shifts[low])
-
-
 def fit_mean_temperature(labels: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarray | None = None) -> float:
     """The temperature for several scores of the same videos with which their mean has the least log loss.
 

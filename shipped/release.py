@@ -1,13 +1,12 @@
 """Make small, calibrated checkpoints of the shipped members from their trainings: no optimizer, half precision.
 
 For each member, fit the Platt scaling (quality.platt) that suits its scores of the lists' crops best. In this fit every
-class of every list counts alike. A mean of scaled scores is not confident enough, so fit one more temperature, for
-their mean. Then shift all members until no list has more than --most-false of its real crops above 0.5; lists of only
-real crops count here and nowhere else. Fold these values into the last layers, so that the ensemble needs no scaling
-afterwards. The lists must not hold crops by which the members are judged.
+class of every list counts alike, and lists of only real crops count nothing. A mean of scaled scores is not confident
+enough, so fit one more temperature, for their mean: the one with the least balanced log loss. Nothing is shifted beyond
+that, so the score is a probability where every class of every list is as frequent. Fold these values into the last
+layers, so that the ensemble needs no scaling afterwards. The lists must not hold crops by which the members are judged.
 
-    python -m shipped.release image_based/experiments/lite0_sets160/<datetime>/ckpt_iter_3199.pth.tar \\
-        image_based/experiments/lite2_sets160/<datetime>/ckpt_iter_1999.pth.tar
+    python -m shipped.release pretrain/lite0_released.pth.tar pretrain/lite2_released.pth.tar
 """
 
 import argparse
@@ -25,8 +24,9 @@ from common.files import atomic_file
 from image_based.models import LAST_LAYERS
 from inference.members import MODELS, SHIPPED
 from inference.networks.runtimes import load_networks
-from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt, least_shift
+from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt
 from shipped.crops import CHOOSE_BY, score_crops
+from training.average import released
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
 
@@ -34,10 +34,13 @@ Content = dict[str, Any]  # of a checkpoint
 
 
 def write_half(path: Path, content: Content) -> None:
-    """Write a checkpoint's weights in half precision, with its step and arch. Raises BadInputError if one overflows."""
+    """Write a checkpoint's weights in half precision, with its step and arch. Raises BadInputError if one overflows.
+
+    The layer that predicts masks is left out.
+    """
     state = {
-        bare_name(name): value.half() if value.is_floating_point() else value
-        for name, value in content["state_dict"].items()
+        name: value.half() if value.is_floating_point() else value
+        for name, value in released(content["state_dict"]).items()
     }
     if not all(value.isfinite().all() for value in state.values()):
         raise BadInputError("a weight does not fit half precision")
@@ -54,12 +57,11 @@ def fold(content: Content, platt: Platt, last_layer: str) -> Content:
     return content | {"state_dict": state}
 
 
-def calibrate(contents: Mapping[str, Content], faces: Path, lists: Sequence[Path], most: float) -> dict[str, Platt]:
+def calibrate(contents: Mapping[str, Content], faces: Path, lists: Sequence[Path]) -> dict[str, Platt]:
     """The Platt scaling of each member, by name: first for its own scores of the lists' crops, then for their mean.
 
-    The members score with the weights in `contents`, in half precision. Afterwards at most a fraction `most` of each
-    list's real crops is above 0.5. Raises BadInputError if a class is missing, higher scores do not go with FAKE, or a
-    crop cannot be read.
+    The members score with the weights in `contents`, in half precision. Raises BadInputError if a class is missing,
+    higher scores do not go with FAKE, or a crop cannot be read.
     """
     tracks = FaceTracks(faces, *lists)
     scores = half_precision_scores(contents, tracks)
@@ -72,9 +74,7 @@ def calibrate(contents: Mapping[str, Content], faces: Path, lists: Sequence[Path
     except ValueError as error:
         raise BadInputError(str(error)) from error
     temperature = fit_mean_temperature(labels, scaled(scores, alone), weights)
-    sharper = {name: platt._replace(temperature=platt.temperature * temperature) for name, platt in alone.items()}
-    shift = least_shift(sets, labels, scaled(scores, sharper), most)
-    return {name: platt._replace(shift=platt.shift + shift * platt.temperature) for name, platt in sharper.items()}
+    return {name: platt._replace(temperature=platt.temperature * temperature) for name, platt in alone.items()}
 
 
 def half_precision_scores(contents: Mapping[str, Content], tracks: FaceTracks) -> dict[str, np.ndarray]:
@@ -122,13 +122,6 @@ def parse_arguments() -> argparse.Namespace:
         metavar="LIST",
         help=f"lists of crops (default: {' '.join(map(str, lists))})",
     )
-    parser.add_argument(
-        "--most-false",
-        type=float,
-        default=0.1,
-        metavar="P",
-        help="fraction of a list's real crops above 0.5 (default: 0.1)",
-    )
     parser.add_argument("--faces", type=Path, default=Path("DFDC-Kaggle_Alignedface"), metavar="DIR")
     parser.add_argument(
         "--models", type=Path, default=MODELS, metavar="DIR", help=f"where to write them (default: {MODELS})"
@@ -140,7 +133,7 @@ def main() -> int:
     """Calibrate, fold, write."""
     options = parse_arguments()
     contents = read_trained(options.checkpoints)
-    platts = calibrate(contents, options.faces, options.calibrate_on, options.most_false)
+    platts = calibrate(contents, options.faces, options.calibrate_on)
     for name, platt in platts.items():
         member, content = SHIPPED[name], contents[name]
         output = options.models / member.file

@@ -2,15 +2,16 @@
 
 Reads  the lists of make_crop_lists.py with their truth, the faces, the members' checkpoints
 Writes <output>/<set>.csv   filename,label of each crop, for quality.evaluate (intervals, pictures)
-       <output>/sets.json   the table's rows
+       <output>/sets.json   the table's rows, with an interval of each figure
        --calibration FILE   how many real faces score as high, for inference.verdicts, by the faces as they are and also
                             smaller and compressed (shipped.perturbed); and how far that holds for DFDC's test half
 
 A row is a set, a manipulation of it (its fakes against all real faces of the set), or a group of real faces. Columns:
 crops and how many of them are real; area under the ROC curve; balanced log loss; expected calibration error; the true-
-positive rate at a false-positive rate of 5%; the fractions of real faces above 0.5 and above 0.8. The last line has the
-means over the sets of both classes, and the set with most real faces above 0.5: choose weights by these. A second table
-says what a score means: which fraction of the faces with such a score is fake.
+positive rate at a false-positive rate of 5%; the fractions of real faces above 0.5 and above 0.8. Each figure has its
+95% interval, by a bootstrap that draws originals with replacement, each with its fakes. The last line has the means
+over the sets of both classes, and the set with most real faces above 0.5: choose weights by these. A second table says
+what a score means: which fraction of the faces with such a score is fake.
 
     python -m shipped.sets
     python -m shipped.sets --sets faces224_calibration,ffpp_val --members lite0 --models image_based/experiments/...
@@ -31,7 +32,7 @@ from inference.evidence.maps import image_members
 from inference.networks.runtimes import Networks
 from inference.verdicts import digests
 from quality.calibration import write_calibration
-from quality.measures import has_both, measure
+from quality.measures import has_both, intervals, measure
 from quality.score_files import Truth, read_truth, write_json
 from shipped.calibration import calibrate, shares_table, shares_within, with_limits
 from shipped.crops import (
@@ -48,6 +49,11 @@ from shipped.crops import (
 from shipped.perturbed import score_versions
 from training.face_tracks import FaceTracks
 
+ROUNDS = 200  # of each bootstrap
+FIGURES = {  # their forms
+    **dict.fromkeys(("auc", "balanced_log_loss", "ece"), ".3f"),
+    **dict.fromkeys(("found", "real_above_half", "real_above_08"), ".1%"),
+}
 YEARS = 20  # ages are grouped by this many
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.01)  # of the bands of scores
 
@@ -66,23 +72,26 @@ class MeasuresRow:
     found: float  # true-positive rate at a false-positive rate of 5%
     real_above_half: float
     real_above_08: float
+    intervals: dict[str, tuple[float, float]]  # of 95%, of each of FIGURES
 
 
-def measure_crops(name: str, part: str, labels: np.ndarray, scores: np.ndarray) -> MeasuresRow:
-    """The row of crops with labels int [N] (1 FAKE) and scores float [N] in [0, 1]."""
+def figures(labels: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """The figures of a row, by name, of crops with labels int [N] (1 FAKE) and scores float [N] in [0, 1]."""
     real = scores[labels == 0]
-    return MeasuresRow(
-        name,
-        part,
-        crops=len(labels),
-        real=len(real),
-        auc=measure("auc", labels, scores),
-        balanced_log_loss=measure("balanced_log_loss", labels, scores),
-        ece=measure("ece", labels, scores) if has_both(labels) else math.nan,
-        found=measure("recall_at_5_percent", labels, scores),
-        real_above_half=float(np.mean(real > 0.5)) if len(real) else math.nan,
-        real_above_08=float(np.mean(real > 0.8)) if len(real) else math.nan,
-    )
+    return {
+        "auc": measure("auc", labels, scores),
+        "balanced_log_loss": measure("balanced_log_loss", labels, scores),
+        "ece": measure("ece", labels, scores) if has_both(labels) else math.nan,
+        "found": measure("recall_at_5_percent", labels, scores),
+        "real_above_half": float(np.mean(real > 0.5)) if len(real) else math.nan,
+        "real_above_08": float(np.mean(real > 0.8)) if len(real) else math.nan,
+    }
+
+
+def measure_crops(name: str, part: str, truths: Sequence[Truth], labels: np.ndarray, scores: np.ndarray) -> MeasuresRow:
+    """The row of crops with these truths, labels int [N] (1 FAKE) and scores float [N] in [0, 1]."""
+    ranges = intervals(figures, labels, scores, np.array([truth.original for truth in truths]), ROUNDS)
+    return MeasuresRow(name, part, len(labels), int((labels == 0).sum()), **figures(labels, scores), intervals=ranges)
 
 
 def measure_set(name: str, truths: Sequence[Truth], labels: np.ndarray, scores: np.ndarray) -> list[MeasuresRow]:
@@ -98,10 +107,11 @@ def measure_set(name: str, truths: Sequence[Truth], labels: np.ndarray, scores: 
         groups = sorted(set(values[grouped].tolist()) - {""})
         for group in groups if len(groups) > 1 else ():
             chosen = (grouped & (values == group)) | ((labels == 0) & any_fake)
-            parts.append(measure_crops(name, f"{column} {group}", labels[chosen], scores[chosen]))
+            of_part = [truths[number] for number in np.flatnonzero(chosen).tolist()]
+            parts.append(measure_crops(name, f"{column} {group}", of_part, labels[chosen], scores[chosen]))
     if any_fake:
         parts.sort(key=lambda row: row.auc)
-    return [measure_crops(name, "", labels, scores), *parts]
+    return [measure_crops(name, "", truths, labels, scores), *parts]
 
 
 def group_value(text: str) -> str:
@@ -113,16 +123,21 @@ def group_value(text: str) -> str:
 
 
 def table(rows: Iterable[MeasuresRow]) -> str:
-    """The rows as a Markdown table; fractions in percent."""
+    """The rows as a Markdown table, each figure with its interval; fractions in percent."""
     lines = [
         "| set | part | crops | real | AUC | log loss | ECE | found at 5% | real > 0.5 | real > 0.8 |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        numbers = [shown(value, ".4f") for value in (row.auc, row.balanced_log_loss, row.ece)]
-        percents = [shown(value, ".1%") for value in (row.found, row.real_above_half, row.real_above_08)]
-        lines.append(f"| {' | '.join([row.set, row.part, str(row.crops), str(row.real), *numbers, *percents])} |")
+        cells = [with_interval(row, name) for name in FIGURES]
+        lines.append(f"| {' | '.join([row.set, row.part, str(row.crops), str(row.real), *cells])} |")
     return "\n".join(lines)
+
+
+def with_interval(row: MeasuresRow, name: str) -> str:
+    """A figure of a row with its interval, as `0.870 (0.842 to 0.896)`; nothing for NaN."""
+    value, (low, high), form = getattr(row, name), row.intervals[name], FIGURES[name]
+    return "" if math.isnan(value) else f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
 def shown(value: float, form: str) -> str:
@@ -131,13 +146,18 @@ def shown(value: float, form: str) -> str:
 
 
 def summary(rows: Sequence[MeasuresRow]) -> str:
-    """The means over whole sets."""
+    """The means over whole sets; their intervals follow from the sets' own, as these are independent."""
     whole = [row for row in rows if not row.part]
     both = [row for row in whole if not math.isnan(row.auc)]
     auc, found = (np.mean([getattr(row, name) for row in both] or [math.nan]) for name in ("auc", "found"))
+    auc_within, found_within = (
+        math.hypot(*((row.intervals[name][1] - row.intervals[name][0]) / 2 for row in both)) / max(len(both), 1)
+        for name in ("auc", "found")
+    )
     worst = max(whole, key=lambda row: -1 if math.isnan(row.real_above_half) else row.real_above_half)
     return (
-        f"sets: {len(whole)}; mean of {len(both)}: AUC {auc:.4f}, found at 5% {found:.1%}; "
+        f"sets: {len(whole)}; mean of {len(both)}: AUC {auc:.4f} +- {auc_within:.4f}, "
+        f"found at 5% {found:.1%} +- {found_within:.1%}; "
         f"most real faces above 0.5: {worst.set} {worst.real_above_half:.1%}"
     )
 

@@ -1,23 +1,32 @@
 #!/bin/sh
-# How the weights that the repository ships are trained: sh shipped/train.sh CROPS
+# How the weights that the repository ships are trained: sh shipped/train.sh CROPS...
 #
-# CROPS is the folder of the tables and archives of crops (make_crop_lists.py says what they hold). Five trainings of
-# EfficientNet-lite0 and three of lite2 follow each other, each from what the one before it learned: about eight hours on
-# two cores. The last of each is on several sets and on self-blended faces, the others on DFDC alone. Stop it at any
-# moment and run it again: it goes on. At the end both checkpoints are calibrated and written to MODELS (default:
-# inference/submit_models). TRAIN_ARGS (default: --compile) are options of the trainings. PYTHON chooses the interpreter.
-# docs/log/shipped_weights.md says what each training gave.
+# CROPS are the folders of the tables, archives and crops (make_crop_lists.py says what they hold). Six trainings of
+# EfficientNet-lite0 and four of lite2 follow each other, each from what the one before it learned: about fifteen hours
+# on two cores. The first are on DFDC alone. The last of each starts from weights that know several sets, at 224 px: lite0
+# learns mostly from fakes made from real faces (an autoencoder rebuilds them first), lite2 mostly from others' fakes. The
+# mean of the weights before and after it is calibrated and written to MODELS (default: inference/submit_models), for the
+# input sizes in inference/members.py.
+#
+# START=shipped begins with the last trainings, at the weights that the repository ships: about six hours. Stop it at any
+# moment and run it again: it goes on. TRAIN_ARGS (default: --compile) are options of the trainings, AUTOENCODER_ARGS
+# (default: none) of the autoencoder. PYTHON chooses the interpreter. docs/log/shipped_weights.md says what each training
+# gave.
 set -eu
-if [ $# != 1 ]; then
-    echo "usage: sh shipped/train.sh CROPS" >&2
+if [ $# = 0 ]; then
+    echo "usage: sh shipped/train.sh CROPS..." >&2
     exit 2
 fi
-crops=$(realpath "$1")
+for folder in "$@"; do # make absolute, in place
+    shift
+    set -- "$@" "$(realpath "$folder")"
+done
 cd "$(dirname "$0")/.."
 if [ -x .venv/bin/python ]; then python=${PYTHON:-.venv/bin/python}; else python=${PYTHON:-python}; fi
 runs=image_based/experiments
+shipped=inference/submit_models
 
-# Train config $1 of network $2, unless that is done, and keep its newest checkpoint where the next config looks for it.
+# Train config $2 of network $1, unless that is done, and keep its newest checkpoint where the next config looks for it.
 train() {
     network=$1 config=$2
     run=$runs/${network}_$config/shipped file=image_based/configs/$network/config_$config.yaml
@@ -35,9 +44,27 @@ train() {
     cp "$newest" "pretrain/${network}_$config.pth.tar"
 }
 
-"$python" make_crop_lists.py --crops "$crops"
-"$python" -m pretrain.download efficientnet-lite0 efficientnet-lite2
-for config in faces160 pairs160 pairs192 mixed192 sets160; do train lite0 $config; done
-for config in pairs160 pairs192 sets160; do train lite2 $config; done
-"$python" -m shipped.release pretrain/lite0_sets160.pth.tar pretrain/lite2_sets160.pth.tar \
-    --models "${MODELS:-inference/submit_models}"
+# Start the last training of network $1 from the file $2 of the repository, unless it began before.
+start_from() {
+    [ -f "pretrain/$1_sets160.pth.tar" ] || cp "$shipped/$2" "pretrain/$1_sets160.pth.tar"
+}
+
+"$python" make_crop_lists.py --crops "$@"
+if [ "${START:-}" = shipped ]; then
+    start_from lite0 lite0_sets192.pth.tar
+    start_from lite2 lite2_sets160.pth.tar
+else
+    "$python" -m pretrain.download efficientnet-lite0 efficientnet-lite2
+    for config in faces160 pairs160 pairs192 mixed192 sets160; do train lite0 $config; done
+    for config in pairs160 pairs192 sets160; do train lite2 $config; done
+fi
+# shellcheck disable=SC2086
+"$python" -m shipped.autoencoder ${AUTOENCODER_ARGS-}
+train lite0 blends224
+train lite2 fakes224
+for last in lite0_blends224 lite2_fakes224; do
+    network=${last%%_*}
+    "$python" -m training.average "pretrain/${network}_sets160.pth.tar" "pretrain/$last.pth.tar" \
+        --output "pretrain/${network}_released.pth.tar"
+done
+"$python" -m shipped.release pretrain/lite0_released.pth.tar pretrain/lite2_released.pth.tar --models "${MODELS:-$shipped}"

@@ -299,6 +299,9 @@ def test_the_table_has_rows_for_sets_manipulations_and_groups(run, sets):
         assert row["auc"] == pytest.approx(roc_auc_score([0] * 6 + [1] * 6, [*real, *fake]))
         assert row["found"] == pytest.approx(np.mean(fake > real.max()))
         assert row["real_above_half"] == pytest.approx(np.mean(real > 0.5))
+        for figure, (low, high) in row["intervals"].items():
+            assert low <= row[figure] <= high or figure == "found", figure  # which is drawn to one side
+            assert low < high or row[figure] in (0, 1), figure
     assert rows["real_val", "race A"]["crops"] == rows["real_val", "race B"]["real"] == 4
     assert rows["real_val", ""]["auc"] is None
     order = [row["part"] for row in json.loads((sets / "out/sets.json").read_text()) if row["set"] == "mixed_val"]

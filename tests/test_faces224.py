@@ -27,7 +27,7 @@ from image_based.transforms import STRONG, augment
 from inference.members import SHIPPED
 from inference.networks.runtimes import load_networks
 from make_crop_lists import half
-from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt, least_shift
+from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt
 from shipped.crops import combine_scores, load_fastest, score_crops
 from tests.conftest import ROOT
 from tests.tiny import checkout, gamma, write_checkpoints
@@ -168,13 +168,44 @@ def test_originals_stay_on_one_side_across_sets(run, crops):
     assert (refused.returncode, "dfdc_train_part_3/ra is in the tables twice" in refused.stderr) == (2, True)
 
 
+def test_crops_in_folders_are_listed_like_those_in_archives(run, crops, tmp_path, frames):
+    """With a table in one folder and its crops in another; and a fake whose original is in another set."""
+    rows = [("train", "more", "fx", "FAKE", "ra"), ("train", "more", "rx", "REAL", "rx")]
+    rows += [("train", "more", "fy", "FAKE", "rx"), ("train", "more", "fz", "FAKE", "nobody")]
+    write_rows(crops, rows, "more.csv")
+    laid = tmp_path / "laid"
+    for _, part, video, *_ in rows:
+        (laid / part / video).mkdir(parents=True)
+        cv2.imwrite(str(laid / part / video / "frame1_face1.jpg"), frames[0][60:284, 200:424])
+    (laid / "more/unlisted").mkdir()
+    (laid / "more/unlisted/frame1_face1.jpg").write_bytes(b"held back")
+    (laid / "ffhq/00001").mkdir(parents=True)
+    cv2.imwrite(str(laid / "ffhq/00001/photo.jpg"), frames[0])
+    before = make(run, crops, check=False)
+    assert (before.returncode, f"4 crops of the tables are not in {crops}" in before.stderr) == (2, True)
+    folders = ("--faces", tmp_path / "faces", "--lists", tmp_path / "lists")
+    done = run("make_crop_lists.py", "--crops", crops, laid, *folders)
+    assert "make_crop_lists: 20 crops done" in done.stdout
+    lists = tmp_path / "lists"
+    pairs = (lists / "more_pairs.txt").read_text().splitlines()
+    line = "{}/frame%d_face1.jpg 1 1 1 {}"
+    assert {tuple(pairs[at : at + 2]) for at in range(0, len(pairs), 2)} == {
+        (line.format("more/fx", 1), line.format("dfdc_train_part_3/ra", 0)),
+        (line.format("more/fy", 1), line.format("more/rx", 0)),
+    }
+    assert len((lists / "faces224_pairs.txt").read_text().splitlines()) == 2, "as without the folder"
+    whole, cut = frames[0].shape[0], cv2.imread(str(tmp_path / "faces/ffhq/00001/frame1_face1.jpg")).shape[0]
+    assert 0.5 * whole < cut < 0.8 * whole
+    assert not (tmp_path / "faces/more/unlisted").exists()
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
         ([("train", 3, "ra", "REAL", ""), ("val", 30, "fa", "FAKE", "ra")], "the original ra is on both sides"),
         ([("train", 3, "../ra", "REAL", "")], "unsafe name"),
         ([("test", 3, "ra", "REAL", "")], "faces.csv:2: split 'test' is neither train nor val"),
-        ([("train", 3, "zz", "REAL", "")], "1 crops of the tables are in no archive"),
+        ([("train", 3, "zz", "REAL", "")], "1 crops of the tables are not in"),
     ],
 )
 def test_wrong_rows_are_refused(run, crops, rows, complaint):
@@ -293,8 +324,6 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
         *reversed(trained),
         "--calibrate-on",
         root / "list.txt",
-        "--most-false",
-        "1",
         "--faces",
         root / "faces",
         "--models",
@@ -335,26 +364,17 @@ def test_shipped_checkpoints_are_small_calibrated_and_the_default(run, face_list
     assert "10 of 11 members have no checkpoint" in refused.stderr
 
 
-def test_every_set_and_class_counts_alike_and_the_shift_limits_false_positives():
+def test_every_set_and_class_counts_alike():
     sets = np.repeat([0, 1, 2], (100, 40, 60))
     labels = np.concatenate([np.repeat([0, 1], (20, 80)), np.repeat([0, 1], 20), np.zeros(60, int)])
     weights = balanced_weights(sets, labels)
     sums = [weights[(sets == name) & (labels == label)].sum() for name in (0, 1) for label in (0, 1)]
     assert sums == pytest.approx([50] * 4)
     assert weights[sets == 2].sum() == 0  # it has no fakes
-    scores = np.random.default_rng(0).uniform(size=200)
-    shift = least_shift(sets, labels, [scores, scores**2], 0.1)
-
-    def most(shift):
-        means = np.mean([Platt(1.0, shift).apply(values) for values in (scores, scores**2)], axis=0)
-        return max((means > 0.5)[(sets == name) & (labels == 0)].mean() for name in range(3))
-
-    assert most(shift) <= 0.1 < most(shift - 0.02)
-    assert least_shift(sets, labels, [scores / 2], 0.1) == 0
 
 
-def test_release_limits_the_high_scores_of_real_faces_in_every_list(run, face_list, tmp_path):
-    """One list holds only real faces, all dark: without the shift they would score high."""
+def test_release_shifts_nothing_for_a_list_of_only_real_faces(run, face_list, tmp_path):
+    """One list holds only real faces, all dark, which score high: the score stays the most likely probability."""
     root, models = face_list, tmp_path / "models"
     dark = [line[:-1] + "0" for line in (root / "list.txt").read_text().splitlines() if line.endswith(" 1")]
     (root / "dark.txt").write_text("\n".join(dark) + "\n")
@@ -363,8 +383,11 @@ def test_release_limits_the_high_scores_of_real_faces_in_every_list(run, face_li
     run("-m", "shipped.release", *trained, *lists, "--faces", root / "faces", "--models", models)
     labels = np.array([int(line[-1]) for line in (root / "list.txt").read_text().splitlines()])
     scores = crop_scores(root, models)
-    assert (scores[labels == 1] > 0.5).mean() <= 0.1  # the same crops as of dark.txt
-    assert (scores[labels == 0] > 0.5).mean() <= 0.1
+    assert (scores[labels == 1] > 0.5).mean() > 0.5  # the same crops as of dark.txt
+    assert fit_platt(labels, scores).shift == pytest.approx(0, abs=0.1)
+    assert fit_mean_temperature(labels, [crop_scores(root, models, name) for name in SHIPPED]) == pytest.approx(
+        1, abs=0.05
+    )
 
 
 def test_the_common_temperature_fits_the_mean():
@@ -422,6 +445,22 @@ def write_other_sets(crops, frames):
     write_photos(crops / "lfw.tar", {f"lfw/woman_{at}/photo.jpg": frames[at] for at in range(10)})
 
 
+def write_folders(laid, frames):
+    """Further crops in folders: fakes of DFDC with an original in the archives, one original, photos of FFHQ."""
+    rows = [("train", "more", f"m{n}", "FAKE", f"t{n}") for n in range(3)]
+    rows += [("train", "more", "mr", "REAL", "mr"), ("train", "more", "mf", "FAKE", "mr")]
+    for number, (_, part, video, label, _) in enumerate(rows):
+        (laid / part / video).mkdir(parents=True)
+        face = frames[number][60:284, 200:424] * np.array([label == "REAL", 1, 1], np.uint8)
+        cv2.imwrite(str(laid / part / video / "frame1_face1.jpg"), face)
+    for number in range(4):
+        (laid / f"ffhq/{number}").mkdir(parents=True)
+        cv2.imwrite(str(laid / f"ffhq/{number}/photo.jpg"), frames[number])
+    write_rows(laid, rows, "dfdc_more.csv")
+    write_rows(laid, [("train", "ffhq", n, "REAL", f"ffhq_{n}") for n in range(4)], "ffhq.csv")
+    return laid
+
+
 @pytest.mark.slow
 def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     """shipped/train.sh in a copy of the repository, every training thirty steps of four crops; again, it skips them."""
@@ -434,22 +473,30 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     odd = [f"{kind}{n}" for kind in ("v", "vf") for n in (0, 6)]  # a fit of what no error disturbs has no end
     crops = write_archives(tmp_path / "crops", rows, frames, odd)
     write_other_sets(crops, frames)
+    laid = write_folders(tmp_path / "laid", frames)
     schedule = {"lr_scheduler.max_iter": 30, "lr_scheduler.warmup_steps": 0, "val_freq": 30}
     small = schedule | {"batch_size": 4, "input_size": 160, "workers": 0}
     words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
-    environment = os.environ | {"TRAIN_ARGS": " ".join(words), "MODELS": str(root / "made"), "PYTHON": sys.executable}
+    environment = os.environ | {
+        "TRAIN_ARGS": " ".join(words),
+        "AUTOENCODER_ARGS": "--steps 2",
+        "MODELS": str(root / "made"),
+        "PYTHON": sys.executable,
+    }
 
     def recipe():
-        words = ["sh", "shipped/train.sh", crops]
+        words = ["sh", "shipped/train.sh", crops, laid]
         return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
     done = recipe()
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert done.stdout.count("done: 30 steps") == 8
+    assert done.stdout.count("done: 30 steps") == 10
+    assert done.stdout.count("average: 0.5 of") == 2
     assert done.stdout.count("release: lite") == 2
     assert {path.name for path in (root / "made").iterdir()} == {member.file for member in SHIPPED.values()}
     again = recipe()
-    assert (again.returncode, again.stdout.count("steps")) == (0, 0)
+    assert (again.returncode, again.stdout.count("done: 30 steps")) == (0, 0)
+    assert "autoencoder: 0 of" in again.stdout
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common.h264 import encode_h264
 from faces.crops import align_track, cut
 from faces.tracking import Detection
 from inference import Scorer
@@ -20,7 +21,6 @@ from inference.sampling.perturbed import (
     NAMES,
     RECODINGS,
     border_cut,
-    encode_h264,
     half_rate,
     recode,
 )

@@ -55,9 +55,17 @@ def self_blend(face: np.ndarray, landmarks: np.ndarray, ranges: Ranges, random: 
     if random.random() < ranges.poisson:
         source = poisson(source, target, mask)
     ratio = float(random.choice(ranges.ratios))
-    fake = cv2.blendLinear(source, target, mask * np.float32(ratio), 1 - mask * np.float32(ratio))
+    return Blend(paste(source, target, mask * np.float32(ratio)), target, mask)
+
+
+def paste(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mean of source and target, BGR uint8 [H, W, 3], with the mask, float32 [H, W] in [0, 1], as source's weight.
+
+    Where the mask is 0, it is the target, bit for bit.
+    """
+    pasted = cv2.blendLinear(source, target, mask, 1 - mask)
     # blendLinear divides by the sum of the weights, and may round where the mask is 0.
-    return Blend(np.where(mask[:, :, None] > 0, fake, target), target, mask)
+    return np.where(mask[:, :, None] > 0, pasted, target)
 
 
 def poisson(source: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -82,17 +90,13 @@ def blend_mask(
     The mean face is fitted to the landmarks [5, 2] by an affine map with least squares. Raises ValueError if they lie
     on one line.
     """
-    known = np.column_stack([MEAN_LANDMARKS, np.ones(5)])
-    fitted, _, rank, _ = np.linalg.lstsq(known, landmarks.astype(float), rcond=None)
-    if rank < 3 or abs(np.linalg.det(fitted[:2])) < 1e-6:
-        raise ValueError("the landmarks lie on one line")
+    fitted = fit_mean_face(landmarks)
     names, chances = zip(*PARTS, strict=True)
     part = densified(names[int(random.choice(len(names), p=chances))](random))
-    outline = np.column_stack([part, np.ones(len(part))]) @ fitted
+    outline = moved(part, fitted)
     side = min(height, width)
     outline += wobble(outline, height, width, side * random.uniform(*ranges.elastic), random)
-    small: np.ndarray = np.zeros((-(-height // MASK_SCALE), -(-width // MASK_SCALE)), np.uint8)
-    cv2.fillPoly(small, [np.round(outline * 16 / MASK_SCALE).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    small = filled(outline, height, width)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * int(random.integers(1, 4)) + 1,) * 2)
     grown = random.random()
     if grown < 0.3:
@@ -103,7 +107,36 @@ def blend_mask(
     soft = cv2.GaussianBlur(small, (0, 0), sigma)
     if random.random() < 0.5:  # a second blur, inside the edge of the first, moves the seam inwards
         soft = cv2.GaussianBlur(np.where(soft > 127, soft, np.uint8(0)), (0, 0), sigma)
-    mask = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return enlarged(soft, height, width)
+
+
+def fit_mean_face(landmarks: np.ndarray) -> np.ndarray:
+    """The affine map [3, 2] with least squares from (x, y, 1) in the mean face to pixels with landmarks [5, 2].
+
+    Raises ValueError if the landmarks lie on one line.
+    """
+    known = np.column_stack([MEAN_LANDMARKS, np.ones(5)])
+    fitted, _, rank, _ = np.linalg.lstsq(known, landmarks.astype(float), rcond=None)
+    if rank < 3 or abs(np.linalg.det(fitted[:2])) < 1e-6:
+        raise ValueError("the landmarks lie on one line")
+    return fitted
+
+
+def moved(outline: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """An outline [N, 2] in the mean face's pixels, moved by a map of `fit_mean_face`."""
+    return np.column_stack([outline, np.ones(len(outline))]) @ fitted
+
+
+def filled(outline: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What an outline [N, 2] in the face's pixels encloses: uint8 [ceil(H / 2), ceil(W / 2)], 255 inside, 0 outside."""
+    small: np.ndarray = np.zeros((-(-height // MASK_SCALE), -(-width // MASK_SCALE)), np.uint8)
+    cv2.fillPoly(small, [np.round(outline * 16 / MASK_SCALE).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+    return small
+
+
+def enlarged(small: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A mask of half the size, uint8 [h, w], as float32 [height, width] in [0, 1], with 1 as its maximum."""
+    mask = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
     return mask / max(float(mask.max()), 1.0)
 
 

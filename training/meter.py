@@ -35,13 +35,14 @@ class Feed(Iterator[tuple[Tensor, Tensor]]):
     def __next__(self) -> tuple[Tensor, Tensor]:
         """The next images or clips and labels.
 
-        Raises BadInputError, with the names, if too many crops are unreadable, or if mixup does not get pairs.
+        Raises BadInputError, with the names, if too many crops are unreadable, or if mixup or the mask needs pairs
+        and gets none.
         """
         asked = time.perf_counter()
         images, labels, unreadable = next(self.batches)
         self.waited += time.perf_counter() - asked
         self.count(len(labels), unreadable)
-        if self.config.mixup:
+        if self.config.mixup or self.config.mask:
             check_pairs(labels)
         return images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 

@@ -5,15 +5,14 @@ compressed as its part of a whole frame would be, at the same constant rate fact
 smaller, mirrored or slower video has them in the same places. Only where the border is cut off are they detected again.
 """
 
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
-import av
 import cv2
 import numpy as np
 
+from common.h264 import encode_h264
 from common.images import resize
 from faces.boxes import iou_plus_one, tracking_boxes
 from faces.crops import align_track
@@ -48,23 +47,6 @@ RECODINGS = {
 }
 HALF_RATE, BORDER_CUT = "half the rate", "border cut off"
 NAMES = (*RECODINGS, HALF_RATE, BORDER_CUT)
-
-
-def encode_h264(images: Sequence[np.ndarray], crf: int) -> Squares:
-    """Images of one size, BGR uint8 [H, W, 3], after H.264. An odd last row or column is cut off."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "veryfast"})
-        height, width = (length // 2 * 2 for length in images[0].shape[:2])
-        stream.pix_fmt, stream.height, stream.width = "yuv420p", height, width
-        stream.codec_context.thread_count = 1
-        for image in images:
-            even = np.ascontiguousarray(image[:height, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="bgr24")))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as container:
-        return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
 
 
 def recode(images: Sequence[np.ndarray], recoding: Recoding) -> Squares:
