@@ -1,12 +1,16 @@
 """Guides of the documentation, followed step by step: what their code blocks say is done, and works."""
 
 import json
+import shutil
 import subprocess
 import sys
 
+import cv2
 import pytest
 
+from common.files import write_table
 from inference import Scorer
+from tests.conftest import ROOT
 from tests.pages import blocks, commands, follow
 from tests.strange import encode
 from tests.tiny import checkout, one_thread, settings, write_crops
@@ -54,6 +58,30 @@ def test_a_network_is_added_trained_and_scores(frames, weights, tmp_path):
     assert "scoring with small of small.yaml" in in_copy(root, [*predict, "--workers", "1"])
     row = json.loads((root / "submission.jsonl").read_text())
     assert (row["status"], row["members"]) == ("ok", {"small": row["label"]})
+
+
+def test_crops_of_ones_own_are_listed_trained_and_measured(frames, tmp_path):
+    """Four originals with a fake each: two for training, two for validation."""
+    page, root = "docs/train/own_crops.md", checkout(tmp_path / "copy", "inference", "faces", "quality", "shipped")
+    shutil.copy(ROOT / "make_crop_lists.py", root)
+    rows = [("split", "part", "video", "label", "original", "method")]
+    for number, original in enumerate("abcd"):
+        split = "train" if number < 2 else "val"
+        rows += [
+            (split, "mine", original, "REAL", "", ""),
+            (split, "mine", f"{original}2", "FAKE", original, "FaceSwap"),
+        ]
+    for number, (_, part, video, *_) in enumerate(rows[1:]):
+        (root / f"crops/{part}/{video}").mkdir(parents=True)
+        cv2.imwrite(str(root / f"crops/{part}/{video}/frame1_face1.jpg"), frames[number][60:284, 200:424])
+    write_table(root / "crops/mine.csv", rows)
+    lists, train, measure = commands(page)
+    assert "make_crop_lists: 8 crops done" in in_copy(root, lists)
+    small = {"lr_scheduler.max_iter": 2, "batch_size": 4, "workers": 0, "val_freq": 2}
+    words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    assert "done: 2 steps" in in_copy(root, [*train, *words, "--datetime", "now"])
+    assert list((root / "image_based/experiments/mine/now").glob("ckpt_*.pth.tar"))
+    assert "| mine_val |  | 4 | 2 |" in in_copy(root, measure)
 
 
 def test_a_data_set_is_added_checked_and_measured(frames, weights, tmp_path):
