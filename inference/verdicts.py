@@ -284,18 +284,18 @@ class Verdict(NamedTuple):
 
 LIKELY_FAKE, LEANS_FAKE, SUSPICIOUS, UNCERTAIN, NOT_SCORED = VerdictName
 BY_RATE = (
-    Verdict(0.01, LIKELY_FAKE, "Of the real {unit} in the calibration, at most 1 in 100 scores this high."),
-    Verdict(0.05, LEANS_FAKE, "Of the real {unit} in the calibration, at most 5 in 100 score this high."),
+    Verdict(0.01, LIKELY_FAKE, "Of real {unit} shown like this one, at most 1 in 100 is expected to score this high."),
+    Verdict(0.05, LEANS_FAKE, "Of real {unit} shown like this one, at most 5 in 100 are expected to score this high."),
     Verdict(
         0.2,
         SUSPICIOUS,
-        "Of the real {unit} in the calibration, at most 20 in 100 score this high: look at the faces and the members "
-        "below.",
+        "Of real {unit} shown like this one, at most 20 in 100 are expected to score this high: look at the faces and "
+        "the members below.",
     ),
     Verdict(
         1.0,
         UNCERTAIN,
-        "Of the real {unit} in the calibration, more than 20 in 100 score this high: no sign of a face swap, and no "
+        "Of real {unit} shown like this one, more than 20 in 100 may score this high: no sign of a face swap, and no "
         "proof that there is none.",
     ),
 )

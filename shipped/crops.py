@@ -24,7 +24,11 @@ CHOOSE_BY = ("faces224_calibration", "ffpp_val", "celebdf_val", "inswapper_val",
 HELD_OUT = "faces224_test"
 SETS = (*CHOOSE_BY, HELD_OUT)
 SET_NAMES = dict(  # for people
-    zip(SETS, ("DFDC", "FaceForensics++", "Celeb-DF", "inswapper", "UTKFace", "LFW", "DFDC's test half"), strict=True)
+    zip(
+        SETS,
+        ("DFDC's calibration half", "FaceForensics++", "Celeb-DF", "inswapper", "UTKFace", "LFW", "DFDC's test half"),
+        strict=True,
+    )
 )
 BATCH = 64  # crops in memory at a time
 CropIndex = tuple[int, int]  # the number of a track, and of one of its frames

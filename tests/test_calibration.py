@@ -181,10 +181,12 @@ def test_versions_of_a_crop_are_smaller_and_more_compressed(frames):
     assert 0 < float(np.abs(versions[1].astype(float) - crop).mean()) < 12
 
 
-def crops_of(name, count, low, high, version=UNCHANGED):
+def crops_of(name, count, low, high, version=UNCHANGED, **columns):
     """Real and fake crops in turn, with scores spread over [0, low] and [0, high]."""
     return [
-        PerturbedCrop(f"{name}{number}", version, Truth(number % 2, f"{name}{number}", "", {}), score, conditions())
+        PerturbedCrop(
+            f"{name}{number}", version, Truth(number % 2, f"{name}{number}", "", columns), score, conditions()
+        )
         for number, score in enumerate(np.linspace(0, 1, count) * np.tile([low, high], count // 2))
     ]
 
@@ -193,16 +195,21 @@ def test_a_calibration_says_how_far_it_holds():
     """The sets of the fit, the one told best and worst, and how many real faces of an unseen set reach 5%."""
     crops = {"ffpp_val": crops_of("f", 400, 0.5, 1.0), "celebdf_val": crops_of("c", 400, 0.5, 0.6)}
     fitted = calibrate(crops, {"lite0": "ab"})
+    photos = [*crops_of("u", 200, 0.6, 0.6, race="A"), *crops_of("v", 200, 0.9, 0.9, race="B")]
+    crops["utk_val"] = [crop for crop in photos if not crop.truth.label]
     unseen = [*crops_of("d", 200, 0.5, 1.0), *crops_of("d", 200, 0.6, 1.0, "half size, crf 33")]
     limits = with_limits(fitted.calibration, crops, "faces224_test", unseen).limits
-    assert limits[0].startswith("The rates were counted on single faces from FaceForensics++, Celeb-DF, not on")
+    assert limits[0].startswith(
+        "The rates were counted on single faces from FaceForensics++, Celeb-DF, UTKFace, not on"
+    )
     assert re.search(r"best in FaceForensics\+\+ \(AUC 0.7\d\) and worst in Celeb-DF \(0.5\d\)", limits[1])
     above = fitted.calibration.strata[0].recall.threshold
     for share, high, how in ((5, 0.5, "as they are"), (20, 0.6, "at half size, crf 33")):
         counted = 100 * (1 - above / high)
         assert abs(counted - share) < 2, how
-        (said,) = re.findall(rf"(\d+)%(?: have a rate of at most 5%)? {how}", limits[2])
+        (said,) = re.findall(rf"(\d+)%(?: for faces)? {how}", limits[2])
         assert abs(float(said) - counted) < 1
+    assert limits[3].endswith("of UTKFace, these score above 0.5: 17.0% (A), 44.0% (B).")
     shares = shares_within(fitted.calibration, unseen)["half size, crf 33"]
     assert shares[0][0] <= shares[0][1] <= shares[0][2] and shares[1][1] > shares[0][1]
 
@@ -419,5 +426,5 @@ def test_a_verdict_speaks_of_what_was_counted():
     judgement = Judgement(0.03, 200, "videos", "")
     assert (
         verdict(Status.OK, 0.9, "", judgement).meaning
-        == "Of the real videos in the calibration, at most 5 in 100 score this high."
+        == "Of real videos shown like this one, at most 5 in 100 are expected to score this high."
     )

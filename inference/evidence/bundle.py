@@ -39,22 +39,25 @@ def note(video: str, suffixes: Collection[str]) -> str:
     """What a bundle holds and how it is checked, for whoever gets it."""
     about = {
         ".html": "the page: open it in any browser; it needs no network",
-        ".pdf": "the same page to print; nothing says whether it was changed, so the page counts",
+        ".pdf": "the page as printed, without the maps over the faces; it has no digest, so the page is authoritative",
         ".json": "the same facts for programs",
         DIGESTS: "SHA-256 digests of the page, the facts, the examined file and the software's parts",
         SIGNATURE: "the examiner's signature of these digests",
     }
     lines = [f"  {video}{suffix}\n      {text}" for suffix, text in about.items() if suffix in suffixes]
+    unsigned = "This evidence is not signed: the check finds accidental changes, not deliberate ones."
     return "\n".join(
         [
             f"Evidence about the file {video}, by {NAME}, version {software()}.",
             "",
             *lines,
             "",
-            "With this software and the examined file, check that nothing was changed and that the score is the same:",
+            "With this software and the examined file, check that the page and the facts agree with the digests, and",
+            "that the score is the same (up to 0.001 on another machine):",
             "",
             f"  python -m inference.verify {shlex.quote(f'{video}.zip')} {shlex.quote(video)}",
             "",
+            *([] if SIGNATURE in suffixes else [unsigned, ""]),
         ]
     )
 

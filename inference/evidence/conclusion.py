@@ -23,9 +23,10 @@ PHOTO = (
     "beauty filters or portrait modes mislead the networks was not measured."
 )
 DENIED = (
-    "The score is not the probability that the file is fake: that also depends on everything else that is known about "
-    "it. It does not say who changed a file, when, how or why, and it says nothing about the sound, the background or "
-    "other parts of the picture."
+    'The score is not the probability that the file is fake, and names such as "likely fake" say how rare the score is '
+    "among real faces, not how likely it is that the file is fake: that also depends on everything else that is known "
+    "about it. It does not say who changed a file, when, how or why, and it says nothing about the sound, the "
+    "background or other parts of the picture."
 )
 
 
@@ -35,7 +36,13 @@ def conclusion(result: Result, sha256: str | None, still: bool, calibration: Cal
     begin = f'The file {result.filename} ({digest}) was examined with the software "{NAME}", version {software()}.'
     if result.status != Status.OK:
         return [begin, f"It got no score ({result.status}: {result.reason}), which supports no conclusion."]
-    scored = f"The faces that decide in this {kind} score {result.label:.2f}, on a scale from 0 (real) to 1 (fake)"
+    deciding = sum(face.decides for face in result.faces)
+    who = (
+        f"The {deciding} faces that decide in this {kind} have"
+        if deciding > 1
+        else f"The face that decides in this {kind} has"
+    )
+    scored = f"{who} a score of {result.label:.2f}, on a scale from 0 (real) to 1 (fake)"
     photo = [PHOTO] if still else []
     if calibration is None or result.judgement is None:
         return [begin, f"{scored}.", *voices(result), NO_CALIBRATION, *photo, DENIED]

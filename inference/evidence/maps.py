@@ -226,8 +226,8 @@ def describe_place(maps: Sequence[CropMap]) -> str:
         return ""
     proven = sum(crop_map.tested.proven for crop_map in maps)
     test = (
-        f"in {proven} of {len(maps)} tested crops, covering the marked fifth lowers the score by more than covering as "
-        "much at any of three other places"
+        f"in {proven} of {len(maps)} tested crops, covering the marked fifth of the crop lowers the score by more than "
+        "covering as much at any of three other places; a map passes this test by chance one time in four"
     )
     if not has_place(maps):
         return f"The score cannot be located in the face: {test}. At least half of the crops would be needed."

@@ -50,6 +50,7 @@ PAGES = jinja2.Environment(
 
 def plain(rule: str, faces: int = 0) -> str:
     """A rule of `inference.scoring` for people: with one group, member or face there is nothing to average."""
+    rule = re.sub(r"all 2 (\w+ members|groups|members)", r"both \1", rule)
     rule = re.sub(r"mean of all 1 groups|1 of 1 groups [<>] \.\d+: mean of those", "the only group", rule)
     rule = re.sub(
         r"(?:weighted mean of all 1|1 of 1) (\w+) members(?: [<>] \.\d: weighted mean of those)?",
