@@ -106,7 +106,7 @@ def test_cancelling(served):
     served.ask("POST", f"/jobs/{running}/cancel")
     assert served.wait(running, "cancelled")["reason"] == "cancelled while it was scored"
     assert served.files() == []
-    assert served.ask("GET", f"/jobs/{running}/page").status == 409
+    assert served.ask("GET", f"/jobs/{running}/page").status == 410
     assert served.ask("POST", "/score", b"video").status == 200  # the next has its turn
     done = served.ask("GET", "/jobs").json[-1]["id"]
     assert served.ask("POST", f"/jobs/{done}/cancel").json["state"] == "done"

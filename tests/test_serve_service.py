@@ -520,12 +520,21 @@ def test_what_waits_is_lost_with_the_server_and_known_afterwards(tmp_path):
         for job_id, state in ((running, "lost"), (waiting, "lost"), (cancelled, "cancelled")):
             assert served.ask("GET", f"/jobs/{job_id}").json["state"] == state
         assert served.ask("GET", f"/jobs/{waiting}/result.json").status == 410
-        assert served.ask("GET", f"/jobs/{cancelled}/result.json").status == 409
+        assert served.ask("GET", f"/jobs/{cancelled}/result.json").status == 410
         (batch,) = served.ask("GET", "/batches").json
         assert (batch["id"], batch["state"], batch["finished"], batch["of"]) == (batch_id, "lost", 2, 2)
         for job in served.ask("GET", "/jobs").json:
             served.ask("DELETE", f"/jobs/{job['id']}")
     assert list((tmp_path / "keep").iterdir()) == []
+
+
+def test_no_result_of_an_unfinished_batch_is_forgotten(served, monkeypatch):
+    monkeypatch.setattr(jobs_module, "HISTORY", 1)
+    batch_id = add_batch(served, ("a.mp4", b"video"), ("b.mp4", b"video"), ("c.mp4", b"wait"))
+    wait_for(lambda: served.ask("GET", f"/batches/{batch_id}").json["finished"] == 2)
+    served.scorer.go.set()
+    wait_for(lambda: served.ask("GET", "/jobs").json[-1]["state"] == "done")
+    assert [job["name"] for job in served.ask("GET", "/jobs").json] == ["c.mp4"], "now it is finished"
 
 
 def test_a_batch_is_for_a_case(served, monkeypatch):

@@ -18,7 +18,7 @@ from common.status import Status
 from forensics.serve import openapi
 from forensics.serve.batch import BATCH_TYPES, Batch
 from forensics.serve.guard import EVIDENCE_POLICY, EXPLAINED, Address
-from forensics.serve.job import JOB_TYPES, Job, State
+from forensics.serve.job import JOB_TYPES, MEANINGS, Job, State
 from forensics.serve.jobs import Health, Jobs
 from forensics.serve.multipart import FORM, Form
 from forensics.serve.openapi import Content, Endpoint, object_schema, reference
@@ -27,7 +27,7 @@ from inference.evidence.case import FIELDS, Case, case_of
 from inference.verdicts import VerdictName
 
 STATUS_OF = {
-    State.CANCELLED: 409,
+    State.CANCELLED: 410,
     State.LOST: 410,
     State.TOO_LONG: 504,
     State.FAILED: 500,
@@ -77,8 +77,8 @@ class Api:
     async def score(self, request: Request) -> Response:
         """Score the file in the body, and answer when it is scored.
 
-        The answer is the object that `submission.jsonl` holds for a video. If the client disconnects, the file is
-        cancelled.
+        The answer is the object that `submission.jsonl` holds for a video. If the client disconnects, the file and its
+        job are deleted.
         """
         job = await self._receive(request)
         if not await finishes(job, request):
@@ -91,15 +91,15 @@ class Api:
         return JSONResponse(job.to_json(), 202, {"Location": f"/jobs/{job.id}"})
 
     async def list_jobs(self, request: Request) -> Response:
-        """All jobs, the oldest first."""
+        """All jobs, in the order in which they came; those of an earlier server first, as they ended."""
         return JSONResponse(self.jobs.to_json())
 
     async def show_job(self, request: Request) -> Response:
         """A job.
 
-        Its `stage` (faces, networks, evidence) has `done` of `of` steps; `of` is null if that is not known. When it is
-        done, it also has `status`, `reason`, `label`, `verdict`, `false_positive_rate`, `meaning` (the rate in words)
-        and the number of `faces`.
+        Its `stage` (faces, networks, evidence) has `done` of `of` steps; `of` is null if that is not known. When its
+        state is `done`, it also has `status`, `reason`, `label`, `verdict`, `false_positive_rate`, `meaning` (the rate
+        in words) and the number of `faces`.
         """
         return JSONResponse(self._job(request).to_json())
 
@@ -151,8 +151,8 @@ class Api:
     async def show_batch(self, request: Request) -> Response:
         """A batch: how many of its files are finished, and the job of each.
 
-        When all are finished, it is done if any of them is, else its state says how they ended. A deleted job leaves
-        its batch.
+        When all are finished, it is done if any of them is, else its state says how they ended: look at the state of
+        each. A deleted job leaves its batch, and `of` falls.
         """
         return JSONResponse(self._batch(request).to_json())
 
@@ -173,7 +173,7 @@ class Api:
         """The jobs and their changes, as server-sent events.
 
         Each is an object. The first, `{"jobs": [...], "gone": [], "is_all": true}`, holds all jobs, the others those
-        that changed, and the ids of those that are `gone`.
+        that changed, and the ids of those that are `gone`. After 15 s without a change, an empty one comes.
         """
         return StreamingResponse(self._events(), media_type="text/event-stream")
 
@@ -194,7 +194,8 @@ class Api:
     def document(self) -> dict[str, Any]:
         """The OpenAPI document."""
         schemas = {
-            **{kind.__name__: openapi.enum_schema(kind) for kind in (State, Status, VerdictName)},
+            **{kind.__name__: openapi.enum_schema(kind) for kind in (Status, VerdictName)},
+            "State": openapi.enum_schema(State) | {"description": openapi.listed(MEANINGS)},
             "Job": object_schema(JOB_TYPES),
             "Batch": object_schema(BATCH_TYPES),
             "Health": openapi.tuple_schema(Health),

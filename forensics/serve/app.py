@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from forensics.serve.api import Api
 from forensics.serve.guard import Address, Guard, refusal
-from forensics.serve.job import State
+from forensics.serve.job import MEANINGS
 from forensics.serve.jobs import Jobs
 from forensics.serve.openapi import REFUSALS, routes
 from forensics.serve.uploads import Refused
@@ -65,7 +65,7 @@ class Pages:
 
     async def docs(self, request: Request) -> Response:
         """The documentation of the API, with examples."""
-        about = {"endpoints": self.api.endpoints, "refusals": REFUSALS, "states": list(State)}
+        about = {"endpoints": self.api.endpoints, "refusals": REFUSALS, "states": MEANINGS}
         origin = self.api.origin(request)
         return HTMLResponse(PAGES.get_template("serve_docs.html").render(jobs=self.api.jobs, origin=origin, **about))
 

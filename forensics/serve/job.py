@@ -26,11 +26,23 @@ class State(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
-    DONE = "done"  # scored, or found not to be a video: its status says which
+    DONE = "done"
     CANCELLED = "cancelled"
-    LOST = "lost"  # the server ended first
-    TOO_LONG = "too long"  # it took more seconds than the server allows
-    FAILED = "failed"  # because of a bug, or a full disk
+    LOST = "lost"
+    TOO_LONG = "too long"
+    FAILED = "failed"
+
+
+MEANINGS = {  # of the states, for the documentation of the API
+    State.WAITING: "it waits for its turn",
+    State.RUNNING: "it is being scored",
+    State.DONE: "it was examined. `status` says whether it got a score: unless that is `ok`, as for a file that is not "
+    "a video or shows no face, `label` is 0.5 and means nothing",
+    State.CANCELLED: "a client cancelled it",
+    State.LOST: "the server ended before it was examined: send it again",
+    State.TOO_LONG: "it took more seconds of work than the server allows",
+    State.FAILED: "a bug in the server, or no space for the result",
+}
 
 
 UNFINISHED = (State.WAITING, State.RUNNING)

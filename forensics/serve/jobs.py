@@ -264,9 +264,11 @@ class Jobs:
         self._forget()
 
     def _forget(self) -> None:
-        """Remove the oldest jobs of a full history."""
+        """Remove the oldest jobs of a full history, but none of a batch that is not finished."""
+        kept = {job for batch in self.batches.values() if batch.state in UNFINISHED for job in batch.jobs}
         for old in self._finished[:-HISTORY]:
-            self.delete(old)
+            if old not in kept:
+                self.delete(old)
 
     def _notify(self, job: Job) -> None:
         """Tell all listeners that a job changed."""

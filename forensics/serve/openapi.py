@@ -24,21 +24,22 @@ from forensics.serve.uploads import Refused
 ROW = ROOT / "docs/reference/schemas/row.schema.json"  # written by quality.schemas
 COMPONENTS = "#/components/schemas/"
 PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
-# Why a request may be refused. Those of everybody come from the guard, before a handler.
+# Why a request may be refused. Those of OF_EVERYBODY do not depend on what the path is for.
 REFUSALS = {
-    400: "the form is broken or holds something other than files, a field of the case is too long, or there is no such "
-    "parameter",
+    400: "the query has a parameter that this path does not take, a field of the case is too long, or a form is broken "
+    "or holds something other than files",
     401: "the server has a token: send `Authorization: Bearer TOKEN`",
     403: "the request comes from a page of another site",
     404: "there is no such job: it may have been deleted; or no such path",
     405: "the path does not take this method; the header `Allow` names those that it takes",
     408: "the file stopped arriving, or the server is ending",
-    409: "the job has no result: it is not finished, or was cancelled",
-    410: "the result was removed from the server's folder, or the server ended before the file was scored",
+    409: "the job has no result yet",
+    410: "there will be no result: the job was cancelled, or the server ended first, or something else removed the "
+    "result from the server's folder",
     413: "a file has more bytes, or a batch more files, than the server allows",
     415: "the body is of another kind; the answer says how to send it",
     421: "the header `Host` names another server",
-    500: "a bug in this software",
+    500: "a bug in this software, or the disk was full when the result was written",
     503: "too many files are already arriving, waiting or being scored, or the server is ending; the header "
     "`Retry-After` says when to try again",
     504: "the file took more seconds of work than the server allows",
@@ -107,7 +108,10 @@ class Endpoint:
             "parameters": in_path + [parameter(name, "query", words) for name, words in self.queries.items()],
             **({"requestBody": self.takes.to_json() | {"required": True}} if self.takes else {}),
             "responses": {
-                **{str(status): answer for status in (self.status, self.failing) if status},
+                str(self.status): answer,
+                **(
+                    {str(self.failing): answer | {"description": "the same, if it is bad news"}} if self.failing else {}
+                ),
                 **{str(status): {"description": REFUSALS[status], **error} for status in refusals},
             },
             **({"security": []} if self.is_open else {}),
@@ -174,6 +178,11 @@ def object_schema(types: Mapping[str, Any]) -> Schema:
 def tuple_schema(kind: type) -> Schema:
     """The schema of an object that holds the fields of a NamedTuple."""
     return object_schema(get_type_hints(kind))
+
+
+def listed(meanings: Mapping[Any, str]) -> str:
+    """What the words of an enumeration mean, for people."""
+    return "; ".join(f"{word}: {meaning}" for word, meaning in meanings.items())
 
 
 def enum_schema(kind: type[StrEnum]) -> Schema:
