@@ -8,7 +8,7 @@ One encoder serves four decoders that enlarge in different ways (nearest, biline
 shuffle), because each leaves traces of its own. Decoder and size of a crop depend on its name. Stop it at any moment
 and run it again: it goes on. To begin anew, remove <output>.
 
-    python -m shipped.autoencoder [--steps 3000]
+    python -m shipped.autoencoder [--steps 2000]
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from training.augment import randomness_of
 from training.face_tracks import FaceTracks
 from training.rebuild import SIDES, shrink
 
-SIDE, BATCH, RATE = 96, 8, 2e-3  # pixels and crops in training, learning rate
+SIDE, BATCH, RATE = 96, 8, 1e-3  # pixels and crops in training, learning rate
 DIVISOR = 4  # of a side: the encoder halves it twice
 SAVED_EVERY = 200  # steps
 KINDS = ("nearest", "bilinear", "transposed", "shuffled")
@@ -44,7 +44,10 @@ Crop = tuple[str, np.ndarray]  # path below the faces, landmarks [5, 2]
 
 
 class Autoencoder(nn.Module):
-    """Images [B, 3, S, S] in [0, 1] -> the same through 8 channels of S / 4, by one of four decoders."""
+    """Images [B, 3, S, S] in [0, 1] -> the same through S / 4, by one of four decoders.
+
+    What passes is the shrunk image and 8 channels, from which a decoder learns the detail that the image lacks.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,13 +58,14 @@ class Autoencoder(nn.Module):
         self.decoders = nn.ModuleDict({kind: decoder(kind) for kind in KINDS})
 
     def forward(self, images: Tensor, kind: str) -> Tensor:
-        rebuilt: Tensor = self.decoders[kind](self.encoder(images))
-        return rebuilt
+        small = F.avg_pool2d(images, DIVISOR)
+        detail: Tensor = self.decoders[kind](torch.cat([small, self.encoder(images)], dim=1))
+        return F.interpolate(small, scale_factor=DIVISOR, mode="bilinear") + detail
 
 
 def decoder(kind: str) -> nn.Sequential:
-    """Features [B, 8, S / 4, S / 4] -> images [B, 3, S, S], enlarged in one of KINDS."""
-    layers: list[nn.Module] = [nn.Conv2d(8, 64, 3, 1, 1), nn.ReLU()]
+    """Features [B, 3 + 8, S / 4, S / 4] -> images [B, 3, S, S], enlarged in one of KINDS."""
+    layers: list[nn.Module] = [nn.Conv2d(3 + 8, 64, 3, 1, 1), nn.ReLU()]
     for before, after in ((64, 32), (32, 16)):
         layers += [*enlarging(kind, before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(16, 3, 3, 1, 1))
@@ -160,7 +164,7 @@ def full(path: Path) -> bool:
 def main() -> int:
     """Train, rebuild, say how much it is."""
     parser = folder_parser(__doc__, faces="DFDC-Kaggle_Alignedface", lists="DFDC-Kaggle_list", output="rebuilt")
-    parser.add_argument("--steps", type=positive, default=3000, metavar="N", help="of 8 crops (default: 3000)")
+    parser.add_argument("--steps", type=positive, default=2000, metavar="N", help="of 8 crops (default: 2000)")
     options = parser.parse_args()
     lists = sorted(options.lists.glob("*_blend.txt"))
     if not lists:

@@ -2,13 +2,13 @@
 # How the weights that the repository ships are trained: sh shipped/train.sh CROPS...
 #
 # CROPS are the folders of the tables, archives and crops (make_crop_lists.py says what they hold). Six trainings of
-# EfficientNet-lite0 and four of lite2 follow each other, each from what the one before it learned: about fifteen hours
-# on two cores. The first are on DFDC alone. The last of each starts from weights that know several sets, at 224 px: lite0
+# EfficientNet-lite0 and four of lite2 follow each other, each from what the one before it learned: about ten hours on
+# two cores. The first are on DFDC alone. The last of each starts from weights that know several sets, at 224 px: lite0
 # learns mostly from fakes made from real faces (an autoencoder rebuilds them first), lite2 mostly from others' fakes. The
 # mean of the weights before and after it is calibrated and written to MODELS (default: inference/submit_models), for the
 # input sizes in inference/members.py.
 #
-# START=shipped begins with the last trainings, at the weights that the repository ships: about six hours. Stop it at any
+# START=shipped begins with the last trainings, at the weights that the repository ships: about two hours. Stop it at any
 # moment and run it again: it goes on. TRAIN_ARGS (default: --compile) are options of the trainings, AUTOENCODER_ARGS
 # (default: none) of the autoencoder. PYTHON chooses the interpreter. docs/log/shipped_weights.md says what each training
 # gave.

@@ -461,6 +461,38 @@ def write_folders(laid, frames):
     return laid
 
 
+def test_the_recipe_may_start_at_the_shipped_weights(tmp_path):
+    """What shipped/train.sh runs, by a Python that only writes down its arguments, with every training finished."""
+    (tmp_path / "shipped").mkdir()
+    shutil.copy(ROOT / "shipped/train.sh", tmp_path / "shipped/train.sh")
+    python, models = tmp_path / "python", tmp_path / "inference/submit_models"
+    python.write_text('#!/bin/sh\necho "$*" >> asked.txt\n[ "$2" != training.state ] || echo "finished there"\n')
+    python.chmod(0o755)
+    models.mkdir(parents=True)
+    (tmp_path / "pretrain").mkdir()
+    for network, before, config in (("lite0", "sets192", "blends224"), ("lite2", "sets160", "fakes224")):
+        (models / f"{network}_{before}.pth.tar").write_text("shipped")
+        run = tmp_path / f"image_based/experiments/{network}_{config}/shipped"
+        run.mkdir(parents=True)
+        (run / "ckpt_iter_5.pth.tar").write_text("trained")
+    (tmp_path / "here").mkdir()
+    environment = os.environ | {"PYTHON": str(python), "START": "shipped"}
+    words = ["sh", tmp_path / "shipped/train.sh"]
+    done = subprocess.run([*words, "here", "."], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    asked = [line.split() for line in (tmp_path / "asked.txt").read_text().splitlines()]
+    assert asked[0] == ["make_crop_lists.py", "--crops", str(tmp_path / "here"), str(tmp_path)]
+    names = [line[1].rpartition(".")[2] for line in asked[1:]]
+    assert names == ["autoencoder", "state", "state", "average", "average", "release"]
+    for network, config in (("lite0", "blends224"), ("lite2", "fakes224")):
+        assert (tmp_path / f"pretrain/{network}_sets160.pth.tar").read_text() == "shipped"
+        assert (tmp_path / f"pretrain/{network}_{config}.pth.tar").read_text() == "trained"
+        config = load_config(ROOT / f"image_based/configs/{network}/config_{config}.yaml", ImageConfig)
+        assert config.pretrained == f"pretrain/{network}_sets160.pth.tar"
+    refused = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "usage: sh shipped/train.sh CROPS..." in refused.stderr) == (2, True)
+
+
 @pytest.mark.slow
 def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     """shipped/train.sh in a copy of the repository, every training thirty steps of four crops; again, it skips them."""
