@@ -17,7 +17,7 @@ from common.errors import BadInputError
 from common.files import file_beside, write_table, write_table_for_people, write_text
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
-from inference.verdicts import Judgement
+from inference.verdicts import REFERENCE, Judgement
 
 if TYPE_CHECKING:
     from inference.evidence.case import Case
@@ -107,6 +107,7 @@ class Result:
     perturbed: tuple[PerturbedResult, ...] = ()  # with --stability
     stability: str = ""  # the same in a sentence
     sha256: str | None = None  # with evidence: that of the file; None if it is missing
+    policy: str = REFERENCE  # which frames were scored: one of inference.verdicts.POLICIES
     chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces were scored, if a mask chose them
     path: Path | None = None  # None if the result was read from a row
     evidence: "Evidence | None" = None  # what the result rests on, if evidence was asked for
@@ -227,6 +228,8 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
     for result in results:
         rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
         meaning = result.judgement.words if result.judgement else ""
+        if result.policy != REFERENCE:
+            meaning = f"by {result.policy}: {meaning}" if meaning else f"by {result.policy}"
         named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
         lines.append((*named, rate, result.status, meaning))
     write_table_for_people(file_beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])

@@ -36,7 +36,7 @@ from inference.results import (
 )
 from inference.scorer import Progress, Scorer, Video, Watch
 from inference.settings import Settings, Setup, resolve
-from inference.verdicts import BANDS
+from inference.verdicts import BANDS, REFERENCE
 
 if TYPE_CHECKING:
     from inference.evidence.case import Case
@@ -306,6 +306,8 @@ def describe(result: Result, evidence: Path | None) -> str:
     """A line with a video's score, its verdict, and the path of its page."""
     scored = result.status == Status.OK
     text = f"{result.label:.3f}, {result.verdict}" if scored else f"{result.verdict}, {result.status}"
+    if result.policy != REFERENCE:
+        text += f", by {result.policy}"
     if result.judgement:
         text += f" ({result.judgement.words})"
     if result.stability:

@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import EXACT, LEAST, MEASURES, Calibration, Range, Stratum
+from inference.verdicts import EXACT, LEAST, MEASURES, REFERENCE, Calibration, Range, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -224,12 +224,18 @@ class FittedCalibration(NamedTuple):
 
 
 def fit_calibration(
-    path: Path, members: Mapping[str, str], unit: str, data: CalibrationData, rounds: int
+    path: Path,
+    members: Mapping[str, str],
+    unit: str,
+    data: CalibrationData,
+    rounds: int,
+    policy: str = REFERENCE,
 ) -> FittedCalibration:
     """Fit a calibration of these members (sha256 of the checkpoint by name), and write it.
 
-    `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. Raises ValueError if a class is
-    missing, if fewer than LEAST are real, or if higher scores do not go with FAKE.
+    `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. `policy`, one of POLICIES there, says
+    which frames of videos were scored. Raises ValueError if a class is missing, if fewer than LEAST are real, or if
+    higher scores do not go with FAKE.
     """
     if 0 < (count := int((data.labels == 0).sum())) < LEAST:
         raise ValueError(f"a calibration takes at least {LEAST} real {unit}, not {count}")
@@ -244,7 +250,7 @@ def fit_calibration(
             None if data.rate_weights is None else data.rate_weights[real].tolist(),
         )
     )
-    calibration = Calibration(members, unit, strata)
+    calibration = Calibration(members, unit, strata, policy=policy)
     write_calibration(path, calibration, platt._asdict() | {"operating_points": [point._asdict() for point in points]})
     fakes = data.scores[fake].tolist(), [data.conditions[index] for index in fake]
     table = strata_table(calibration, [stratum_points(stratum, *fakes, FALSE_POSITIVES) for stratum in strata])

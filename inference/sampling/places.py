@@ -1,0 +1,94 @@
+"""Where a screening looks: behind which key frames of a video, and how many groups of frames behind each.
+
+An encoder that finds cuts puts a key frame at each, before its usual distance is over. So such an early key frame
+begins a stretch, which stands for a shot; at a fixed distance there is one stretch, the video. Nothing is decoded to
+find them, so a cut without a key frame is not known, and a flash may look like a cut.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+EARLY = 0.9  # of the usual distance
+USUAL = 0.5  # share of the distances that make one of them the usual one; else the longest is
+SAME = 0.05  # relative difference of distances that count as the same
+
+
+class Place(NamedTuple):
+    """Groups to look at behind a key frame: its number, how many groups, and the stretch in which it is."""
+
+    key: int
+    groups: int
+    stretch: int
+
+
+def usual_distance(distances: np.ndarray) -> float:
+    """The distance of key frames, float [N], that the encoder keeps unless it finds a cut; N is at least 1."""
+    steps = np.round(np.log(np.maximum(distances, 1e-6)) / SAME).astype(int)
+    step, count = Counter(steps.tolist()).most_common(1)[0]
+    return float(distances[steps == step].max() if count > USUAL * len(distances) else distances.max())
+
+
+def find_stretches(times: Sequence[float]) -> list[range]:
+    """The numbers of the key frames of each stretch, in order, from the times of all of them in seconds."""
+    if len(times) < 2:
+        return [range(len(times))]
+    distances = np.diff(times)
+    cuts = np.flatnonzero(distances < EARLY * usual_distance(distances)) + 1
+    starts = [0, *cuts.tolist()]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(times)], strict=True)]
+
+
+def shares(weights: Sequence[float], count: int) -> list[int]:
+    """`count` things dealt to parts by their weights, one to each at least while there are enough (d'Hondt)."""
+    dealt = [0] * len(weights)
+    for _ in range(count):
+        best = max(range(len(weights)), key=lambda part: (not dealt[part], weights[part] / (dealt[part] + 1)))
+        dealt[best] += 1
+    return dealt
+
+
+def choose_places(times: Sequence[float], end: float, groups: int) -> tuple[list[Place], list[Place]]:
+    """Where to look first, `groups` groups in all, and where to go on if these show no face, in that order.
+
+    `times` are those of the key frames, `end` that of the video, in seconds. The longest stretches get one group each,
+    in their middle; if there are fewer stretches than groups, the longer ones get more of them, spread over their key
+    frames.
+    """
+    stretches = find_stretches(times)
+    edges = [*times, end]
+    lengths = [edges[keys.stop] - edges[keys.start] for keys in stretches]
+    order = sorted(range(len(stretches)), key=lambda index: -lengths[index])
+    dealt = shares([lengths[index] for index in order], groups)
+    first, later = list[Place](), list[list[Place]]()
+    for index, count in zip(order, dealt, strict=True):
+        keys = stretches[index]
+        if count == 0:
+            later.append([Place(keys[len(keys) // 2], 1, index)])
+            continue
+        if len(keys) > count:
+            chosen = [keys[int((number + 0.5) * len(keys) / count)] for number in range(count)]
+            first += [Place(key, 1, index) for key in chosen]
+        else:
+            chosen = list(keys)
+            spans = [edges[key + 1] - edges[key] for key in chosen]
+            first += [Place(key, n, index) for key, n in zip(chosen, shares(spans, count), strict=True)]
+        later.append([Place(key, 1, index) for key in between(keys, chosen)])
+    return first, [place for places in later for place in places]
+
+
+def between(keys: range, chosen: Sequence[int]) -> list[int]:
+    """The other numbers of `keys`, those farthest from `chosen` first, as halving the gaps again and again finds them.
+
+    At most as many as were chosen, twice: what a screening can still afford.
+    """
+    taken, found = sorted(chosen), list[int]()
+    for _ in range(2):
+        edges = [keys.start - 1, *taken, keys.stop]
+        middles = [(low + high) // 2 for low, high in pairwise(edges) if high - low > 1]
+        found += middles
+        taken = sorted({*taken, *middles})
+    return found
