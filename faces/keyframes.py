@@ -70,16 +70,19 @@ class Behind(Iterator[Frame]):
             return
         if self.stream.codec_context.name in SKIPPING:
             self.stream.codec_context.skip_frame = "NONREF"
-        fed, before = 0, self.reader.decoded
-        while fed < frames and self.reader.decoded - before + len(self.ready) < decoded:
+        before = self.reader.decoded
+        while self._passed() < frames and self.reader.decoded - before + len(self.ready) < decoded:
             self.reader.decoded += len(self.ready)
             self.ready.clear()
             if self._feed() is None:
                 break
-            fed += 1
         self.stream.codec_context.skip_frame = "DEFAULT"
         # What was fed may lack frames that were left out; those with later times will all be there.
         self.least = max(self.promised, default=self.least) + 1
+
+    def _passed(self) -> int:
+        """How many frames were fed that are shown later than the last one that was yielded."""
+        return sum(stamp >= self.least for stamp in self.promised)
 
     def _begin(self, key: Key) -> int:
         """Decode the key frame; return when it is shown, in units of the stream."""
@@ -137,7 +140,6 @@ class KeyFrames:
     def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         self.path, self.container, self.stream = path, container, stream
         self.decoded = 0
-        self.known: VideoInfo | None = None
         self.stream.codec_context.thread_count = 1
         entries = [entry for entry in stream.index_entries if entry.size]
         self.stored = len(entries)
@@ -153,6 +155,7 @@ class KeyFrames:
         self.keys = [Key(stamp, (stamp - keys[0]) * unit) for stamp in keys]
         last = max((entry.timestamp for entry in entries), default=0)
         self.length = (last - keys[0]) * unit if keys else 0.0  # seconds from the first key frame to the last packet
+        self.info, self.size = self._look_at_first()
 
     def behind(self, key: Key) -> Behind:
         """The frames from a key frame on."""
@@ -164,25 +167,32 @@ class KeyFrames:
         return round((edges[number + 1] - edges[number]) / max(self.length, 1e-6) * self.packets.shown)
 
     @property
-    def info(self) -> VideoInfo:
-        """What is known of the video; only after the first frame."""
-        assert self.known is not None
-        return self.known
-
-    @property
     def first(self) -> float:
         """When the first frame is shown, in seconds of a player's clock."""
         start = float((self.stream.start_time or 0) * (self.stream.time_base or 0))
         return round(start - self.info.start, 6) + 0.0
 
+    def _look_at_first(self) -> tuple[VideoInfo, tuple[int, int]]:
+        """What is known of the video, and the stored size of its first frame.
+
+        A decoder may need the first packet: x264 writes there which of its versions made the stream.
+        """
+        frames: list[av.VideoFrame] = []
+        for packet in self.container.demux(self.stream):
+            frames = packet.decode()
+            break
+        frames = frames or self.stream.codec_context.decode(None)
+        if not frames:
+            raise ReadOnError("its first packet is not a frame")
+        self.decoded += 1
+        frame, declared = frames[0], declared_frames(self.path, self.stream)
+        info = info_of(self.container, self.stream.index, frame, self.packets, declared, 1, 0, False)
+        last = (info.end or 0.0) - (1 / info.fps if info.fps else 0.0)
+        info = info._replace(last=last, dolby_vision=dolby_vision_profile(self.path))
+        return info, (frame.width, frame.height)
+
     def shown(self, frame: av.VideoFrame) -> Frame:
         """A decoded frame as a player shows it. Its number is not known, and stands at 0."""
-        if self.known is None:
-            declared = declared_frames(self.path, self.stream)
-            info = info_of(self.container, self.stream.index, frame, self.packets, declared, 1, 0, False)
-            last = (info.end or 0.0) - (1 / info.fps if info.fps else 0.0)
-            self.known = info._replace(last=last, dolby_vision=dolby_vision_profile(self.path))
-            self.size = (frame.width, frame.height)
         if (frame.width, frame.height) != self.size:
             was, now = ("x".join(map(str, size)) for size in (self.size, (frame.width, frame.height)))
             raise UnsupportedError(f"{self.path}: the size changes from {was} to {now}")

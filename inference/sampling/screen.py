@@ -32,40 +32,42 @@ MOST_DETECTED = GROUPS * GROUP
 MOST_DECODED = 60
 HELD_BACK = 3  # frames that a decoder decodes beyond the last one that is wanted, because it shows them later
 HALF = 0.5
-TINY = 32  # pixels of the detector's input at half size: if all faces are narrower, it sees the frame at full size
+TINY = 24  # pixels of the detector's input at half size: if all faces are narrower, it sees the frame at full size
 
 
-class SmallFirst:
-    """A detector that sees frames at half size, and at full size only if it then found nothing, or only tiny faces."""
+class GroupDetector:
+    """A detector for the frames of a group, which sees the first one when it is made.
+
+    It sees frames at half size. At full size it sees the first one if it then found nothing, or only tiny faces, and
+    so it does with the others.
+    """
 
     batch = 1
 
-    def __init__(self, detector: FaceDetector) -> None:
-        self.detector = detector
+    def __init__(self, detector: FaceDetector, first: np.ndarray) -> None:
+        self.detector, self.first, self.full = detector, first, False
+        self.boxes = self._detect(first)
+        self.full = self._is_tiny(self.boxes, first)
+        if self.full:
+            self.boxes = self._detect(first)
+
+    @property
+    def sees_face(self) -> bool:
+        """Whether the first frame shows a face that tracking uses."""
+        return len(tracking_boxes(self.boxes)) > 0
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Find faces in frames, BGR uint8 [H, W, 3], as `FaceDetector.detect` does: float32 [N, 5] for each."""
-        return [self.detect_one(frame) for frame in frames]
+        return [self.boxes if frame is self.first else self._detect(frame) for frame in frames]
 
-    def detect_one(self, frame: np.ndarray) -> np.ndarray:
-        """The faces in one frame."""
-        (boxes,) = self.detector.detect([frame], HALF)
+    def _detect(self, frame: np.ndarray) -> np.ndarray:
+        (boxes,) = self.detector.detect([frame], 1.0 if self.full else HALF)
+        return boxes
+
+    def _is_tiny(self, boxes: np.ndarray, frame: np.ndarray) -> bool:
+        """Whether the largest face is too small to be found well at half size, or there is none."""
         found = tracking_boxes(boxes)
-        width = (found[:, 2] - found[:, 0]).max(initial=0.0) * HALF * resize_ratio(*frame.shape[:2])
-        return boxes if width >= TINY else self.detector.detect([frame])[0]
-
-
-class Knowing:
-    """A detector for the frames of a group, that knows the boxes of the first one already."""
-
-    batch = 1
-
-    def __init__(self, detector: SmallFirst, first: np.ndarray, boxes: np.ndarray) -> None:
-        self.detector, self.first, self.boxes = detector, first, boxes
-
-    def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """As `SmallFirst.detect`."""
-        return [self.boxes if frame is self.first else self.detector.detect_one(frame) for frame in frames]
+        return bool((found[:, 2] - found[:, 0]).max(initial=0.0) * HALF * resize_ratio(*frame.shape[:2]) < TINY)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Screening:
         cut: Callable[[Faces], list[Face]],
         poster: Callable[[Faces], bytes] | None,
     ) -> None:
-        self.finder, self.detector, self.cut, self.poster = finder, SmallFirst(detector), cut, poster
+        self.finder, self.detector, self.cut, self.poster = finder, detector, cut, poster
         self.groups: list[Group] = []
 
     @property
@@ -102,24 +104,24 @@ class Screening:
         complete = sum(len(group.times) == GROUP for group in self.groups)
         return complete >= GROUPS or sum(len(group.times) for group in self.groups) >= MOST_DETECTED
 
-    def look(self, frames: Iterator[Frame], info: Callable[[], VideoInfo], stretch: int = 0) -> bool:
+    def look(self, frames: Iterator[Frame], info: VideoInfo, stretch: int = 0) -> bool:
         """Look at the next five frames, or at one if that shows no face; return whether there were so many."""
         first = next(frames, None)
         if first is None:
             return False
-        boxes: np.ndarray = self.finder.submit(self.detector.detect_one, first.image).result()
+        detector: GroupDetector = self.finder.submit(GroupDetector, self.detector, first.image).result()
         self.finder.on_frames(1)
-        if not len(tracking_boxes(boxes)):
-            self.groups.append(Group([moment(first, info())], stretch))
+        if not detector.sees_face:
+            self.groups.append(Group([moment(first, info)], stretch))
             return True
         rest = list(islice(frames, GROUP - 1))
         if len(rest) < GROUP - 1:
             return False
-        self.add([first, *rest], Knowing(self.detector, first.image, boxes), info(), stretch)
+        self.add([first, *rest], detector, info, stretch)
         self.finder.on_frames(len(rest))
         return True
 
-    def add(self, frames: list[Frame], detector: Knowing, info: VideoInfo, stretch: int) -> None:
+    def add(self, frames: list[Frame], detector: GroupDetector, info: VideoInfo, stretch: int) -> None:
         """Find the faces in the frames of a group, and cut their crops."""
         finder = replace(self.finder, detector=detector, on_frames=lambda frames: None)
         numbered = [frame._replace(number=number) for number, frame in enumerate(frames)]
@@ -164,7 +166,7 @@ def screen(path: Path, screening: Screening) -> Sampled | None:
         return None
     reading = Reading(path, info, spread_groups(info.frames).__contains__)
     for frames in in_batches(reading, GROUP):
-        screening.look(iter(frames), lambda: info)
+        screening.look(iter(frames), info)
     if reading.frames < GROUP:
         return None
     has_times = reading.first is not None
@@ -192,8 +194,8 @@ def look_behind(reader: KeyFrames, place: Place, screening: Screening, decoded: 
     room = reader.frames_behind(place.key) - GROUP * place.groups
     for number in range(place.groups):
         if number:
-            frames.skip(max(room // (place.groups - 1), 0), decoded)
-        if screening.done or not screening.look(frames, lambda: reader.info, place.stretch):
+            frames.skip(max(room // (place.groups - 1) - HELD_BACK, 0), decoded)
+        if screening.done or not screening.look(frames, reader.info, place.stretch):
             return
 
 
