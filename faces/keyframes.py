@@ -143,18 +143,20 @@ class KeyFrames:
         self.stream.codec_context.thread_count = 1
         entries = [entry for entry in stream.index_entries if entry.size]
         self.stored = len(entries)
+        keys = [entry.timestamp for entry in entries if entry.is_keyframe]
+        if not keys:
+            raise ReadOnError("its index lists no key frames")
+        unit = float(stream.time_base or 0)
+        last = max(entry.timestamp for entry in entries)
+        self.shift = max((stream.start_time or 0) - keys[0], 0)  # from decoding to showing; ffmpeg seeks by such times
         self.packets = Packets(
             stored=len(entries),
             shown=sum(not entry.is_discard for entry in entries),
-            last=None,
+            last=last + self.shift,
             size=sum(entry.size for entry in entries),
         )
-        keys = [entry.timestamp for entry in entries if entry.is_keyframe]
-        unit = float(stream.time_base or 0)
-        self.shift = max((stream.start_time or 0) - min(keys, default=0), 0)  # ffmpeg seeks by such shifted times
         self.keys = [Key(stamp, (stamp - keys[0]) * unit) for stamp in keys]
-        last = max((entry.timestamp for entry in entries), default=0)
-        self.length = (last - keys[0]) * unit if keys else 0.0  # seconds from the first key frame to the last packet
+        self.length = (last - keys[0]) * unit  # seconds from the first key frame to the last packet
         self.info, self.size = self._look_at_first()
 
     def behind(self, key: Key) -> Behind:
@@ -179,16 +181,16 @@ class KeyFrames:
         """
         frames: list[av.VideoFrame] = []
         for packet in self.container.demux(self.stream):
-            frames = packet.decode()
-            break
-        frames = frames or self.stream.codec_context.decode(None)
+            frames += packet.decode()
+            if not packet.is_discard:  # those that an edit list hides come before the first frame that is shown
+                break
+        frames += self.stream.codec_context.decode(None)
         if not frames:
-            raise ReadOnError("its first packet is not a frame")
+            raise ReadOnError("its first packets give no frame")
         self.decoded += 1
         frame, declared = frames[0], declared_frames(self.path, self.stream)
         info = info_of(self.container, self.stream.index, frame, self.packets, declared, 1, 0, False)
-        last = (info.end or 0.0) - (1 / info.fps if info.fps else 0.0)
-        info = info._replace(last=last, dolby_vision=dolby_vision_profile(self.path))
+        info = info._replace(dolby_vision=dolby_vision_profile(self.path))
         return info, (frame.width, frame.height)
 
     def shown(self, frame: av.VideoFrame) -> Frame:
@@ -220,6 +222,4 @@ def open_key_frames(path: Path) -> Iterator[KeyFrames]:
         reader = KeyFrames(path, container, streams[0])
         if declared_frames(path, streams[0]) != reader.stored:
             raise ReadOnError("its index lists another number of frames than its header")
-        if not reader.keys:
-            raise ReadOnError("its index lists no key frames")
         yield reader

@@ -5,6 +5,7 @@ begins a stretch, which stands for a shot; at a fixed distance there is one stre
 find them, so a cut without a key frame is not known, and a flash may look like a cut.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,6 +15,7 @@ import numpy as np
 
 EARLY = 0.9  # of the usual distance
 USUAL = 0.5  # share of the distances that make one of them the usual one; else the longest is
+ALIKE = 0.2  # relative difference of stretches that count as equally long
 SAME = 0.05  # relative difference of distances that count as the same
 
 
@@ -42,6 +44,23 @@ def find_stretches(times: Sequence[float]) -> list[range]:
     return [range(start, end) for start, end in zip(starts, [*starts[1:], len(times)], strict=True)]
 
 
+def longest_first(lengths: Sequence[float], wanted: int) -> list[int]:
+    """The indices of stretches, the longest first; of about equal ones, first `wanted` that are spread over all."""
+    classes: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        classes.setdefault(-round(math.log(max(length, 1e-3)) / ALIKE), []).append(index)
+    order = list[int]()
+    for _, alike in sorted(classes.items()):
+        chosen = spread_over(alike, min(wanted, len(alike)))
+        order += chosen + [index for index in alike if index not in chosen]
+    return order
+
+
+def spread_over(items: Sequence[int], count: int) -> list[int]:
+    """`count` of at least as many items, each in the middle of an equal part of them."""
+    return [items[int((number + 0.5) * len(items) / count)] for number in range(count)]
+
+
 def shares(weights: Sequence[float], count: int) -> list[int]:
     """`count` things dealt to parts by their weights, one to each at least while there are enough (d'Hondt)."""
     dealt = [0] * len(weights)
@@ -61,7 +80,7 @@ def choose_places(times: Sequence[float], end: float, groups: int) -> tuple[list
     stretches = find_stretches(times)
     edges = [*times, end]
     lengths = [edges[keys.stop] - edges[keys.start] for keys in stretches]
-    order = sorted(range(len(stretches)), key=lambda index: -lengths[index])
+    order = longest_first(lengths, groups)
     dealt = shares([lengths[index] for index in order], groups)
     first, later = list[Place](), list[list[Place]]()
     for index, count in zip(order, dealt, strict=True):
@@ -70,7 +89,7 @@ def choose_places(times: Sequence[float], end: float, groups: int) -> tuple[list
             later.append([Place(keys[len(keys) // 2], 1, index)])
             continue
         if len(keys) > count:
-            chosen = [keys[int((number + 0.5) * len(keys) / count)] for number in range(count)]
+            chosen = spread_over(keys, count)
             first += [Place(key, 1, index) for key in chosen]
         else:
             chosen = list(keys)

@@ -181,11 +181,11 @@ def look_behind_key_frames(reader: KeyFrames, screening: Screening) -> None:
     first, later = choose_places([key.time for key in reader.keys], reader.length, GROUPS)
     spare = max(MOST_DECODED - MOST_DETECTED - HELD_BACK * len(first), 0)
     gaps = sum(place.groups - 1 for place in first)
-    for place in first:
+    for place in [*first, *later]:
+        is_late = place not in first and reader.decoded + GROUP + HELD_BACK > MOST_DECODED
+        if screening.done or is_late:
+            break
         look_behind(reader, place, screening, spare // max(gaps, 1))
-    for place in later:
-        if reader.decoded + GROUP + HELD_BACK <= MOST_DECODED:
-            look_behind(reader, place, screening, 0)
 
 
 def look_behind(reader: KeyFrames, place: Place, screening: Screening, decoded: int) -> None:
