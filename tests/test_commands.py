@@ -22,7 +22,7 @@ COMMANDS = (
     *("quality.benchmark", "quality.compare", "quality.schemas", "shipped.maps", "forensics.queue"),
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.gpu", "benchmarks.feeding"),
-    *("benchmarks.predict", "benchmarks.history"),
+    *("benchmarks.predict", "benchmarks.history", "benchmarks.screen"),
 )
 
 
