@@ -137,40 +137,54 @@ def test_thirty_frames_are_looked_at_whatever_the_length(moving, weights, tmp_pa
         assert set(sampled.timing.times) <= every_frame(path).keys()
 
 
+@pytest.mark.parametrize("length", [7, 12, 31])
+def test_groups_do_not_overlap_where_every_frame_is_a_key_frame(clip, weights, tmp_path, length):
+    images = list(islice(read_frames(clip("single_face.mp4")), length))
+    path = encode(tmp_path / "x.mov", images, codec="mjpeg", pixels="yuvj420p")
+    times = screen(path).timing.times
+    assert len(set(times)) == len(times) >= 5 * (length // 8)
+
+
 def test_groups_spread_over_a_video_that_is_read_on():
     assert sorted(spread_groups(300)) == [start + n for start in (22, 72, 122, 172, 222, 272) for n in range(5)]
     assert sorted(spread_groups(12)) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert sorted(spread_groups(5)) == [0, 1, 2, 3, 4]
 
 
+FRAME = 1 / 25
+
+
 def test_early_key_frames_begin_a_stretch():
-    """At a distance of 10 s unless there is a cut; at a fixed distance nothing is known of cuts."""
-    assert find_stretches([0, 10, 20, 23, 33, 43, 44]) == [range(3), range(3, 6), range(6, 7)]
-    assert find_stretches([0, 2, 4, 6, 8]) == [range(5)]
-    assert find_stretches([0]) == [range(1)]
+    """At a distance that comes again, or that is x264's, unless there is a cut; at a fixed one nothing is known."""
+    assert find_stretches([0, 10, 20, 23, 33, 43, 44], FRAME) == [range(3), range(3, 6), range(6, 7)]
+    assert find_stretches([0, 2, 4, 6, 8], FRAME) == [range(5)]
+    assert find_stretches([0, 7, 9], FRAME) == [range(1), range(1, 2), range(2, 3)]
+    assert find_stretches([0, 10], FRAME) == [range(2)], "250 frames"
+    assert find_stretches([0, 10, 12], FRAME) == [range(2), range(2, 3)]
+    assert find_stretches([0], FRAME) == [range(1)]
 
 
 def test_the_longest_stretches_have_a_group_each():
     """Among about equal ones those that are spread, so that a film is not looked at in its first minute only."""
     times = [0, 10, 20, 23, 33, 43, 44, 48, 50, 51, 55, 58]
-    first, later = choose_places(times, 59, 6)
+    first, later = choose_places(times, 59, 6, FRAME)
     assert [(place.stretch, place.groups) for place in first] == [(0, 1), (1, 1), (2, 1), (5, 1), (6, 1), (3, 1)]
     assert not {place.key for place in first} & {place.key for place in later}
     spots = [number * 10 + offset for number in range(360) for offset in (0, 8)]
-    first, _ = choose_places(spots, 3600, 6)
+    first, _ = choose_places(spots, 3600, 6, FRAME)
     assert [spots[place.key] for place in first] == pytest.approx([300, 900, 1500, 2100, 2700, 3300], abs=10)
 
 
 def test_in_few_stretches_the_longer_ones_have_more_groups():
-    first, later = choose_places([0, 2, 4, 6, 8, 10, 12, 13, 15, 17], 19, 6)
+    first, later = choose_places([0, 2, 4, 6, 8, 10, 12, 13, 15, 17], 19, 6, FRAME)
     assert sorted((place.stretch, place.groups) for place in first) == [(0, 1)] * 4 + [(1, 1)] * 2
-    assert choose_places([0.0], 10, 6) == ([Place(0, 6, 0)], [])
-    assert choose_places([0.0, 8.0], 10, 6)[0] == [Place(0, 5, 0), Place(1, 1, 0)]
+    assert choose_places([0.0], 10, 6, FRAME) == ([Place(0, 6, 0)], [])
+    assert choose_places([0.0, 8.0], 10, 6, FRAME)[0] == [Place(0, 5, 0), Place(1, 1, 1)]
     assert len({place.key for place in [*first, *later]}) == 10
 
 
 def test_a_long_video_without_cuts_is_looked_at_all_over():
-    first, later = choose_places(list(range(0, 3600, 2)), 3600, 6)
+    first, later = choose_places(list(range(0, 3600, 2)), 3600, 6, FRAME)
     assert [place.key * 2 for place in first] == [300, 900, 1500, 2100, 2700, 3300]
     assert len(later) > 12
 
@@ -281,3 +295,23 @@ def test_a_calibration_of_videos_is_for_their_policy_and_one_of_faces_for_both(t
         other = {"reference": "screen", "screen": "reference"}[policy]
         with pytest.raises(BadInputError, match=f"fitted on videos with the policy {policy}, not {other}"):
             calibration_of(members, MODELS, path, other)
+
+
+def test_each_long_shot_with_a_face_has_a_group(clip, weights, tmp_path):
+    """Two shots of different people, and one without a face between them; x264 puts key frames at the cuts."""
+    names = ("single_face.mp4", "no_face.mp4", "WolfgangLanger_Pexels.mp4")
+    shots = [
+        [cv2.resize(image, (640, 360)) for image in islice(read_frames(clip(name)), length)]
+        for name, length in zip(names, (60, 45, 72), strict=True)
+    ]
+    shots[2] = [cv2.copyMakeBorder(image[:, 160:480], 0, 0, 0, 320, cv2.BORDER_REPLICATE) for image in shots[2]]
+    path = encode(tmp_path / "x.mp4", [image for shot in shots for image in shot], options={"g": "250"})
+    sampled = screen(path)
+    seen = [
+        [time for time in sampled.timing.times if start <= time < end] for start, end in ((0, 2), (2, 3.5), (3.5, 6))
+    ]
+    assert len(seen[0]) >= 5
+    assert len(seen[2]) >= 5
+    assert 1 <= len(seen[1]) <= 4, "one frame of each group tells that it shows no face"
+    assert (sampled.face_frames, len(sampled.faces)) == (len(seen[0]) + len(seen[2]), 2)
+    assert all(face.decides for face in sampled.faces)

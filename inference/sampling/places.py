@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 EARLY = 0.9  # of the usual distance
-USUAL = 0.5  # share of the distances that make one of them the usual one; else the longest is
+USUAL = 0.5  # share of the distances above which one of them is the usual one
+DEFAULT = 250  # frames between key frames at most, unless x264 or x265 is told otherwise
 ALIKE = 0.2  # relative difference of stretches that count as equally long
 SAME = 0.05  # relative difference of distances that count as the same
 
@@ -27,19 +28,34 @@ class Place(NamedTuple):
     stretch: int
 
 
-def usual_distance(distances: np.ndarray) -> float:
-    """The distance of key frames, float [N], that the encoder keeps unless it finds a cut; N is at least 1."""
-    steps = np.round(np.log(np.maximum(distances, 1e-6)) / SAME).astype(int)
-    step, count = Counter(steps.tolist()).most_common(1)[0]
-    return float(distances[steps == step].max() if count > USUAL * len(distances) else distances.max())
+def usual_distance(distances: np.ndarray, frame: float) -> float:
+    """The distance of key frames, float [N], that the encoder keeps unless it finds a cut; infinite if none shows.
+
+    N is at least 1, `frame` the length of a frame; both in seconds. Most distances are alike, or the longest that comes
+    twice is meant, or what x264 and x265 take by default.
+    """
+    steps = np.round(np.log(np.maximum(distances, 1e-6)) / SAME).astype(int).tolist()
+    counts = Counter(steps)
+    step, count = counts.most_common(1)[0]
+    if count > USUAL * len(steps) and count > 1:
+        return max(distance for distance, own in zip(distances.tolist(), steps, strict=True) if own == step)
+    known = [
+        distance
+        for distance, own in zip(distances.tolist(), steps, strict=True)
+        if counts[own] > 1 or abs(distance / frame - DEFAULT) < 1
+    ]
+    return max(known, default=math.inf)
 
 
-def find_stretches(times: Sequence[float]) -> list[range]:
-    """The numbers of the key frames of each stretch, in order, from the times of all of them in seconds."""
+def find_stretches(times: Sequence[float], frame: float) -> list[range]:
+    """The numbers of the key frames of each stretch, in order, from the times of all of them in seconds.
+
+    `frame` is the length of a frame, in seconds.
+    """
     if len(times) < 2:
         return [range(len(times))]
     distances = np.diff(times)
-    cuts = np.flatnonzero(distances < EARLY * usual_distance(distances)) + 1
+    cuts = np.flatnonzero(distances < EARLY * usual_distance(distances, frame)) + 1
     starts = [0, *cuts.tolist()]
     return [range(start, end) for start, end in zip(starts, [*starts[1:], len(times)], strict=True)]
 
@@ -70,14 +86,14 @@ def shares(weights: Sequence[float], count: int) -> list[int]:
     return dealt
 
 
-def choose_places(times: Sequence[float], end: float, groups: int) -> tuple[list[Place], list[Place]]:
+def choose_places(times: Sequence[float], end: float, groups: int, frame: float) -> tuple[list[Place], list[Place]]:
     """Where to look first, `groups` groups in all, and where to go on if these show no face, in that order.
 
-    `times` are those of the key frames, `end` that of the video, in seconds. The longest stretches get one group each,
-    in their middle; if there are fewer stretches than groups, the longer ones get more of them, spread over their key
-    frames.
+    `times` are those of the key frames, `end` that of the video, `frame` the length of a frame, in seconds. The longest
+    stretches get one group each, in their middle; if there are fewer stretches than groups, the longer ones get more of
+    them, spread over their key frames.
     """
-    stretches = find_stretches(times)
+    stretches = find_stretches(times, frame)
     edges = [*times, end]
     lengths = [edges[keys.stop] - edges[keys.start] for keys in stretches]
     order = longest_first(lengths, groups)

@@ -105,8 +105,12 @@ class Screening:
         return complete >= GROUPS or sum(len(group.times) for group in self.groups) >= MOST_DETECTED
 
     def look(self, frames: Iterator[Frame], info: VideoInfo, stretch: int = 0) -> bool:
-        """Look at the next five frames, or at one if that shows no face; return whether there were so many."""
-        first = next(frames, None)
+        """Look at the next five frames, or at one if that shows no face; return whether there were so many.
+
+        Frames that were looked at before are passed over, as where key frames are few frames apart.
+        """
+        known = {time for group in self.groups for time in group.times}
+        first = next((frame for frame in frames if moment(frame, info) not in known), None)
         if first is None:
             return False
         detector: GroupDetector = self.finder.submit(GroupDetector, self.detector, first.image).result()
@@ -115,7 +119,7 @@ class Screening:
             self.groups.append(Group([moment(first, info)], stretch))
             return True
         rest = list(islice(frames, GROUP - 1))
-        if len(rest) < GROUP - 1:
+        if len(rest) < GROUP - 1 or any(moment(frame, info) in known for frame in rest):
             return False
         self.add([first, *rest], detector, info, stretch)
         self.finder.on_frames(len(rest))
@@ -178,7 +182,8 @@ def screen(path: Path, screening: Screening) -> Sampled | None:
 
 def look_behind_key_frames(reader: KeyFrames, screening: Screening) -> None:
     """Look at groups behind key frames, first where it was planned, then elsewhere if these show no face."""
-    first, later = choose_places([key.time for key in reader.keys], reader.length, GROUPS)
+    frame = reader.length / max(reader.packets.shown - 1, 1) or 1.0
+    first, later = choose_places([key.time for key in reader.keys], reader.length, GROUPS, frame)
     spare = max(MOST_DECODED - MOST_DETECTED - HELD_BACK * len(first), 0)
     gaps = sum(place.groups - 1 for place in first)
     for place in [*first, *later]:
