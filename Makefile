@@ -41,7 +41,7 @@ test-slow: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "slow and not slurm" -n 2 --dist loadfile
 
 bench: $(INSTALLED)
-	for name in blends crops_on_disk feeding history inference loader networks predict preprocess reading runtimes whole; do $(VENV) -m benchmarks.$$name || exit 1; done
+	for name in blends crops_on_disk feeding history inference loader networks predict preprocess reading runtimes screen whole; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .

@@ -5,21 +5,19 @@ pixels, as when a face comes close or a video is long, are cut in a second decod
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from faces.aligned import face_files
 from faces.boxes import tracking_boxes
 from faces.crops import SCALE, Crop, Square, cut, plan_crops
-from faces.detector import FaceDetector
-from faces.stills import Still
 from faces.tracking import Tracking, track_faces
-from faces.video import Frame, Reading, VideoInfo, in_batches
+from faces.video import Frame, VideoInfo, in_batches
 
 KEPT_BYTES = 512 << 20
 UNDER_WAY_BYTES = 256 << 20  # of frames between decoder and detector
@@ -32,11 +30,33 @@ Submit = Callable[..., Future[Any]]
 Reread = Callable[[Collection[int]], Iterator[tuple[int, np.ndarray]]]
 
 
+class Detector(Protocol):
+    """Finds faces, as `faces.detector.FaceDetector` does."""
+
+    @property
+    def batch(self) -> int:
+        """How many frames it takes at a time."""
+
+    def detect(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Detections of each frame, float32 [N, 5], in frames BGR uint8 [H, W, 3]."""
+
+
+class Source(Protocol):
+    """Where frames come from: a `Reading`, a `Still`, or frames that are held."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What is known of the video."""
+
+    def reread(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames with these numbers once more."""
+
+
 @dataclass(frozen=True)
 class Finder:
     """How to find faces: by which detector, on which threads, how many, and how much to keep in memory."""
 
-    detector: FaceDetector
+    detector: Detector
     submit: Submit  # runs a call of the detector
     ahead: int  # calls under way at a time, at most
     keep: int = KEPT_BYTES  # bytes of pixels around faces, at most
@@ -70,7 +90,7 @@ class Faces:
         return sum(len(tracking_boxes(boxes)) > 0 for boxes in self.detections)
 
 
-def find_faces(frames: Iterable[Frame], reading: Reading | Still, finder: Finder) -> Faces:
+def find_faces(frames: Iterable[Frame], reading: Source, finder: Finder) -> Faces:
     """Detect and track the faces in frames of a video. `reading` serves to read some of them once more.
 
     Raises UnsupportedError or DecodeError as the reading of the frames does, MemoryError as the detector does.

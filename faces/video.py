@@ -130,7 +130,7 @@ def probe(path: Path) -> VideoInfo:
     with open_video(path) as container:
         for frame in decode(path, container, index, lambda: None):
             lost = 0 if stands_still else missing
-            info = _info(container, index, frame, packets, declared, streams, lost, stands_still)
+            info = info_of(container, index, frame, packets, declared, streams, lost, stands_still)
             return info._replace(dolby_vision=dolby_vision_profile(path))
     raise DecodeError(f"{path}: no frame can be decoded")
 
@@ -178,7 +178,7 @@ class Reading:
                     self.first = time if self.first is None else self.first
                     self.last, self.end = max(self.last or 0.0, time), max(self.end or 0.0, time + duration)
                 if self.chosen(number):
-                    yield Frame(number, time, self.info.orientation.upright(_pixels(frame)))
+                    yield Frame(number, time, self.info.orientation.upright(pixels_of(frame)))
         self._check_the_end()
 
     def reread(self, numbers: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -293,7 +293,7 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _pixels(frame: av.VideoFrame) -> np.ndarray:
+def pixels_of(frame: av.VideoFrame) -> np.ndarray:
     """A decoded frame, not yet turned upright, as BGR uint8 [height, width, 3]."""
     converted = frame.reformat(format="bgr24", threads=1)
     plane = converted.planes[0]
@@ -302,7 +302,7 @@ def _pixels(frame: av.VideoFrame) -> np.ndarray:
     )
 
 
-def _info(
+def info_of(
     container: av.container.InputContainer,
     index: int,
     frame: av.VideoFrame,

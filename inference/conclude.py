@@ -233,5 +233,10 @@ def complete(result: Result, setup: Setup) -> Result:
     """The result with what belongs to the whole run: digest, version, and the members that were left out."""
     without = f"; without {', '.join(setup.left_out)}, which have no checkpoint" if setup.left_out else ""
     return replace(
-        result, run=setup.digest, software=software(), left_out=setup.left_out, reason=result.reason + without
+        result,
+        run=setup.digest,
+        software=software(),
+        left_out=setup.left_out,
+        reason=result.reason + without,
+        policy=setup.settings.policy,
     )

@@ -18,7 +18,8 @@ with --recursive also for those in subfolders; whatever is left out is counted a
 nothing is written. With --output - the rows of submission.jsonl are printed instead; without --output, an earlier
 submission.csv with other videos or scores is renamed. With --shots, a video is cut where its picture changes abruptly,
 each shot is scored as if it were a video, and the highest score counts. By default one score comes from all frames
-together, as in the reference.
+together, as in the reference. With --screen, only thirty frames that cost little to reach are looked at
+(docs/use/screening.md).
 
 A video's status is ok, no_face, too_few_frames, decode_error, missing, unsupported, changed, not_finite or crashed.
 Every status but ok has the label 0.5. The exit status is 1 if a video could not be read, changed while it was read, or

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from common.errors import BadInputError
-from common.files import file_beside, write_table, write_table_for_people, write_text
+from common.files import atomic_file, file_beside, write_table, write_table_for_people
 from common.status import UNREADABLE, Status
 from inference.sampling.sampled import Conditions
-from inference.verdicts import Judgement, VerdictName
+from inference.verdicts import BY_RATE, BY_SCORE, REFERENCE, Judgement, VerdictName
 
 if TYPE_CHECKING:
     from inference.evidence.case import Case
@@ -107,6 +107,7 @@ class Result:
     perturbed: tuple[PerturbedResult, ...] = ()  # with --stability
     stability: str = ""  # the same in a sentence
     sha256: str | None = None  # with evidence: that of the file; None if it is missing
+    policy: str = REFERENCE  # which frames were scored: one of inference.verdicts.POLICIES
     chosen_by: dict[str, str] = field(default_factory=dict)  # why these faces were scored, if a mask chose them
     path: Path | None = None  # None if the result was read from a row
     evidence: "Evidence | None" = None  # what the result rests on, if evidence was asked for
@@ -170,6 +171,14 @@ def statuses(results: Iterable[Result]) -> str:
     return ", ".join(f"{count} {status}" for status, count in Counter(result.status for result in results).items())
 
 
+def verdicts(results: Iterable[Result]) -> str:
+    """How many results have each verdict, the rarest scores first, such as `2 likely fake, 40 uncertain`."""
+    counts = Counter(result.verdict for result in results)
+    order = [named.name for named in (*BY_RATE, *BY_SCORE)]
+    known = sorted(counts, key=lambda name: order.index(name) if name in order else len(order))
+    return ", ".join(f"{counts[name]:,} {name}" for name in known)
+
+
 def exit_status(results: Iterable[Result]) -> int:
     """1 if a video could not be read or scored, else 0."""
     return int(any(result.status in UNREADABLE for result in results))
@@ -212,7 +221,8 @@ def write_submission(output: Path, results: Iterable[Result]) -> None:
     names = [utf8_name(result.filename) for result in results]
     if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
         print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
-    write_text(file_beside(output, ".jsonl"), "".join(json.dumps(result.to_row()) + "\n" for result in results))
+    with atomic_file(file_beside(output, ".jsonl")) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(result.to_row()) + "\n" for result in results)  # JSON's escapes are ASCII
     write_table(output, [("filename", "label"), *zip(names, map(label_text, results), strict=True)])
 
 
@@ -227,6 +237,8 @@ def write_verdicts(output: Path, results: Iterable[Result]) -> None:
     for result in results:
         rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
         meaning = result.judgement.words if result.judgement else ""
+        if result.policy != REFERENCE:
+            meaning = f"by {result.policy}: {meaning}" if meaning else f"by {result.policy}"
         named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
         lines.append((*named, rate, result.status, meaning))
     write_table_for_people(file_beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])

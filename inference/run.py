@@ -31,12 +31,13 @@ from inference.results import (
     printable,
     statuses,
     utf8_name,
+    verdicts,
     write_submission,
     write_verdicts,
 )
 from inference.scorer import Progress, Scorer, Video, Watch
 from inference.settings import Settings, Setup, resolve
-from inference.verdicts import BANDS
+from inference.verdicts import BANDS, REFERENCE
 
 if TYPE_CHECKING:
     from inference.evidence.case import Case
@@ -190,7 +191,7 @@ class Run:
                 self.ledger.add(result.filename, states[result.filename], result.to_row())
                 self.scored += 1
                 self._spend(result.seconds)
-                yield result
+                yield without_boxes(result)
             self._spend(scorer.seconds)
 
     def _has_evidence(self, result: Result) -> bool:
@@ -223,6 +224,12 @@ class Run:
             write_index(output.evidence, results)
         if not output.keeps_ledger:
             self.ledger.close({result.filename for result in results})
+
+
+def without_boxes(result: Result) -> Result:
+    """The result as its row holds it, so that a hundred thousand fit into memory."""
+    faces = tuple(replace(face, times=(), boxes=()) for face in result.faces)
+    return replace(result, faces=faces, evidence=None)
 
 
 def labels_in(submission: Path) -> dict[str, str]:
@@ -279,6 +286,8 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
         print(table(run))
         if len(in_order) <= NAMED:
             print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
+        else:
+            print(f"predict: verdicts: {verdicts(in_order)}")
         print(f"predict: {statuses(in_order)}; {output.submission}{more}")
         return in_order
 
@@ -306,6 +315,8 @@ def describe(result: Result, evidence: Path | None) -> str:
     """A line with a video's score, its verdict, and the path of its page."""
     scored = result.status == Status.OK
     text = f"{result.label:.3f}, {result.verdict}" if scored else f"{result.verdict}, {result.status}"
+    if result.policy != REFERENCE:
+        text += f", by {result.policy}"
     if result.judgement:
         text += f" ({result.judgement.words})"
     if result.stability:

@@ -188,9 +188,11 @@ class Scorer:
         """One worker process per video, at most as many as the settings say; None if this process does their work.
 
         That is so with 0 workers, and in a daemonic process, such as a worker of multiprocessing's pool or of Celery,
-        which may not start any.
+        which may not start any. It is also so for one video that is screened: a process would take longer to start than
+        its work takes.
         """
-        if self.setup.settings.workers == 0 or current_process().daemon:
+        settings = self.setup.settings
+        if settings.workers == 0 or current_process().daemon or (settings.screen and videos == 1):
             return None
         processes = max(min(self.setup.settings.workers, videos), 1)
         if self._workers is None or self._workers.count != processes:

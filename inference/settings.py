@@ -19,7 +19,7 @@ from common.errors import BadInputError
 from common.files import file_state, from_root
 from inference.members import MODELS, Member, choose_members
 from inference.scoring import VIDEO_FRAMES
-from inference.verdicts import FILE, Calibration, calibration_of
+from inference.verdicts import FILE, REFERENCE, SCREEN, Calibration, calibration_of
 
 Default = TypeVar("Default")
 RUNTIMES = ("auto", "torch", "onnx")
@@ -41,13 +41,16 @@ def option(
     rows: bool = False,
     recorded: str = "",
     formerly: str = "",
+    sparse: bool = False,
 ) -> Default:
     """An option of `Settings`. On the command line it has the field's name, with hyphens.
 
     A `metavar` of DIR or FILE makes it a path. `rows` says that a video's row depends on its value. `recorded` is the
     name under which the evidence holds its value. `formerly` is its name in the previous release, which still works.
+    One that is `sparse` is left out there while it has its default, so that what was made before it existed still fits.
     """
     metadata = {"help": help, "metavar": metavar, "choices": choices, "rows": rows, "recorded": recorded}
+    metadata["sparse"] = sparse
     made: Any = field(default=default, metadata=metadata | {"formerly": formerly})
     return made
 
@@ -113,6 +116,14 @@ class Settings:
         recorded="by_shots",
         formerly="by_shots",
     )
+    screen: bool = option(
+        False,
+        "look at thirty frames that cost little to reach, instead of the reference's; image members only "
+        "(docs/use/screening.md)",
+        rows=True,
+        recorded="screen",
+        sparse=True,
+    )
     evidence: bool = False  # also make what evidence needs; not an option, because commands say where it goes
 
     @classmethod
@@ -136,16 +147,27 @@ class Settings:
     @classmethod
     def recorded_in(cls, recorded: Mapping[str, Any]) -> Self:
         """The settings that evidence recorded. Raises KeyError if one is missing."""
-        names = {name: option.metadata["recorded"] for name, option in options_of(cls).items()}
-        return cls(**{name: recorded[key] for name, key in names.items() if key})
+        options = {name: option for name, option in options_of(cls).items() if option.metadata["recorded"]}
+        return cls(
+            **{
+                name: recorded[option.metadata["recorded"]]
+                for name, option in options.items()
+                if not option.metadata["sparse"] or option.metadata["recorded"] in recorded
+            }
+        )
 
     def values(self, wanted: str) -> dict[str, Any]:
         """The values of the options on which "rows" depend, or which evidence has "recorded" (under those names)."""
         return {
             option.metadata["recorded"] if wanted == "recorded" else name: getattr(self, name)
             for name, option in options_of(type(self)).items()
-            if option.metadata[wanted]
+            if option.metadata[wanted] and not (option.metadata["sparse"] and getattr(self, name) == option.default)
         }
+
+    @property
+    def policy(self) -> str:
+        """Which frames of a video are looked at: one of `inference.verdicts.POLICIES`."""
+        return SCREEN if self.screen else REFERENCE
 
 
 def options_of(kind: type[Settings]) -> dict[str, "Field[Any]"]:
@@ -232,7 +254,8 @@ class Setup:
     @cached_property
     def calibration(self) -> Calibration | None:
         """The calibration of the members. Raises BadInputError as `inference.verdicts.calibration_of` does."""
-        return calibration_of(self.members, self.settings.models, self.settings.calibration)
+        settings = self.settings
+        return calibration_of(self.members, settings.models, settings.calibration, settings.policy)
 
 
 def resolve(settings: Settings) -> Setup:
@@ -246,10 +269,23 @@ def resolve(settings: Settings) -> Setup:
         raise BadInputError("--stability needs image members only: name them with --members")
     if settings.stability and settings.shots:
         raise BadInputError("--stability scores whole videos: leave out --shots")
+    if settings.screen:
+        refuse_with_screen(settings, members)
     weights = settings.detector_weights or detector_weights()
     device = "cpu" if settings.runtime == "onnx" and settings.device == "auto" else pick_device(settings.device)
     runtime = choose_runtime(settings.runtime, members, settings.models, device, settings.precision)
     return Setup(settings, members, tuple(absent), weights, device, runtime)
+
+
+def refuse_with_screen(settings: Settings, members: Mapping[str, Member]) -> None:
+    """Raise BadInputError for members and options that do not go with --screen."""
+    if videos := [name for name, member in members.items() if member.branch != "image"]:
+        raise BadInputError(
+            f"--screen needs image members only, and {', '.join(videos)} see whole clips: name others with --members"
+        )
+    for name in ("shots", "stability", "max_frames"):
+        if getattr(settings, name) != getattr(Settings, name):
+            raise BadInputError(f"--screen chooses its frames itself: leave out {flag(name)}")
 
 
 def choose_runtime(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FILE = "calibration.json"
 UNITS = ("faces", "videos")
+REFERENCE, SCREEN = POLICIES = ("reference", "screen")  # which frames of a video are scored
 LEAST = 100  # real faces or videos that a calibration is made from
 EXACT = 100  # counts up to this are exact: a long table leaves out lower scores
 Range = tuple[float, float | None]  # least and greatest value; None: no upper limit
@@ -163,6 +164,12 @@ class Calibration:
     strata: tuple[Stratum, ...]
     recall: Recall | None = None
     limits: tuple[str, ...] = ()
+    policy: str = REFERENCE  # of the videos that it was fitted on
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies whose scores it judges: of pictures of faces, on which all policies agree, every one."""
+        return POLICIES if self.unit == "faces" else (self.policy,)
 
     def stratum_of(self, conditions: "Conditions | None") -> Stratum | None:
         """The stratum with these conditions; None if they are unknown or outside all strata."""
@@ -204,7 +211,14 @@ def read_calibration(path: Path) -> Calibration:
         content = json.loads(path.read_bytes())
         strata = tuple(read_stratum(entry) for entry in content["strata"])
         limits = tuple(str(sentence) for sentence in content.get("limits", ()))
-        calibration = Calibration(dict(content["members"]), content["unit"], strata, recall_of(content), limits)
+        calibration = Calibration(
+            dict(content["members"]),
+            content["unit"],
+            strata,
+            recall_of(content),
+            limits,
+            content.get("policy", REFERENCE),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(f"{path} is not a calibration: {error!r}") from error
     if not strata or calibration.unit not in UNITS:
@@ -242,11 +256,14 @@ def read_stratum(entry: Mapping[str, Any]) -> Stratum:
     return Stratum(ranges, int(entry["reals"]), scores, rates, counts, counted, weighted, recall)
 
 
-def calibration_of(members: Mapping[str, Member], models: Path, path: Path | None) -> Calibration | None:
+def calibration_of(
+    members: Mapping[str, Member], models: Path, path: Path | None, policy: str = REFERENCE
+) -> Calibration | None:
     """The calibration of these members: that of `path`, or the one beside the checkpoints if it was made for them.
 
-    A file beside the checkpoints that is not a calibration, perhaps of an older release, counts as none. Raises
-    BadInputError if `path` is not a calibration, or was made for other members.
+    `policy` says which frames of a video are scored, one of POLICIES. A file beside the checkpoints that is not a
+    calibration, perhaps of an older release, counts as none. Raises BadInputError if `path` is not a calibration, or
+    was made for other members or for another policy.
     """
     try:
         calibration = read_calibration(path or models / FILE)
@@ -254,10 +271,13 @@ def calibration_of(members: Mapping[str, Member], models: Path, path: Path | Non
         if path is not None:
             raise
         return None
-    if calibration.members.keys() == members.keys() and calibration.members == digests(members, models):
+    fits = policy in calibration.policies
+    if fits and calibration.members.keys() == members.keys() and calibration.members == digests(members, models):
         return calibration
     if path is None:
         return None
+    if not fits:
+        raise BadInputError(f"{path} was fitted on videos with the policy {calibration.policy}, not {policy}")
     if calibration.members.keys() != members.keys():
         names = ", ".join(calibration.members) or "no members of this project"
         raise BadInputError(f"{path} was made for {names}, not for {', '.join(members)}")

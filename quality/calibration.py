@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import BY_RATE, EXACT, LEAST, MEASURES, Calibration, Range, Recall, Stratum
+from inference.verdicts import BY_RATE, EXACT, LEAST, MEASURES, REFERENCE, Calibration, Range, Recall, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -237,11 +237,14 @@ class FittedCalibration(NamedTuple):
         return self.platt._asdict() | {"operating_points": [point._asdict() for point in self.points]}
 
 
-def fit_calibration(members: Mapping[str, str], unit: str, data: CalibrationData, rounds: int) -> FittedCalibration:
+def fit_calibration(
+    members: Mapping[str, str], unit: str, data: CalibrationData, rounds: int, policy: str = REFERENCE
+) -> FittedCalibration:
     """Fit a calibration of these members (sha256 of the checkpoint by name).
 
-    `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. Raises ValueError if a class is
-    missing, if fewer than LEAST are real, or if higher scores do not go with FAKE.
+    `unit` is one of `inference.verdicts.UNITS`, `rounds` those of the bootstrap. `policy`, one of POLICIES there, says
+    which frames of videos were scored. Raises ValueError if a class is missing, if fewer than LEAST are real, or if
+    higher scores do not go with FAKE.
     """
     if 0 < (count := int((data.labels == 0).sum())) < LEAST:
         raise ValueError(f"a calibration takes at least {LEAST} real {unit}, not {count}")
@@ -258,5 +261,5 @@ def fit_calibration(members: Mapping[str, str], unit: str, data: CalibrationData
     )
     fakes = data.scores[fake].tolist(), [data.conditions[index] for index in fake]
     by_stratum = [stratum_points(stratum, *fakes, FALSE_POSITIVES) for stratum in strata]
-    calibration = Calibration(members, unit, tuple(map(with_recall, strata, by_stratum)))
+    calibration = Calibration(members, unit, tuple(map(with_recall, strata, by_stratum)), policy=policy)
     return FittedCalibration(calibration, platt, points, strata_table(calibration, by_stratum))

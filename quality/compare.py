@@ -23,8 +23,9 @@ import numpy as np
 from common.command import command_parser, positive, run_script
 from common.errors import BadInputError
 from common.files import write_table
+from inference.verdicts import REFERENCE
 from quality.measures import intervals, measure
-from quality.score_files import Truth, read_scores, read_truth, write_json
+from quality.score_files import Truth, read_scores, read_truth, rows_beside, write_json
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,16 @@ def flipped_rows(
     return [(names[index], truth[names[index]].label, f"{a[index]:.6f}", f"{b[index]:.6f}") for index in in_order]
 
 
+def refuse_other_policies(a: Path, b: Path) -> None:
+    """Raise BadInputError if the rows beside two submissions say that one was screened and the other not."""
+    policies = [{row.get("policy", REFERENCE) for row in rows_beside(path)} or {REFERENCE} for path in (a, b)]
+    if len(set.union(*policies)) > 1:
+        of_a, of_b = (" and ".join(sorted(names)) for names in policies)
+        raise BadInputError(
+            f"{a} holds scores of {of_a}, {b} of {of_b}: screened scores are compared with screened ones"
+        )
+
+
 def score(text: str) -> float:
     """An argparse type: a score in [0, 1]."""
     value = float(text)
@@ -131,6 +142,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Compare, print, write."""
     options = parse_arguments()
+    refuse_other_policies(options.a, options.b)
     truth, first, second = read_truth(options.truth), read_scores(options.a), read_scores(options.b)
     names = [name for name in first if name in second and name in truth]
     if not names:

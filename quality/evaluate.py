@@ -33,13 +33,13 @@ from common.files import file_beside
 from common.labels import LABELS
 from common.status import Status
 from inference.members import MODELS, choose_members
-from inference.results import Result, read_results, read_rows, utf8_name
+from inference.results import Result, read_results, utf8_name
 from inference.settings import add_options
-from inference.verdicts import digests
+from inference.verdicts import REFERENCE, digests
 from quality.calibration import CalibrationData, fit_calibration, write_calibration
 from quality.measures import BINS, RECALLS, OperatingPoint, few_originals, intervals, measures
 from quality.platt import Platt
-from quality.score_files import Truth, read_scores, read_truth, write_json
+from quality.score_files import Truth, has_rows, read_scores, read_truth, rows_beside, write_json
 from quality.videos import Videos, draw_roc, save_figure
 
 REPORTED = (
@@ -59,16 +59,6 @@ def results_beside(submission: Path) -> dict[str, Result]:
     return {utf8_name(result.filename): result for result in read_results(details)} if has_rows(details) else {}
 
 
-def has_rows(details: Path) -> bool:
-    """Whether there is a file that begins with a row of inference.predict."""
-    try:
-        with details.open("rb") as lines:
-            row = json.loads(lines.readline())
-    except (FileNotFoundError, ValueError):
-        return False
-    return isinstance(row, dict) and {"filename", "status"} <= row.keys()
-
-
 def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, int]:
     """The submission's videos with known truth, and the number of the others.
 
@@ -78,9 +68,7 @@ def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, i
     names = [name for name in scores if name in truth]
     if not names:
         raise BadInputError(f"{submission} and the truth have no video in common")
-    details = file_beside(submission, ".jsonl")
-    rows = read_rows(details) if has_rows(details) else []
-    statuses = {utf8_name(row["filename"]): row["status"] for row in rows}
+    statuses = {utf8_name(row["filename"]): row["status"] for row in rows_beside(submission)}
     videos = Videos(
         names=np.array(names),
         labels=np.array([truth[name].label for name in names]),
@@ -122,6 +110,7 @@ def calibrate(
         raise BadInputError("--fit: the rows come from several runs with other members, weights or options")
     usable = [result.status == Status.OK if result else not known for result in found]
     scored = np.flatnonzero(usable)
+    policy = next((result.policy for result in known), REFERENCE)
     members = next((",".join(result.members) for result in known if result.members), "")
     data = CalibrationData(
         labels=videos.labels[scored],
@@ -131,7 +120,7 @@ def calibrate(
         sources=videos.names[scored].tolist(),
     )
     checkpoints = digests(choose_members(members, models, network=network).members, models) if members else {}
-    fitted = fit_calibration(checkpoints, "videos", data, rounds)
+    fitted = fit_calibration(checkpoints, "videos", data, rounds, policy)
     write_calibration(path, fitted.calibration, fitted.more)
     lines = [f"temperature {fitted.platt.temperature:.4f}, shift {fitted.platt.shift:.4f}; {path}"]
     if left_out := len(found) - len(scored):

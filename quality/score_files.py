@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import BadInputError
-from common.files import write_table, write_text
+from common.files import file_beside, write_table, write_text
 from common.labels import label_of
 from common.tables import by_filename, columns_of, read_table
+from inference.results import read_rows
 from inference.scoring import NO_SCORE
 
 # The columns of name and score, by the column that tells the kinds apart.
@@ -117,3 +118,22 @@ def without_nan(value: object) -> object:
     if isinstance(value, tuple | list):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def has_rows(details: Path) -> bool:
+    """Whether there is a file that begins with a row of inference.predict."""
+    try:
+        with details.open("rb") as lines:
+            row = json.loads(lines.readline())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(row, dict) and {"filename", "status"} <= row.keys()
+
+
+def rows_beside(submission: Path) -> list[dict[str, Any]]:
+    """The rows of the `.jsonl` beside a submission; none if there is no such file.
+
+    Raises BadInputError for damaged rows of inference.predict.
+    """
+    details = file_beside(submission, ".jsonl")
+    return read_rows(details) if has_rows(details) else []

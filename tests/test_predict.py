@@ -76,7 +76,7 @@ def test_a_list_in_its_order_with_every_status(run, videos, models, weights, tmp
         assert rows[name].keys() == {
             "schema", "filename", "label", "status", "reason", "frames", "faces", "members", "image", "video",
             "seconds", "run", "software", "left_out", "face_frames", "detections", "not_scored", "notes", "shots",
-            "not_finite", "each_face",
+            "not_finite", "each_face", "policy",
             "false_positive_rate", "verdict", "conditions", "judgement", "by_known", "sha256", "forms", "stability",
         }  # fmt: skip
     assert (rows["äußerst.mp4"]["frames"], rows["äußerst.mp4"]["faces"]) == (12, 1)

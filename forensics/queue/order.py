@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from common.errors import BadInputError
 from common.status import Status
+from inference.verdicts import REFERENCE
 
 
 class Candidate(NamedTuple):
@@ -33,14 +34,21 @@ class Queue(NamedTuple):
 
 
 def read_candidates(path: Path) -> list[Candidate]:
-    """The videos of a submission's `.jsonl`. Raises BadInputError if the file is not one, or is empty."""
-    candidates = []
+    """The videos of a submission's `.jsonl`. Raises BadInputError if the file is not one, or is empty.
+
+    It also raises it for screened videos beside others: their scores are not comparable.
+    """
+    candidates, policies = list[Candidate](), set[str]()
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
-                candidates.append(candidate(json.loads(line)))
+                row = json.loads(line)
+                candidates.append(candidate(row))
+                policies.add(row.get("policy", REFERENCE))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise BadInputError(f"{path}:{number} is not a row of a submission: {error!r}") from error
+    if len(policies) > 1:
+        raise BadInputError(f"{path} mixes scores of {' and '.join(sorted(policies))}, which have no common order")
     if not candidates:
         raise BadInputError(f"{path} holds no videos")
     return candidates

@@ -204,11 +204,13 @@ def group_facts(member: Member, score: Score, face: int, sampled: Sampled) -> li
     """The groups of crops that an image member's score of a face was made of; none for a video member."""
     if member.branch != "image":
         return []
-    frames, sources, size = sampled.frames_seen(member.branch), sampled.sources(face), sampled.faces[face].group
+    frames, sources = sampled.crop_frames(member.branch, face), sampled.crop_sources(member.branch, face)
+    size = sampled.faces[face].group
     facts = []
     for index, group in enumerate(score.parts):
         if group.value is not None:
-            of_group = frames[index * size : (index + 1) * size]
-            times = [round(sampled.timing.times[sources[frame]], 3) for frame in of_group]
-            facts.append(GroupFacts(group.value, times, sum(sources[frame] != frame for frame in of_group)))
+            of_group = slice(index * size, (index + 1) * size)
+            pairs = list(zip(frames[of_group], sources[of_group], strict=True))
+            times = [round(sampled.timing.times[source], 3) for _, source in pairs]
+            facts.append(GroupFacts(group.value, times, sum(source != frame for frame, source in pairs)))
     return facts

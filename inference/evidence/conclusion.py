@@ -6,7 +6,7 @@ They follow from the verdict, the calibration, and what the file is. No sentence
 from common.status import Status
 from common.version import NAME, software
 from inference.results import Result
-from inference.verdicts import UNCERTAIN, Calibration
+from inference.verdicts import SCREEN, UNCERTAIN, Calibration
 
 KINDS = "a swap or re-enactment by a method like those that the networks learned"
 ALLOWED = {
@@ -28,12 +28,17 @@ DENIED = (
     "about it. It does not say who changed a file, when, how or why, and it says nothing about the sound, the "
     "background or other parts of the picture."
 )
+SCREENED = (
+    " It was screened: only a few frames were looked at, to see which files deserve a full examination. What they do "
+    "not show was not examined."
+)
 
 
 def conclusion(result: Result, sha256: str | None, still: bool, calibration: Calibration | None) -> list[str]:
     """The conclusion from a result, sentence by sentence; `sha256` is the file's, None if it cannot be read."""
     kind, digest = "photo" if still else "video", f"SHA-256 {sha256}" if sha256 else "which could not be read"
     begin = f'The file {result.filename} ({digest}) was examined with the software "{NAME}", version {software()}.'
+    begin += SCREENED if result.policy == SCREEN else ""
     if result.status != Status.OK:
         return [begin, f"It got no score ({result.status}: {result.reason}), which supports no conclusion."]
     deciding = sum(face.decides for face in result.faces)

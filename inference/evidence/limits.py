@@ -41,6 +41,12 @@ def frames_left_out(result: Result, sampled: Sampled) -> list[str]:
             sentences.append(f"Only the {len(result.shots)} longest shots were scored.")
     if sampled.interval > 1:
         sentences.append(f"{sampled.frames} of {shown} frames were examined, one in {sampled.interval}.")
+    if not sampled.interval:
+        sentences.append(
+            f"This is a screening: {sampled.frames} of {shown} frames were examined, in groups of five consecutive "
+            "ones. A swap that only the others show was not looked for. The score must not be compared with one that "
+            "was made without --screen."
+        )
     if sampled.face_frames < sampled.frames:
         sentences.append(f"{sampled.face_frames} of {sampled.frames} frames show a face.")
     if sampled.timing.starts >= LATE_START:
@@ -75,7 +81,7 @@ def stand_ins(result: Result, sampled: Sampled) -> list[str]:
     """Sentences about faces, frames and members that were missing in a video, and what was used instead."""
     sentences = []
     for number, face in enumerate(sampled.faces, start=1):
-        if absent := sampled.frames - len(face.track):
+        if absent := (sampled.frames if face.frames is None else len(face.frames)) - len(face.track):
             sentences.append(
                 f"Face {number} was not detected in {absent} of the frames; its nearest detection was used there."
             )

@@ -75,17 +75,17 @@ def maps_of(networks: Networks, sampled: Sampled, groups: Sequence[Sequence[floa
     fractions = {name: member.crop_fraction for name, member in members.items()}
     maps, began = [], time.perf_counter()
     for index, scores in enumerate(groups):
-        face, frames, sources = sampled.faces[index], sampled.frames_seen("image"), sampled.sources(index)
-        ranked = [number for number in suspicious(scores, face.group)[:MOST] if number < len(frames)]
+        face, sources = sampled.faces[index], sampled.crop_sources("image", index)
+        ranked = [number for number in suspicious(scores, face.group)[:MOST] if number < len(sources)]
         first: dict[int, int] = {}  # crop by its frame: one that stands in for others is tested once
         for number in ranked:
-            first.setdefault(sources[frames[number]], number)
+            first.setdefault(sources[number], number)
         wanted = list(first.values())
         crops = {name: face.crops[member.crop_kind][wanted] for name, member in members.items()}
         tested = try_maps(networks, crops, fractions) if wanted and crops else []
         maps.append(
             [
-                CropMap(number, sampled.timing.times[sources[frames[number]]], of_crop)
+                CropMap(number, sampled.timing.times[sources[number]], of_crop)
                 for number, of_crop in zip(wanted, tested, strict=False)  # without maps, `tested` is empty
             ]
         )

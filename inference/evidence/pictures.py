@@ -65,7 +65,7 @@ def strip(
     kinds = {member.branch: member.crop_kind for member in members.values()}
     branch: Branch = "image" if "image" in kinds else "video"
     cut = sampled.faces[face.number - 1]
-    crops, frames, sources = cut.crops[kinds[branch]], sampled.frames_seen(branch), sampled.sources(face.number - 1)
+    crops, sources = cut.crops[kinds[branch]], sampled.crop_sources(branch, face.number - 1)
     by_score = suspicious(face.groups, cut.group)[:STRIP]
     tests = {crop_map.crop: crop_map.facts for crop_map in maps}
     passed = [crop_map for crop_map in maps if crop_map.tested.proven] if has_place(maps) else []
@@ -73,7 +73,7 @@ def strip(
     return tuple(
         StripCrop(
             picture=thumbnail(crops[number]),
-            time=sampled.timing.times[sources[frames[number]]],
+            time=sampled.timing.times[sources[number]],
             score=face.groups[number // cut.group] if branch == "image" else None,
             tested=tests.get(number),
             map=overlays.get(number),

@@ -94,20 +94,25 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
     with threads(wanted.cores) as (submit, ahead):
         with spent.on("decode"):
             still = Still(video) if is_picture(video) else None
-            info = still.info if still else probe(video)
             finder = finder_for(wanted, submit, ahead)
         look_at = partial(look, wanted=wanted, finder=finder, spent=spent, tally=tally)
         if still:
             sampled = [look_at(Part(still, still, 1))]
-        elif wanted.settings.shots:
-            sampled = [look_at(part) for part in shots_of(video, info, most, spent)]
+        elif wanted.settings.screen and (screened := screen_video(video, wanted, finder, spent, tally)):
+            sampled = [screened]
         else:
-            sampled = [look_at(whole(video, info, info.frames, most), choose=choose)]
-            if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets promised another number
-                sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
+            with spent.on("decode"):
+                info = probe(video)
+            if wanted.settings.shots:
+                sampled = [look_at(part) for part in shots_of(video, info, most, spent)]
+            else:
+                sampled = [look_at(whole(video, info, info.frames, most), choose=choose)]
+                if sampled[0].interval != sampling_interval(sampled[0].total, most):  # the packets promised otherwise
+                    sampled = [look_at(whole(video, info, sampled[0].total, most), choose=choose)]
     if wanted.settings.evidence:
         from faces.history import file_history  # only evidence needs it
 
+        info = sampled[0].info
         digest, facts = sha256(video), provenance_facts(video, None if info.still else info.stream)
         history = file_history(video, info)
         sampled = [replace(part, sha256=digest, file=facts, history=history) for part in sampled]
@@ -154,6 +159,30 @@ def shots_of(video: Path, info: VideoInfo, most: int, spent: "Spent") -> Iterato
     for index, numbers in sampled.items():
         shot = Shot(index + 1, len(shots), shots[index][0], shots[index][-1])
         yield Part(islice(frames, len(numbers)), reading, numbers.step, shot)
+
+
+def screen_video(video: Path, wanted: Wanted, finder: Finder, spent: "Spent", tally: Tally | None) -> Sampled | None:
+    """What a screening sees of a video; None if it is too short for one."""
+    from inference.sampling.screen import MOST_DETECTED, Screening, screen  # only --screen needs it
+
+    def cut_group(faces: Faces) -> list[Face]:
+        with spent.on("track and crop"):
+            return cut(faces, wanted)
+
+    finder = replace(
+        finder,
+        submit=spent.measured(finder.submit),
+        on_frames=tally.counter(MOST_DETECTED) if tally else finder.on_frames,
+    )
+    poster = partial(frame_as_jpeg, index=0) if wanted.settings.evidence else None
+    with spent.on("decode"):
+        sampled = screen(video, Screening(finder, load_detector(wanted.detector_weights, "cpu"), cut_group, poster))
+    seconds = spent.taken(nested=wanted.cores == 1)
+    if sampled is None:
+        return None
+    seconds["decode"] -= seconds["track and crop"]
+    scored = [face for face in sampled.faces if face.decides]
+    return replace(sampled, seconds=seconds, conditions=conditions_of(scored, sampled.info.bits_per_pixel))
 
 
 def look(

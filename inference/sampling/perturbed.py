@@ -16,8 +16,7 @@ from common.h264 import encode_h264
 from common.images import resize
 from faces.boxes import iou_plus_one, tracking_boxes
 from faces.crops import align_track
-from faces.detector import FaceDetector
-from faces.one_pass import Faces, Regions
+from faces.one_pass import Detector, Faces, Regions
 from faces.tracking import SAME_FACE_IOU, Detection, Track, fill_track
 from inference.members import CropKind, frames_seen
 from inference.sampling.look import Kept, conditions_of, middle
@@ -74,7 +73,7 @@ def frames_needed(faces: Faces) -> list[int]:
 
 
 def perturbed_faces(
-    faces: Faces, plain: list[Face], kept: Kept, kinds: Set[CropKind], detector: FaceDetector
+    faces: Faces, plain: list[Face], kept: Kept, kinds: Set[CropKind], detector: Detector
 ) -> dict[str, Perturbed]:
     """The perturbed versions of a video, by name: those for which all faces have crops.
 

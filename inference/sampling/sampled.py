@@ -25,7 +25,8 @@ class Face:
     """A tracked face: its detections, a square per sampled frame, and its crops by kind, RGB uint8 [N, side, side, 3].
 
     The image members' logits are averaged over `group` crops: five, or one in a still image. `decides` says whether the
-    video's label depends on the face.
+    video's label depends on the face. With --screen there is a square per crop; `frames` are the sampled frames for
+    which the crops stand, `sources` those from which they are.
     """
 
     track: Track
@@ -33,6 +34,8 @@ class Face:
     crops: dict[CropKind, np.ndarray]
     group: int = GROUP
     decides: bool = True
+    frames: Sequence[int] | None = None
+    sources: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Sampled:
 
     info: VideoInfo
     total: int  # frames that the video shows
-    interval: int  # one frame in `interval` was sampled
+    interval: int  # one frame in `interval` was sampled; 0 with --screen, which takes groups of five
     frames: int  # sampled
     face_frames: int  # sampled frames that show a face
     damaged: int  # packets that could not be decoded
@@ -105,8 +108,19 @@ class Sampled:
 
     def frames_seen(self, branch: Branch) -> list[int]:
         """The sampled frames that a branch sees."""
+        screened = [face.frames for face in self.faces if face.frames is not None]
+        if screened:
+            return sorted({frame for frames in screened for frame in frames}) if branch == "image" else []
         return frames_seen(branch, self.frames, self.info.still)
 
-    def sources(self, face: int) -> list[int]:
-        """For each sampled frame, the frame that a face's crop comes from: another frame where the face is absent."""
-        return [detection.frame for detection in fill_track(self.faces[face].track, self.frames)]
+    def crop_frames(self, branch: Branch, face: int) -> list[int]:
+        """For each of a face's crops, the sampled frame for which it stands."""
+        frames = self.faces[face].frames
+        return self.frames_seen(branch) if frames is None else list(frames)
+
+    def crop_sources(self, branch: Branch, face: int) -> list[int]:
+        """For each of a face's crops, the frame that it comes from: another frame where the face is absent."""
+        if self.faces[face].frames is not None:
+            return list(self.faces[face].sources)
+        filled = fill_track(self.faces[face].track, self.frames)
+        return [filled[frame].frame for frame in self.frames_seen(branch)]
