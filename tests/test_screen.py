@@ -315,3 +315,12 @@ def test_each_long_shot_with_a_face_has_a_group(clip, weights, tmp_path):
     assert 1 <= len(seen[1]) <= 4, "one frame of each group tells that it shows no face"
     assert (sampled.face_frames, len(sampled.faces)) == (len(seen[0]) + len(seen[2]), 2)
     assert all(face.decides for face in sampled.faces)
+
+
+def test_a_face_far_behind_the_only_key_frame_is_found(clip, weights, tmp_path):
+    names = (("no_face.mp4", 98), ("single_face.mp4", 60))
+    images = [cv2.resize(image, (640, 360)) for name, n in names for image in islice(read_frames(clip(name)), n)]
+    path = encode(tmp_path / "x.mp4", images, options={"g": "250", "x264-params": "scenecut=0"})
+    sampled = screen(path)
+    assert sampled.losses == ("screened by reading all of it: no face near its few key frames",)
+    assert sampled.faces[0].track[0].frame >= 4
