@@ -203,6 +203,8 @@ def write_calibration(path: Path, calibration: Calibration, more: Mapping[str, o
     """Write a calibration atomically, one line per stratum, and in the same file `more` values that were fitted."""
     content = asdict(calibration)
     del content["recall"]  # read from the operating points, which are among the others
+    if calibration.policy == REFERENCE:
+        del content["policy"]  # as in files of before there was another
     lines = ",\n".join(json.dumps(stratum) for stratum in content.pop("strata"))
     head = json.dumps(content | dict(more), indent=1).removesuffix("\n}")
     write_text(path, f'{head},\n "strata": [\n{lines}\n ]\n}}\n')

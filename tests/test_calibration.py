@@ -374,16 +374,7 @@ def test_the_shipped_members_have_a_calibration():
         assert list(stratum.rates) == sorted(stratum.rates, reverse=True)
         assert 1 / (stratum.reals + 2) <= stratum.rates[-1] <= 2 / stratum.reals
     content = json.loads((MODELS / "calibration.json").read_text())
-    assert content.keys() == {
-        "members",
-        "unit",
-        "limits",
-        "policy",
-        "temperature",
-        "shift",
-        "operating_points",
-        "strata",
-    }
+    assert content.keys() == {"members", "unit", "limits", "temperature", "shift", "operating_points", "strata"}
 
 
 def test_a_calibration_belongs_to_certain_checkpoints(tmp_path):

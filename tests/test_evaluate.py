@@ -224,7 +224,7 @@ def test_a_calibration_that_was_fitted_can_be_applied(run, files):
     before = json.loads((files / "out/evaluation.json").read_text())["all"]
     assert "intervals mean nothing" not in fitted.stdout
     content = json.loads((files / "calibration.json").read_text())
-    assert set(content) == {"members", "unit", "limits", "policy", "temperature", "shift", "operating_points", "strata"}
+    assert set(content) == {"members", "unit", "limits", "temperature", "shift", "operating_points", "strata"}
     assert (content["members"], [stratum["reals"] for stratum in content["strata"]]) == ({}, [120])
     point = content["operating_points"][-1]
     assert (point["false_positives"], point["threshold"], point["called_fake"]) == (0.1, 0.8, 0)

@@ -1,6 +1,7 @@
 """Screening: frames reached by key frames are those that a full reading shows; and what rows say of it."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import av
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 
 from common.errors import BadInputError
+from common.status import Status
 from faces.keyframes import open_key_frames
 from faces.video import Reading, probe, read_frames
+from inference.conclude import unscored
 from inference.members import KNOWN, MEMBERS, MODELS, CropKind
+from inference.results import write_submission
 from inference.sampling.look import Wanted, sample
 from inference.sampling.places import Place, choose_places, find_stretches
 from inference.sampling.screen import spread_groups
 from inference.settings import Settings, detector_weights, resolve
-from inference.verdicts import calibration_of
+from inference.verdicts import calibration_of, read_calibration
 from tests.strange import corrupt_packet, encode
 
 X264 = {"preset": "veryfast", "bf": "3"}
@@ -315,3 +319,27 @@ def test_each_long_shot_with_a_face_has_a_group(clip, weights, tmp_path):
     assert 1 <= len(seen[1]) <= 4, "one frame of each group tells that it shows no face"
     assert (sampled.face_frames, len(sampled.faces)) == (len(seen[0]) + len(seen[2]), 2)
     assert all(face.decides for face in sampled.faces)
+
+
+def test_a_face_far_behind_the_only_key_frame_is_found(clip, weights, tmp_path):
+    names = (("no_face.mp4", 98), ("single_face.mp4", 60))
+    images = [cv2.resize(image, (640, 360)) for name, n in names for image in islice(read_frames(clip(name)), n)]
+    path = encode(tmp_path / "x.mp4", images, options={"g": "250", "x264-params": "scenecut=0"})
+    sampled = screen(path)
+    assert sampled.losses == ("screened by reading all of it: no face near its few key frames",)
+    assert sampled.faces[0].track[0].frame >= 4
+
+
+def test_a_calibration_holds_the_policy_of_the_videos_that_it_was_fitted_on(run, tmp_path):
+    random = np.random.default_rng(0)
+    names = [f"v{number}.mp4" for number in range(300)]
+    labels = ["REAL" if number % 2 else "FAKE" for number in range(300)]
+    scores = [random.beta(2, 5) if label == "REAL" else random.beta(5, 2) for label in labels]
+    result = replace(unscored("", Status.OK, "", 30, {"lite0": 0.5, "lite2": 0.5}), policy="screen", run="x")
+    rows = [replace(result, filename=name, label=score) for name, score in zip(names, scores, strict=True)]
+    write_submission(tmp_path / "s.csv", rows)
+    lines = "".join(f"{name},{label}\n" for name, label in zip(names, labels, strict=True))
+    (tmp_path / "truth.csv").write_text("filename,label\n" + lines)
+    words = ("--fit", tmp_path / "c.json", "--output", tmp_path / "e", "--rounds", "10")
+    run("-m", "quality.evaluate", tmp_path / "s.csv", tmp_path / "truth.csv", *words)
+    assert read_calibration(tmp_path / "c.json").policies == ("screen",)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from common.errors import BadInputError
 from common.files import sha256
 from common.images import encode_image, resize
 from faces.boxes import tracking_boxes
@@ -90,6 +91,10 @@ def sample(video: Path, wanted: Wanted, tally: Tally | None = None, choose: Choo
     `common.workers.FAILURES`, among them UnsupportedError, DecodeError, FileNotFoundError, and ChangedError if the file
     changed while it was read.
     """
+    if choose and wanted.settings.screen:
+        raise BadInputError(
+            f"{video}: a mask chooses faces in all frames, and --screen does not look at all: leave it out"
+        )
     before, spent, most = identity(video), Spent(), wanted.settings.max_frames
     with threads(wanted.cores) as (submit, ahead):
         with spent.on("decode"):

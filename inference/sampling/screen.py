@@ -181,7 +181,10 @@ def screen(path: Path, screening: Screening) -> Sampled | None:
 
 
 def look_behind_key_frames(reader: KeyFrames, screening: Screening) -> None:
-    """Look at groups behind key frames, first where it was planned, then elsewhere if these show no face."""
+    """Look at groups behind key frames, first where it was planned, then elsewhere if these show no face.
+
+    Raises ReadOnError if none shows a face and there were too few key frames to look all over the video.
+    """
     frame = reader.length / max(reader.packets.shown - 1, 1) or 1.0
     first, later = choose_places([key.time for key in reader.keys], reader.length, GROUPS, frame)
     spare = max(MOST_DECODED - MOST_DETECTED - HELD_BACK * len(first), 0)
@@ -191,6 +194,8 @@ def look_behind_key_frames(reader: KeyFrames, screening: Screening) -> None:
         if screening.done or is_late:
             break
         look_behind(reader, place, screening, spare // max(gaps, 1))
+    if len(first) < GROUPS and not any(group.faces for group in screening.groups):
+        raise ReadOnError("no face near its few key frames")
 
 
 def look_behind(reader: KeyFrames, place: Place, screening: Screening, decoded: int) -> None:
