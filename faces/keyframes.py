@@ -43,7 +43,10 @@ class Behind(Iterator[Frame]):
 
     def __init__(self, reader: "KeyFrames", key: Key) -> None:
         self.reader, self.stream = reader, reader.stream
-        reader.container.seek(key.stamp + reader.shift, stream=self.stream, backward=True)
+        try:
+            reader.container.seek(key.stamp + reader.shift, stream=self.stream, backward=True)
+        except av.error.FFmpegError as error:
+            raise ReadOnError("its index does not lead to its key frames") from error
         self.stream.codec_context.skip_frame = "DEFAULT"
         self.packets = reader.container.demux(self.stream)
         self.promised: list[int] = []  # times of the packets whose frames are still to come, ascending
@@ -180,11 +183,14 @@ class KeyFrames:
         A decoder may need the first packet: x264 writes there which of its versions made the stream.
         """
         frames: list[av.VideoFrame] = []
-        for packet in self.container.demux(self.stream):
-            frames += packet.decode()
-            if not packet.is_discard:  # those that an edit list hides come before the first frame that is shown
-                break
-        frames += self.stream.codec_context.decode(None)
+        try:
+            for packet in self.container.demux(self.stream):
+                frames += packet.decode()
+                if not packet.is_discard:  # those that an edit list hides come before the first frame that is shown
+                    break
+            frames += self.stream.codec_context.decode(None)
+        except av.error.FFmpegError as error:
+            raise ReadOnError("its first packets are damaged") from error
         if not frames:
             raise ReadOnError("its first packets give no frame")
         self.decoded += 1

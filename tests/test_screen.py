@@ -129,6 +129,14 @@ def test_a_damaged_group_leads_to_the_reading_that_has_a_status_for_it(moving, w
     assert sampled.damaged or sampled.concealed
 
 
+def test_a_damaged_first_packet_leads_there_too(moving, weights, tmp_path):
+    path = encode(tmp_path / "x.mp4", moving, options={"g": "12", "bf": "0"})
+    corrupt_packet(path, 0)
+    sampled = screen(path)
+    assert sampled.losses[-1].startswith("screened by reading all of it: its first packets")
+    assert sampled.damaged or sampled.concealed
+
+
 def test_thirty_frames_are_looked_at_whatever_the_length(moving, weights, tmp_path):
     """In short distances a group behind each of six key frames; in long ones several groups behind one."""
     for distance in ("12", "250"):

@@ -147,7 +147,7 @@ def moment(frame: Frame, info: VideoInfo) -> float:
     """When a frame is shown, in seconds: by its timestamp, or by the frame rate if it has none."""
     if frame.time is not None:
         return frame.time
-    return frame.number / info.fps if info.fps else 0.0
+    return frame.number / (info.fps or 1.0)
 
 
 def screen(path: Path, screening: Screening) -> Sampled | None:
@@ -171,7 +171,7 @@ def screen(path: Path, screening: Screening) -> Sampled | None:
     reading = Reading(path, info, spread_groups(info.frames).__contains__)
     for frames in in_batches(reading, GROUP):
         screening.look(iter(frames), info)
-    if reading.frames < GROUP:
+    if reading.frames < GROUP or not screening.groups:  # the packets promised more
         return None
     has_times = reading.first is not None
     duration = reading.duration if has_times else reading.frames / (info.fps or 1)
@@ -194,6 +194,8 @@ def look_behind_key_frames(reader: KeyFrames, screening: Screening) -> None:
         if screening.done or is_late:
             break
         look_behind(reader, place, screening, spare // max(gaps, 1))
+    if not screening.groups:
+        raise ReadOnError("too few frames behind its key frames")
     if len(first) < GROUPS and not any(group.faces for group in screening.groups):
         raise ReadOnError("no face near its few key frames")
 
