@@ -42,10 +42,11 @@ from common.files import ROOT, file_beside
 from faces.keyframes import open_key_frames
 from faces.video import read_frames
 from inference import run as scoring_run
+from inference.ledger import LEDGER
 from inference.members import MODELS, SHIPPED, crop_kinds
 from inference.networks.runtimes import load_networks
 from inference.results import Result, read_results
-from inference.run import LEDGER, Output
+from inference.run import Output
 from inference.sampling.look import Wanted, sample
 from inference.scorer import Scorer, Video
 from inference.settings import Settings, Setup, detector_weights

@@ -14,8 +14,8 @@ from common.errors import BadInputError
 from common.files import file_beside, write_table, write_text
 from common.spread import spread
 from common.status import UNREADABLE, Status
+from inference.ledger import LEDGER
 from inference.results import Result
-from inference.run import LEDGER
 from inference.settings import Settings
 from quality.measures import THRESHOLD, few_originals
 from quality.protocols import explain, protocol_aucs

@@ -20,8 +20,8 @@ from common.errors import BadInputError
 from common.files import ROOT, FileState, file_state, sha256
 from common.status import Status
 from inference.conclude import unscored
+from inference.ledger import Json
 from inference.results import Result
-from inference.run import Json
 from quality.sets.items import Item
 
 PROCESS = Path(__file__).with_name("detector_process.py")

@@ -30,9 +30,10 @@ from common.files import file_state, write_table
 from common.status import Status
 from common.workers import Workers, patience
 from faces.video_files import find_videos
+from inference.ledger import Ledger
 from inference.predict import scoring_parser
 from inference.results import Result
-from inference.run import Ledger, Output, score_videos
+from inference.run import Output, score_videos
 from inference.scorer import Video
 from inference.settings import Settings
 from quality.measures import measure

@@ -13,10 +13,11 @@ from common.files import FileState
 from common.status import UNREADABLE, Status
 from common.workers import progress
 from inference.evidence.collect import provenance_of
+from inference.ledger import Json, Ledger, same_file, sources_of, state_of
 from inference.merge import read_shards, shard_files
 from inference.predict import shard_output
 from inference.results import Result, write_submission, write_verdicts
-from inference.run import Json, Ledger, Output, same_file, score_videos, sources_of, state_of
+from inference.run import Output, score_videos
 from inference.scorer import Video
 from inference.settings import Settings, resolve
 from quality.external import load_detector

@@ -14,7 +14,7 @@ from common.files import sha256
 from common.lock import locked
 from forensics.queue.marks import Mark, Marks
 from inference.evidence.pages import own_file
-from inference.run import state_of
+from inference.ledger import state_of
 from inference.scorer import Video
 from inference.settings import Settings, resolve
 from tests.conftest import ROOT

@@ -16,9 +16,9 @@ from faces.crops import cut, plan_crops
 from faces.tracking import track_faces
 from faces.video import read_frames
 from image_based.models import build_model
+from inference.ledger import Ledger
 from inference.members import MEMBERS, MODELS, SHIPPED
 from inference.results import printable
-from inference.run import Ledger
 from inference.scoring import image_frames, image_score
 from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
 

@@ -19,10 +19,10 @@ from common.status import Status
 from common.version import software
 from inference.conclude import combine, group_scores, unscored
 from inference.evidence.collect import provenance_of
+from inference.ledger import Json
 from inference.members import Member, crop_kinds
 from inference.networks.runtimes import load_networks
 from inference.results import FaceResult, Result
-from inference.run import Json
 from inference.sampling.sampled import Face
 from inference.scoring import GROUP, NOT_FINITE, Ensemble, Score
 from inference.settings import Settings, resolve
