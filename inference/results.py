@@ -132,12 +132,16 @@ class Result:
         for name, kind in (("conditions", Conditions), ("judgement", Judgement)):
             values[name] = None if values.get(name) is None else kind(**values[name])
         values["status"] = Status(values["status"])
+        values["verdict"] = VerdictName(values.get("verdict") or VerdictName.NOT_SCORED)
         values["chosen_by"] = values.pop("by_known", {})
         values["faces"] = tuple(FaceResult(**face | {"groups": tuple(face.get("groups", ()))}) for face in faces)
         values["shots"] = tuple(
-            ShotResult(**shot | {"status": Status(shot["status"])}) for shot in values.get("shots", ())
+            ShotResult(**shot | {"status": Status(shot["status"]), "verdict": VerdictName(shot["verdict"])})
+            for shot in values.get("shots", ())
         )
-        values["perturbed"] = tuple(PerturbedResult(**version) for version in perturbed)
+        values["perturbed"] = tuple(
+            PerturbedResult(**version | {"verdict": VerdictName(version["verdict"])}) for version in perturbed
+        )
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     >>> with Scorer() as scorer:
     ...     result = scorer.score("demo/clips/single_face.mp4")
     >>> result.status, result.verdict, len(result.faces)
-    (<Status.OK: 'ok'>, 'uncertain', 1)
+    (<Status.OK: 'ok'>, <VerdictName.UNCERTAIN: 'uncertain'>, 1)
 
 A video goes through three steps: worker processes find its faces, the networks score them, and `conclude` makes the
 result and, if wanted, the evidence. A bad video raises nothing: it has a status.

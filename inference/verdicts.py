@@ -293,6 +293,11 @@ class VerdictName(StrEnum):
     UNCERTAIN = "uncertain"
     NOT_SCORED = "not scored"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "VerdictName | None":
+        """What a score without a calibration was called by 0.1.0."""
+        return cls.UNCERTAIN if value in ("undecided", "leans real", "likely real") else None
+
 
 class Verdict(NamedTuple):
     """A verdict: its limit (highest rate, or lowest score without a calibration), its name, and what it means."""

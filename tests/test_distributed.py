@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from common.errors import BadInputError
 from tests.conftest import GIVING_WAY, ROOT, wait_for
@@ -138,7 +138,11 @@ def test_any_number_of_processes_validates_to_the_same_scores(slurm, crops, alon
     best = read_checkpoint(folder(alone) / "ckpt_iter_4.pth.tar")["best_loss"]
     assert float(line["video_logloss_balanced"]) == pytest.approx(best, abs=1e-5)
     scored = [(int(row["label"]), float(row["probability"])) for row in rows(tmp_path, 4)]
-    assert float(line["video_auc"]) == pytest.approx(roc_auc_score(*zip(*scored, strict=True)), abs=1e-5)
+    within = [
+        np.mean([fake > real + slack for label, fake in scored if label for other, real in scored if not other])
+        for slack in (2e-6, -2e-6)  # the rows are rounded, and barely trained networks score all alike
+    ]
+    assert within[0] - 1e-5 <= float(line["video_auc"]) <= within[1] + 1e-5
 
 
 def test_an_evaluation_reports_missing_and_damaged_checkpoints(run, crops, alone, tmp_path):

@@ -217,8 +217,8 @@ def launch_with(lab, setting):
 @pytest.mark.parametrize(
     ("setting", "complaint"),
     [
-        ("train_list=absent.txt", "No such file or directory: 'absent.txt'"),
-        ("pretrained=absent.pth", "absent.pth is missing"),
+        ("train_list=absent.txt", "1 file that the training reads does not exist:\n  ./: absent.txt"),
+        ("pretrained=absent.pth", "1 file that the training reads does not exist:\n  ./: absent.pth"),
     ],
 )
 def test_errors_that_starting_again_cannot_fix_have_status_2(lab, setting, complaint):

@@ -39,11 +39,16 @@ def words(work, output):
     ]
 
 
-@pytest.fixture(scope="module")
-def whole(work):
-    command = [sys.executable, "-m", "inference.predict", "--list", work / "list.csv", *words(work, work / "whole.csv")]
+def in_one_run(work, *options):
+    listed = ["--list", work / "list.csv"]
+    command = [sys.executable, "-m", "inference.predict", *listed, *words(work, work / "whole.csv"), *options]
     assert subprocess.run(list(map(str, command)), cwd=ROOT, check=False).returncode == 1
     return (work / "whole.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(work):
+    return in_one_run(work)
 
 
 def test_shards_merge_to_what_one_run_gives(run, work, whole, tmp_path):
@@ -91,15 +96,17 @@ def test_a_call_that_makes_no_sense(arguments, complaint):
 
 
 @pytest.mark.slurm
-def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
+@pytest.mark.parametrize("options", [(), ("--screen",)], ids=["exact", "screened"])
+def test_a_list_over_a_real_slurm(work, tmp_path, slurm, options):
     """Two tasks, then the merging job; the missing video makes all of them end with 1, and loses nothing."""
+    whole = in_one_run(work, *options)
     output = tmp_path / "out/submission.csv"
     environment = slurm | {
         "PYTHON": sys.executable, "CPUS_PER_TASK": "1", "GPUS_PER_TASK": "0", "OUTPUT": str(output),
         "SBATCH_ARGS": f"--chdir={ROOT} --output={tmp_path}/%a.out", "EVIDENCE": str(tmp_path / "evidence"),
     }  # fmt: skip
-    options = [str(word) for word in words(work, output)[:-2]]
-    command = ["sh", "predict.sh", "debug", str(work / "list.csv"), "2", "scores", *options]
+    named = [str(word) for word in words(work, output)[:-2]]
+    command = ["sh", "predict.sh", "debug", str(work / "list.csv"), "2", "scores", *named, *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert "which merges them into" in done.stdout
@@ -114,6 +121,8 @@ def test_a_list_over_a_real_slurm(work, whole, tmp_path, slurm):
         "submission-0-of-2.csv", "submission-1-of-2.csv", "submission.csv", "submission.verdicts.csv",
     ]  # fmt: skip
     assert "missing.mp4: missing" in "".join((tmp_path / f"{number}.out").read_text() for number in (0, 1))
+    rows = [json.loads(line) for line in (output.parent / "submission.jsonl").read_text().splitlines()]
+    assert {row["policy"] for row in rows if row["status"] == "ok"} == {"screen" if options else "reference"}
 
 
 def test_nothing_of_slurm_changes_a_run_outside_an_array(run, work, whole, tmp_path, monkeypatch):
