@@ -32,7 +32,7 @@ def read_landmarks(path: Path) -> dict[str, np.ndarray | None]:
     Raises BadInputError for wrong columns or a wrong row.
     """
     landmarks: dict[str, np.ndarray | None] = {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:  # as names of files have it
         rows = csv.reader(file)
         if (heading := tuple(next(rows, ()))) != HEADING:
             raise BadInputError(f"{path} has the columns {','.join(heading)}, not {','.join(HEADING)}")

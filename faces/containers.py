@@ -155,7 +155,9 @@ def is_encrypted(path: Path) -> bool:
     tracks = BytesIO(header)
     for track in _elements(tracks, 0, len(header)):
         content = list(_elements(tracks, track.start, track.end)) if track.kind == TRACK else []
-        shows = any(element.kind == TRACK_TYPE and header[element.end - 1] == 1 for element in content)
+        shows = any(
+            element.kind == TRACK_TYPE and header[element.end - 1 : element.end] == b"\x01" for element in content
+        )
         for kind in ENCRYPTION:
             inside = [element for element in content if element.kind == kind]
             content = [child for element in inside for child in _elements(tracks, element.start, element.end)]

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.command import Shard
@@ -38,11 +38,6 @@ from quality.calibration import make_strata, real_scores, write_calibration
 from training.config import LRScheduler
 from training.sampler import TrainingSampler, validation_slice
 from training.schedule import lr_at
-
-settings.register_profile(
-    "laws", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-settings.load_profile("laws")
 
 SCORES = st.floats(0, 1)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
