@@ -36,8 +36,9 @@ def read_landmarks(path: Path) -> dict[str, np.ndarray | None]:
         rows = csv.reader(file)
         if (heading := tuple(next(rows, ()))) != HEADING:
             raise BadInputError(f"{path} has the columns {','.join(heading)}, not {','.join(HEADING)}")
-        for name, *values in rows:
+        for row in rows:
             try:
+                name, *values = row
                 points = np.array(values, np.float32).reshape(5, 2) if any(values) else None
             except ValueError as error:
                 raise BadInputError(f"{path}:{rows.line_num}: {error}") from error

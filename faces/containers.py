@@ -270,7 +270,7 @@ def _movi_lists(file: BinaryIO, size: int) -> Iterator[Chunk]:
 def _matroska_end(file: BinaryIO, size: int) -> list[Chunk]:
     """What extends past the end of a Matroska file (RFC 8794, RFC 9559): a cluster, or the segment of clusters."""
     header = _element(file, 0)
-    segment = _element(file, header.end) if header else None
+    segment = _element(file, header.end) if header and header.end < size else None
     if segment is None or segment.kind != SEGMENT or segment.end <= size:
         return []
     position, clusters, last = segment.start, 0, segment
@@ -289,7 +289,7 @@ def _elements(file: BinaryIO, position: int, end: int) -> Iterator[Chunk]:
         if element is None:
             file.seek(position)
             head = file.read(5)
-            if head[:4] == SEGMENT:
+            if head[:4] == SEGMENT and len(head) == 5:
                 yield Chunk(SEGMENT, position + 13 - head[4].bit_length(), end)
             return
         yield element

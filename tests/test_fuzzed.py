@@ -109,6 +109,25 @@ def element(kind, body, size=None):
     return kind + (0x10000000 | (len(body) if size is None else size)).to_bytes(4, "big") + body
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        containers.EBML + b"\x84abcd" + containers.SEGMENT,  # ends where its size should be
+        containers.EBML + b"\x01\x7f\xff\xff\xff\xff\xff\xff" + b"abcd",  # ends beyond what a file can hold
+    ],
+)
+def test_matroska_beginnings_that_raised_errors(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+    for reader in READERS:
+        read(reader, tmp_path / "a")
+
+
+def test_an_empty_row_of_landmarks_is_refused(tmp_path):
+    (tmp_path / "l.csv").write_bytes(landmarks(tmp_path) + b"\n\n")
+    with pytest.raises(BadInputError, match=r"l\.csv:4: not enough values"):
+        read_landmarks(tmp_path / "l.csv")
+
+
 KINDS = st.sampled_from([b"\x83", b"\x6d\x80", b"\x62\x40", b"\xae"])
 
 
