@@ -37,7 +37,7 @@ import numpy as np
 
 from common.command import cores, run_script
 from common.errors import BadInputError
-from common.files import atomic_file, sync_all_in, write_table, write_text
+from common.files import atomic_file, is_written, sync_all_in, write_table, write_text
 from common.folders import safe_relative
 from common.images import decode_image, encode_image
 from common.labels import parse_label
@@ -179,7 +179,7 @@ def unpack(source: Path, crops: dict[str, LabelledCrop], faces: Path, cutter: Cu
             continue
         crop = crops.get(folder) or unnamed(folder)
         path = faces / crop.path
-        if not path.is_file() or not path.stat().st_size:  # a power cut may have left an empty file
+        if not is_written(path):
             picture = cutter.picture(crop, read())
             if picture is None:
                 continue

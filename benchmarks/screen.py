@@ -39,6 +39,7 @@ from scipy.stats import spearmanr
 from benchmarks import Spent, parser, run, take_turns
 from common.command import positive
 from common.files import ROOT, file_beside
+from faces.detector import load_detector
 from faces.keyframes import open_key_frames
 from faces.video import read_frames
 from inference import run as scoring_run
@@ -142,8 +143,6 @@ def steps(video: Path, screen: bool, repeat: int) -> Steps:
 
 def floor(video: Path, screened: Steps, repeat: int) -> float:
     """The least that a screening can take: five frames behind six key frames, half-size detection, the networks."""
-    from faces.detector import load_detector
-
     detector, rounds = load_detector(detector_weights(), "cpu"), []
     for _ in range(repeat):
         began, images = time.process_time(), list[np.ndarray]()

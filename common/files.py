@@ -50,6 +50,11 @@ def atomic_file(path: Path, synced: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_written(path: Path) -> bool:
+    """Whether a file of `atomic_file` is there and not empty, as a power cut may leave it."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's names, are on the disk. Some network disks cannot sync a folder."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -12,10 +12,8 @@ and run it again: it goes on. To begin anew, remove <output>.
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +23,7 @@ from torch.nn import functional as F
 
 from common.command import positive, run_script
 from common.errors import BadInputError
-from common.files import atomic_file, sync_all_in
+from common.files import atomic_file, is_written, sync_all_in
 from common.images import encode_image, read_image
 from common.landmarks import LANDMARKS, read_landmarks
 from common.stage import folder_parser
@@ -33,6 +31,7 @@ from common.torch_files import load_dict
 from common.workers import progress
 from faces.video import in_batches
 from training.augment import randomness_of
+from training.checkpoint import save_checkpoint
 from training.face_tracks import FaceTracks
 from training.rebuild import SIDES, shrink
 
@@ -72,7 +71,7 @@ def decoder(kind: str) -> nn.Sequential:
 
 
 def enlarging(kind: str, before: int, after: int) -> list[nn.Module]:
-    """Layers that double the sides of features, from so many channels to so many, in one of KINDS."""
+    """Layers that double the sides of features and change the number of channels, in one of KINDS."""
     if kind == "transposed":
         return [nn.ConvTranspose2d(before, after, 4, 2, 1)]
     if kind == "shuffled":
@@ -113,17 +112,10 @@ def train(network: Autoencoder, faces: Path, crops: Sequence[Crop], steps: int, 
                 group["lr"] = RATE * (1 - step / steps)
             optimizer.step()
             if (step + 1) % SAVED_EVERY == 0 or step + 1 == steps:
-                save(path, {"step": step + 1, "state_dict": network.state_dict(), "optimizer": optimizer.state_dict()})
+                content = {"step": step + 1, "state_dict": network.state_dict(), "optimizer": optimizer.state_dict()}
+                save_checkpoint(path, content, best=False)
                 print(f"step {step + 1}: mean error {255 * loss.item():.2f} levels", flush=True)
             bar.update()
-
-
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write what `train` goes on from, atomically."""
-    memory = io.BytesIO()
-    torch.save(content, memory)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(memory.getbuffer())
 
 
 def as_tensor(images: Sequence[np.ndarray]) -> Tensor:
@@ -144,7 +136,7 @@ def rebuild(network: Autoencoder, faces: Path, crop: Crop) -> np.ndarray:
 
 def rebuild_all(network: Autoencoder, faces: Path, crops: Sequence[Crop], output: Path) -> int:
     """Write each crop rebuilt that is not on disk yet; return how many these are."""
-    missing = [(crop, path) for crop in crops if not full(path := (output / crop[0]).with_suffix(".png"))]
+    missing = [(crop, path) for crop in crops if not is_written(path := (output / crop[0]).with_suffix(".png"))]
     with progress(total=len(missing), desc="rebuilding", unit="crop") as bar:
         for batch in in_batches(missing, BATCH):
             for crop, path in batch:
@@ -154,11 +146,6 @@ def rebuild_all(network: Autoencoder, faces: Path, crops: Sequence[Crop], output
     if missing:
         sync_all_in(output)
     return len(missing)
-
-
-def full(path: Path) -> bool:
-    """Whether a file is there and holds something: a power cut may leave an empty one."""
-    return path.is_file() and path.stat().st_size > 0
 
 
 def main() -> int:

@@ -63,8 +63,10 @@ def read_batch(batch_id: str, folder: Path, jobs: dict[str, Job]) -> Batch:
     """A batch, with those of its jobs that are still there."""
     path = folder / f"{batch_id}.batch"
     try:
-        ids = [job_id.lower() for job_id in json.loads(path.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError, AttributeError) as error:
+        ids = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(ids, list) or not all(isinstance(job_id, str) for job_id in ids):
+            raise TypeError("not a list of ids")
+    except (ValueError, TypeError) as error:
         raise BadInputError(f"{path} is not a batch of this server; remove it: {error!r}") from error
     return Batch(batch_id, [jobs[job_id] for job_id in ids if job_id in jobs])
 

@@ -57,7 +57,7 @@ def conclusion(result: Result, sha256: str | None, still: bool, calibration: Cal
 
 
 def voices(result: Result) -> list[str]:
-    """A sentence on the members' scores, and how far they are apart; none if all that matters is one."""
+    """A sentence on the members' lowest and highest score, or on the only member that has one."""
     scores = {name: score for name, score in result.members.items() if score is not None}
     if len(scores) < 2:
         return [f"One network scored it: {name}." for name in scores]

@@ -105,7 +105,7 @@ class Screening:
         return complete >= GROUPS or sum(len(group.times) for group in self.groups) >= MOST_DETECTED
 
     def look(self, frames: Iterator[Frame], info: VideoInfo, stretch: int = 0) -> bool:
-        """Look at the next five frames, or at one if that shows no face; return whether there were so many.
+        """Look at the next five frames, or at one if that shows no face; return whether the video had them.
 
         Frames that were looked at before are passed over, as where key frames are few frames apart.
         """
