@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -29,7 +30,7 @@ from inference.networks.runtimes import load_networks
 from make_crop_lists import half
 from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt
 from shipped.crops import combine_scores, load_fastest, score_crops
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.checkpoint import load_pretrained
 from training.config import LRScheduler, load_config
@@ -461,23 +462,27 @@ def write_folders(laid, frames):
     return laid
 
 
-def test_the_recipe_may_start_at_the_shipped_weights(tmp_path):
-    """What shipped/train.sh runs, by a Python that only writes down its arguments, with every training finished."""
-    (tmp_path / "shipped").mkdir()
-    shutil.copy(ROOT / "shipped/train.sh", tmp_path / "shipped/train.sh")
-    python, models = tmp_path / "python", tmp_path / "inference/submit_models"
-    python.write_text('#!/bin/sh\necho "$*" >> asked.txt\n[ "$2" != training.state ] || echo "finished there"\n')
+def prepare_recipe(folder, does):
+    """shipped/train.sh with checkpoints of both last trainings, and a Python that writes down what it is asked."""
+    (folder / "shipped").mkdir()
+    shutil.copy(ROOT / "shipped/train.sh", folder / "shipped/train.sh")
+    python, models = folder / "python", folder / "inference/submit_models"
+    python.write_text(f'#!/bin/sh\necho "$*" >> asked.txt\n{does}\n')
     python.chmod(0o755)
     models.mkdir(parents=True)
-    (tmp_path / "pretrain").mkdir()
+    (folder / "pretrain").mkdir()
     for network, before, config in (("lite0", "sets192", "blends224"), ("lite2", "sets160", "fakes224")):
         (models / f"{network}_{before}.pth.tar").write_text("shipped")
-        run = tmp_path / f"image_based/experiments/{network}_{config}/shipped"
+        run = folder / f"image_based/experiments/{network}_{config}/shipped"
         run.mkdir(parents=True)
         (run / "ckpt_iter_5.pth.tar").write_text("trained")
+    return ["sh", folder / "shipped/train.sh"], os.environ | {"PYTHON": str(python), "START": "shipped"}
+
+
+def test_the_recipe_may_start_at_the_shipped_weights(tmp_path):
+    """Of what it runs, every training has finished."""
+    words, environment = prepare_recipe(tmp_path, '[ "$2" != training.state ] || echo "finished there"')
     (tmp_path / "here").mkdir()
-    environment = os.environ | {"PYTHON": str(python), "START": "shipped"}
-    words = ["sh", tmp_path / "shipped/train.sh"]
     done = subprocess.run([*words, "here", "."], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0
     asked = [line.split() for line in (tmp_path / "asked.txt").read_text().splitlines()]
@@ -491,6 +496,23 @@ def test_the_recipe_may_start_at_the_shipped_weights(tmp_path):
         assert config.pretrained == f"pretrain/{network}_sets160.pth.tar"
     refused = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert (refused.returncode, "usage: sh shipped/train.sh CROPS..." in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("pressed", [True, False])
+def test_the_recipe_told_to_stop_stops_both_trainings(pressed, tmp_path):
+    """By Ctrl-C, which reaches all of its processes, and by `kill`, which reaches only the script."""
+    asked = tmp_path / "asked.txt"
+    waits = "trap 'echo saved >> asked.txt; exit 75' TERM; echo waits >> asked.txt; while :; do sleep 0.1; done"
+    words, environment = prepare_recipe(tmp_path, f'[ "$2" != image_based.main ] || {{ {waits}; }}')
+    with subprocess.Popen([*words, tmp_path], env=environment, start_new_session=True) as recipe:
+        wait_for(lambda: asked.exists() and asked.read_text().count("waits") == 2)
+        if pressed:
+            os.killpg(recipe.pid, signal.SIGINT)
+        else:
+            recipe.send_signal(signal.SIGTERM)
+        assert recipe.wait(20) == 143
+    assert asked.read_text().count("saved") == 2
+    assert "average" not in asked.read_text()
 
 
 @pytest.mark.slow
