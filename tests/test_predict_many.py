@@ -186,6 +186,17 @@ class Narrow(nn.Module):
         return logits * float("inf") if torch.is_autocast_enabled("cpu") else logits
 
 
+class Colors(nn.Module):
+    """A video network that knows only the mean color of a clip."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, clips):
+        return self.last(clips.mean(dim=(2, 3, 4)))
+
+
 class Hungry(nn.Module):
     """A network that finds no memory for more than so many images at a time."""
 
@@ -222,7 +233,7 @@ def test_out_of_memory_halves_the_batch_and_drops_nothing(models, sampled, capsy
 
 def test_videos_scored_together_score_as_alone(models, sampled):
     """As on a GPU: faces of several videos in one batch, clips of one length stacked."""
-    members = {name: (MEMBERS[name], load_member(MEMBERS[name], models)) for name in ("b0", "sf3")}
+    members = {"b0": (MEMBERS["b0"], load_member(MEMBERS["b0"], models)), "sf3": (MEMBERS["sf3"], Colors())}
     together = networks_of(members, limits={"b0": 100, "sf3": 8}).scores([video.faces for video in sampled])
     for video, scores in zip(sampled, together, strict=True):
         (alone,) = networks_of(members, limits={"b0": 1, "sf3": 1}).scores([video.faces])
