@@ -233,7 +233,7 @@ def read_calibration(path: Path) -> Calibration:
 def recall_of(content: Mapping[str, Any]) -> Recall | None:
     """The recall at the limit of "leans fake"; None if the content of a calibration does not hold it."""
     for point in content.get("operating_points", ()):
-        if point["false_positives"] == BY_RATE[1].limit:
+        if point["false_positives"] == LEANS_FAKE_RATE:
             return Recall(point["false_positives"], float(point["threshold"]), float(point["recall"]))
     return None
 
@@ -324,6 +324,7 @@ BY_RATE = (
         "proof that there is none.",
     ),
 )
+LEANS_FAKE_RATE = BY_RATE[1].limit
 BY_SCORE = (
     Verdict(0.8, LIKELY_FAKE, "The members that decide agree on signs of a face swap."),
     Verdict(0.6, LEANS_FAKE, "More signs for a face swap than against it, but members or faces disagree."),

@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 
 from common.files import write_text
 from inference.sampling.sampled import Conditions
-from inference.verdicts import BY_RATE, EXACT, LEAST, MEASURES, REFERENCE, Calibration, Range, Recall, Stratum
+from inference.verdicts import EXACT, LEANS_FAKE_RATE, LEAST, MEASURES, REFERENCE, Calibration, Range, Recall, Stratum
 from quality.measures import FALSE_POSITIVES, OperatingPoint, operating_points
 from quality.platt import Platt, fit_platt
 
@@ -178,7 +178,7 @@ def stratum_points(
 
 def with_recall(stratum: Stratum, points: Sequence[StratumPoint]) -> Stratum:
     """The stratum with the recall among its points that a verdict speaks of."""
-    point = next(point for point in points if point.rate == BY_RATE[1].limit)
+    point = next(point for point in points if point.rate == LEANS_FAKE_RATE)
     if point.threshold is None or point.recall is None:
         return stratum
     return replace(stratum, recall=Recall(point.rate, round(point.threshold, 6), round(point.recall, 4)))

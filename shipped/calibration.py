@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from inference.verdicts import BY_RATE, Calibration
+from inference.verdicts import BY_RATE, LEANS_FAKE_RATE, Calibration
 from quality.calibration import CalibrationData, FittedCalibration, fit_calibration
 from quality.measures import has_both, measure
 from quality.platt import balanced_weights
@@ -19,7 +19,6 @@ from shipped.perturbed import UNCHANGED, PerturbedCrop
 
 ROUNDS = 200  # of the bootstrap of operating points
 RATES = tuple(verdict.limit for verdict in BY_RATE[:-1])
-LEANS_FAKE = BY_RATE[1].limit
 GROUPS = "race"  # UTKFace's column of the groups of people
 
 Crops = Sequence[PerturbedCrop]
@@ -79,12 +78,12 @@ def with_limits(calibration: Calibration, crops: Mapping[str, Crops], held_out: 
             f"({known[worst]:.2f})."
         )
     if unseen:
-        column = RATES.index(LEANS_FAKE)
+        column = RATES.index(LEANS_FAKE_RATE)
         real = {version: float(shares[0, column]) for version, shares in shares_within(calibration, unseen).items()}
         worst = max(real, key=lambda version: real[version])
         limits.append(
             f"Checked on real faces of {SET_NAMES[held_out]}, which were not used for fitting, a stated rate of "
-            f"{LEANS_FAKE:.0%} was in fact {real[UNCHANGED]:.0%} for faces as they are, and {real[worst]:.0%} at "
+            f"{LEANS_FAKE_RATE:.0%} was in fact {real[UNCHANGED]:.0%} for faces as they are, and {real[worst]:.0%} at "
             f"{worst}."
         )
     limits += [
