@@ -106,12 +106,12 @@ MEMBERS = {
 }
 
 # The members shipped with the repository, for users who have none of the eleven: inference/submit_models/README.md.
-L0, L2 = f"{B}/lite0/config_sets160.yaml", f"{B}/lite2/config_sets160.yaml"
+L0, L2 = f"{B}/lite0/config_blends224.yaml", f"{B}/lite2/config_fakes224.yaml"
 SHIPPED = {
-    "lite0": Member("image", "lite0_sets192.pth.tar", L0,
+    "lite0": Member("image", "lite0.pth.tar", L0,
         "efficientnet-lite0", 192, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
-    "lite2": Member("image", "lite2_sets160.pth.tar", L2,
-        "efficientnet-lite2", 160, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
+    "lite2": Member("image", "lite2.pth.tar", L2,
+        "efficientnet-lite2", 208, "rgb", IMAGENET, 1, flip=True, crop_fraction=0.65),
 }
 # fmt: on
 KNOWN = MEMBERS | SHIPPED

@@ -49,16 +49,16 @@ train() {
     done
 }
 
-# Start the last training of network $1 from the file $2 of the repository, unless it began before.
-start_from() {
-    [ -f "pretrain/$1_sets160.pth.tar" ] || cp "$shipped/$2" "pretrain/$1_sets160.pth.tar"
+# Start the last training of network $1 from its weights in the repository, unless it began before.
+start_from_shipped() {
+    [ -f "pretrain/$1_sets160.pth.tar" ] || cp "$shipped/$1.pth.tar" "pretrain/$1_sets160.pth.tar"
 }
 
 "$python" make_crop_lists.py --crops "$@"
 lite0="faces160 pairs160 pairs192 mixed192 sets160 blends224" lite2="pairs160 pairs192 sets160 fakes224"
 if [ "${START:-}" = shipped ]; then
-    start_from lite0 lite0_sets192.pth.tar
-    start_from lite2 lite2_sets160.pth.tar
+    start_from_shipped lite0
+    start_from_shipped lite2
     lite0=blends224 lite2=fakes224
 else
     "$python" -m pretrain.download efficientnet-lite0 efficientnet-lite2
@@ -79,6 +79,6 @@ trap - INT TERM
 for last in lite0_blends224 lite2_fakes224; do
     network=${last%%_*}
     "$python" -m training.average "pretrain/${network}_sets160.pth.tar" "pretrain/$last.pth.tar" \
-        --output "pretrain/${network}_released.pth.tar"
+        --share 0.7 --output "pretrain/${network}_released.pth.tar"
 done
 "$python" -m shipped.release pretrain/lite0_released.pth.tar pretrain/lite2_released.pth.tar --models "${MODELS:-$shipped}"

@@ -58,13 +58,13 @@ def test_the_page_shows_the_case_and_the_conclusion(run, film, tmp_path):
         f"shown alike score below {recall.threshold:.2f}, the limit that 5% of such real faces exceed."
     )
     assert sentences[5:-1] == list(calibration.limits)
-    assert "single faces from DFDC's calibration half, " in sentences[5] and "worst in inswapper (0.71)" in sentences[6]
-    assert "of DFDC's test half, which were not used for fitting, a stated rate of 5% was in fact 6%" in sentences[7]
-    assert "of UTKFace, these score above 0.5: 2.4% (Black)" in sentences[8]
+    assert "single faces from DFDC's calibration half, " in sentences[5] and "worst in inswapper (0.85)" in sentences[6]
+    assert "of DFDC's test half, which were not used for fitting, a stated rate of 5% was in fact 8%" in sentences[7]
+    assert "of UTKFace, these score above 0.5: 18.4% (White)" in sentences[8]
     page = (tmp_path / "out/film.mp4.html").read_text()
     assert "A. &lt;Example&gt;" in page and case["date"] in page and "SHA-256 <code>" in page
     assert "<dt>stratum</dt>" in page and "<dt>version</dt>" in page
-    assert "sees crops at 192 pixels; trained by image_based/configs/lite0/config_sets160.yaml" in page
+    assert "sees crops at 192 pixels; trained by image_based/configs/lite0/config_blends224.yaml" in page
     assert "<td>requirements.lock</td>" in page and "<td>settings</td>" in page
     done = run(*words, check=False)
     assert (done.returncode, "--case is shown in the evidence" in done.stderr) == (2, True)

@@ -283,7 +283,7 @@ def test_the_sharp_augmentation_spares_fine_detail(frames):
 
 @pytest.fixture(scope="module")
 def face_list(tmp_path_factory, frames):
-    """Sixteen crops, dark ones FAKE but for two, and their list."""
+    """Sixteen crops and their list: dark ones are FAKE, but four pictures are there twice, once as each."""
     root = tmp_path_factory.mktemp("crops")
     lines = []
     for number in range(16):
@@ -291,7 +291,7 @@ def face_list(tmp_path_factory, frames):
         path.parent.mkdir(parents=True)
         table = gamma(1.5 if number % 2 else 1 / 1.5)
         cv2.imwrite(str(path), cv2.LUT(frames[number % 12][60:284, 200:424], table))
-        lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {int((number % 2 == 1) != (number < 2))}")
+        lines.append(f"p/v{number}/frame%d_face1.jpg 1 1 1 {int((number % 2 == 1) != (number < 4))}")
     (root / "list.txt").write_text("\n".join(lines) + "\n")
     write_checkpoints(root / "trained", SHIPPED)
     tracks = FaceTracks(root / "faces", root / "list.txt")
@@ -471,8 +471,8 @@ def prepare_recipe(folder, does):
     python.chmod(0o755)
     models.mkdir(parents=True)
     (folder / "pretrain").mkdir()
-    for network, before, config in (("lite0", "sets192", "blends224"), ("lite2", "sets160", "fakes224")):
-        (models / f"{network}_{before}.pth.tar").write_text("shipped")
+    for network, config in (("lite0", "blends224"), ("lite2", "fakes224")):
+        (models / f"{network}.pth.tar").write_text("shipped")
         run = folder / f"image_based/experiments/{network}_{config}/shipped"
         run.mkdir(parents=True)
         (run / "ckpt_iter_5.pth.tar").write_text("trained")
@@ -545,7 +545,7 @@ def test_the_whole_recipe_runs_and_goes_on(frames, tmp_path):
     done = recipe()
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert done.stdout.count("done: 30 steps") == 10
-    assert done.stdout.count("average: 0.5 of") == 2
+    assert done.stdout.count("average: 0.7 of") == 2
     assert done.stdout.count("release: lite") == 2
     assert {path.name for path in (root / "made").iterdir()} == {member.file for member in SHIPPED.values()}
     again = recipe()

@@ -23,10 +23,11 @@ PHOTO = (
     "beauty filters or portrait modes mislead the networks was not measured."
 )
 DENIED = (
-    'The score is not the probability that the file is fake, and names such as "likely fake" say how rare the score is '
-    "among real faces, not how likely it is that the file is fake: that also depends on everything else that is known "
-    "about it. It does not say who changed a file, when, how or why, and it says nothing about the sound, the "
-    "background or other parts of the picture."
+    "The score is what the networks estimate where half of all faces are swapped, in the ways that they learned. It is "
+    'not the probability that this file is fake, and names such as "likely fake" say how rare the score is among real '
+    "faces. How likely it is that the file is fake also depends on how common fakes are among such files, and on "
+    "everything else that is known about it. The score does not say who changed a file, when, how or why, and nothing "
+    "about the sound, the background or other parts of the picture."
 )
 SCREENED = (
     " It was screened: only a few frames were looked at, to see which files deserve a full examination. What they do "

@@ -20,7 +20,8 @@ GLOSSARY = {
     "bits per pixel": "how much the file spends on a pixel of a frame: the fewer, the stronger the compression",
     "crf": "how strongly H.264 compresses: 18 looks like the original, 23 is usual, 33 shows blocks",
     "verdict": "what a score is called, by how rare it is among real faces: likely fake (rate up to 1%), leans fake "
-    "(5%), suspicious (20%), uncertain. It does not say how likely it is that a file is fake",
+    "(5%), suspicious (20%), uncertain. It does not say how likely it is that a file is fake: that also depends on how "
+    "common fakes are",
     "AUC": "how often a fake scores above a real face, of all pairs: 1 is perfect, 0.5 is chance",
     "log odds": "the logarithm of score / (1 - score), the scale on which a network adds up what it sees",
     "DFDC, FaceForensics++, Celeb-DF, inswapper, LFW, UTKFace": "public collections of real and swapped faces",
