@@ -33,9 +33,8 @@ from shipped.crops import combine_scores, load_fastest, score_crops
 from tests.conftest import ROOT, wait_for
 from tests.tiny import checkout, gamma, write_checkpoints
 from training.checkpoint import load_pretrained
-from training.config import LRScheduler, load_config
+from training.config import load_config
 from training.face_tracks import FaceTracks
-from training.schedule import lr_at
 
 CONFIG = "image_based/configs/lite0/config_faces160.yaml"
 
@@ -233,14 +232,9 @@ def test_the_registrys_imagenet_weights_fit(arch, tmp_path, capsys):
     assert all((variance != 1).any() for variance in norms)
 
 
-def test_the_config_is_one_and_its_schedule_falls_to_zero():
+def test_the_config_is_one():
     config = load_config(Path(CONFIG), ImageConfig)
     assert (config.arch, config.augmentation, config.lr_scheduler.cosine) == ("efficientnet-lite0", "strong", True)
-    schedule = LRScheduler(0.002, 0.03, 200, [], [], 1200, cosine=True)
-    assert [lr_at(step, schedule) for step in (0, 100, 200)] == [0.002, pytest.approx(0.016), 0.03]
-    assert lr_at(700, schedule) == pytest.approx(0.015)
-    assert lr_at(1200, schedule) == pytest.approx(0)
-    assert lr_at(700, LRScheduler(0.002, 0.03, 200, [], [], 1200)) == 0.03
 
 
 @pytest.mark.parametrize(("chance", "change"), STRONG, ids=[change.__name__ for _, change in STRONG])
@@ -579,9 +573,9 @@ def test_the_figures_on_the_weights_page_can_be_reproduced(run, shared, tmp_path
         row = rows[key]
         assert crops == f"{row['crops']}, {row['real']}"
         for text, measure in ((auc, "auc"), (loss, "balanced_log_loss")):
-            assert row[measure] == pytest.approx(float(text), abs=2e-3), (key, measure)
+            assert row[measure] == pytest.approx(float(text.split()[0]), abs=2e-3), (key, measure)
         for text, measure in ((fakes, "found"), (above, "real_above_half")):
-            assert row[measure] == pytest.approx(float(text.rstrip(" %")) / 100, abs=0.015), (key, measure)
+            assert row[measure] == pytest.approx(float(text.split()[0].rstrip("%")) / 100, abs=0.015), (key, measure)
 
 
 def test_a_fake_and_its_original_score_apart(run, shared, tmp_path):

@@ -116,6 +116,14 @@ def test_learning_rate(values):
     assert load_config(CONFIG, ImageConfig).lr_scheduler == schedules["b0_b1"]
 
 
+def test_a_cosine_schedule_falls_to_zero():
+    schedule = LRScheduler(0.002, 0.03, 200, [], [], 1200, cosine=True)
+    assert [lr_at(step, schedule) for step in (0, 100, 200)] == [0.002, pytest.approx(0.016), 0.03]
+    assert lr_at(700, schedule) == pytest.approx(0.015)
+    assert lr_at(1200, schedule) == pytest.approx(0)
+    assert lr_at(700, LRScheduler(0.002, 0.03, 200, [], [], 1200)) == 0.03
+
+
 def test_log_losses_by_hand():
     frames = [("a", 1, 0.9), ("b", 0, 0.2), ("a", 1, 0.7), ("c", 0, 0.0)]
     scores = video_scores(frames)
