@@ -5,6 +5,8 @@
 # make test              run ruff, mypy, and the tests except those that take minutes
 # make test-slow         run the tests that take minutes
 # make lint              run only ruff and mypy
+# make mutants           change code on purpose and see whether a test notices; MODULE=faces/tracking.py: one module
+# make fuzz TARGET=containers   feed readers made-up bytes for an hour; tests/fuzz.py lists the targets
 # make bench             run the benchmarks
 # make slurm-install     install Debian's Slurm, as root, for the tests marked slurm and for slurm/cluster.sh
 # make browser-install   install Debian's Chromium, as root, for the tests of pages
@@ -19,7 +21,7 @@ SCORE := .venv-score/bin/python
 # As it was typed, even if it holds a $.
 export SCORED := $(value VIDEO)
 
-.PHONY: score serve app demo test test-slow bench lint lock slurm-install browser-install
+.PHONY: score serve app demo test test-slow mutants fuzz bench lint lock slurm-install browser-install
 score: .venv-score/installed
 	@test -n "$$SCORED" || { echo "name a video: make score VIDEO=clip.mp4"; exit 2; }
 	$(SCORE) -m inference.predict "$$SCORED" --evidence evidence/ --output evidence/submission.csv
@@ -39,6 +41,12 @@ test: lint
 test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m "slow and slurm"
 	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "slow and not slurm" -n 2 --dist loadfile
+
+mutants: .venv-tools/installed
+	.venv-tools/bin/python -m tests.mutants $(MODULE)
+
+fuzz: .venv-tools/installed
+	.venv-tools/bin/python -m tests.fuzz $(TARGET)
 
 bench: $(INSTALLED)
 	for name in blends crops_on_disk feeding history inference loader networks predict preprocess reading runtimes screen whole; do $(VENV) -m benchmarks.$$name || exit 1; done
@@ -80,3 +88,11 @@ $(INSTALLED): requirements.lock
 .venv-score/installed: requirements-score.lock
 	$(call install,--no-compile)
 	$(@D)/bin/python -m pip uninstall --quiet --yes setuptools  # comes with Python 3.11, and nothing needs it
+
+# It has mutmut and atheris, and finds everything else in the environment of the tests.
+PACKAGES := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+.venv-tools/installed: $(INSTALLED)
+	$(PYTHON) -m venv .venv-tools
+	.venv-tools/bin/python -m pip install --quiet mutmut==3.8.1 atheris==3.0.0
+	$(VENV) $(PACKAGES) > "$$(.venv-tools/bin/python $(PACKAGES))/tests.pth"
+	touch $@

@@ -4,7 +4,7 @@ For each module, mutmut makes mutants (another comparison, operator, constant, a
 and runs the tests of that module that reach the changed function. A mutant that no test notices survives: a better
 test is missing, or the change makes no difference. `make mutants` sets up mutmut's environment and runs this.
 
-    .venv-mutants/bin/python -m tests.mutants [faces/tracking.py ...]
+    .venv-tools/bin/python -m tests.mutants [faces/tracking.py ...]
 
 Prints a table with a row per module, and then the survivors as diffs.
 """
