@@ -1,7 +1,9 @@
 """Videos as they come in the wild, made with PyAV from a real clip's frames."""
 
+import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +12,19 @@ import numpy as np
 from av.stream import Disposition
 
 FPS = 30
+
+
+@contextmanager
+def same_priority() -> Iterator[None]:
+    """Give this thread its priority back: libsvtav1 makes whoever encodes with it as root a real-time process.
+
+    Browsers inherit that from the tests that start them, and a page that is busy then stops the machine.
+    """
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
 
 def encode(
@@ -23,7 +38,10 @@ def encode(
     sound_seconds: int = 0,
 ) -> Path:
     """Write BGR frames; `times` are in thirtieths of a second. `sound_seconds` of silence make a second stream."""
-    with av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container:
+    with (
+        same_priority(),
+        av.open(str(path), "w", options={"movflags": movflags} if movflags else {}) as container,
+    ):
         stream = container.add_stream(codec, rate=FPS, options=options or {})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels

@@ -182,6 +182,12 @@ def test_turned_faces_stand_upright(ran):
     assert np.abs(np.subtract(*sizes)).max() <= 6
 
 
+def test_making_av1_leaves_a_process_its_priority(tmp_path, frames):
+    before = os.sched_getscheduler(0)
+    encode(tmp_path / "a.mp4", frames[:2], "libsvtav1", options={"preset": "12"})
+    assert os.sched_getscheduler(0) == before
+
+
 def test_status_counts_them_all(ran, rows):
     root, _ = ran
     done = preprocess("--videos", root / "videos", "--faces", root / "faces", "--status")
