@@ -48,8 +48,8 @@ class FakeScorer:
         self.paths = []
 
     def score(self, path, name=None, watch=None):
-        self.paths.append(path)
         content = path.read_bytes()
+        self.paths.append(path)
         while content.startswith(b"wait") and not self.go.wait(0.02):
             watch(Progress("faces", 3, 10))
         watch(Progress("networks", 1, 2))
