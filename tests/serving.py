@@ -164,25 +164,45 @@ class Served(Client):
         return sorted(path.name for path in self.folder.iterdir())
 
 
+def form(files, boundary="XX", end=True):
+    """The body of a form, and its headers."""
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: video/mp4\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for name, content in files
+    ]
+    body = b"".join(parts) + (f"--{boundary}--\r\n".encode() if end else b"")
+    return {"body": body, "Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+@contextmanager
+def answering(listening, app, on_end=lambda: None):
+    """A server of an application in a thread of this process."""
+    server = Server(app, "", on_end=on_end)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    wait_for(lambda: server.started)
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
 @contextmanager
 def serving(folder, scorer=None, token=None, keep=None, proxies=(), **limits):
-    """A server in a thread of this process."""
+    """Our server in a thread of this process."""
     scorer = scorer or FakeScorer()
     if keep:
         keep.mkdir(exist_ok=True)
     with bound_socket("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         jobs = Jobs(scorer, folder, Limits(**limits), keep)
-        server = Server(make_app(jobs, Address("127.0.0.1", port, proxies), token), "", on_end=jobs.stop)
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        wait_for(lambda: server.started)
-        try:
+        with answering(listening, make_app(jobs, Address("127.0.0.1", port, proxies), token), jobs.stop):
             yield Served(port, {"Authorization": f"Bearer {token}"} if token else {}, scorer, folder, jobs)
-        finally:
-            server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
 
 
 @contextmanager

@@ -185,6 +185,11 @@ TEXTS = {
 }
 
 
+def file_name(kind):
+    """A name for a file of a kind of TEXTS, which some readers judge by its suffix."""
+    return "t.json" if kind in ("json table", "metadata", "info") else "t.csv"
+
+
 def landmarks(folder):
     write_landmarks(folder / "l.csv", {"a/b/frame1_face1.png": np.ones((5, 2)), "a/c/frame1_face1.png": None})
     return (folder / "l.csv").read_bytes()
@@ -195,7 +200,7 @@ def landmarks(folder):
 @settings(max_examples=150)
 def test_a_damaged_table_is_read_or_refused_by_its_name(tmp_path, kind, damaged):
     make, reader = TEXTS[kind]
-    path = tmp_path / ("t.json" if kind in ("json table", "metadata", "info") else "t.csv")
+    path = tmp_path / file_name(kind)
     path.write_bytes(damaged(make(tmp_path)))
     read(reader, path, [BadInputError])
 

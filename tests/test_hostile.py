@@ -10,13 +10,19 @@ import pytest
 
 from forensics.serve import server
 from tests.conftest import wait_for
-from tests.serving import command
+from tests.serving import answering, command, form
 
 CLIENTS = 200
 
 
 def connect(served):
     return socket.create_connection(("127.0.0.1", served.port), timeout=60)
+
+
+def head(port, request="GET /healthz", **headers):
+    """The head of a request, as bytes."""
+    lines = [f"{request} HTTP/1.1", f"Host: 127.0.0.1:{port}", *(f"{name}: {text}" for name, text in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def has_ended(client):
@@ -53,7 +59,7 @@ def test_clients_that_never_say_what_they_want_are_cut_off(impatient, served, be
 
 def test_a_second_request_may_not_take_longer(impatient, served):
     with connect(served) as client:
-        client.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
+        client.sendall(head(served.port))
         assert client.recv(12) == b"HTTP/1.1 200"
         wait_for(lambda: b"}" in client.recv(1 << 16))
         client.sendall(b"GET")
@@ -70,9 +76,7 @@ def test_a_slow_upload_may_take_longer(impatient, served):
 
 
 def test_a_client_that_never_reads_is_cut_off(impatient, served):
-    job = served.add(b"clip")
-    served.wait(job)
-    wanted = f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode() * 2000  # pages of 10 kB
+    wanted = head(served.port, "GET /") * 2000  # pages of 10 kB
     files = descriptors("self")
     with connect(served) as client:
         client.settimeout(5)
@@ -81,6 +85,25 @@ def test_a_client_that_never_reads_is_cut_off(impatient, served):
                 client.sendall(wanted)
         wait_for(lambda: descriptors("self") <= files + 1)
     assert served.ask("GET", "/healthz").status == 200
+
+
+def test_a_client_that_does_not_read_may_not_ask_for_more_instead(impatient):
+    ended = threading.Event()
+
+    async def without_end(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(1000):
+                await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+            ended.set()
+
+    with server.bound_socket("127.0.0.1", 0) as listening, answering(listening, without_end) as running:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(head(port))
+            wait_for(lambda: any(one.flow.write_paused for one in list(running.server_state.connections)))
+            client.sendall(b"GET")
+            assert ended.wait(20)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +120,9 @@ def test_a_huge_head_is_refused(served, header):
 
 def test_an_upload_may_be_cut_anywhere(served):
     """After each byte of the request; nothing of it is kept."""
-    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nclip\r\n--x--\r\n'
-    head = f"POST /batches HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nContent-Length: {len(body)}\r\n"
-    request = (head + "Content-Type: multipart/form-data; boundary=x\r\n\r\n").encode() + body
+    headers = form([("a.mp4", b"clip")])
+    body = headers.pop("body")
+    request = head(served.port, "POST /batches", **headers, **{"Content-Length": len(body)}) + body
     for cut in range(1, len(request)):
         with connect(served) as client:
             client.sendall(request[:cut])
@@ -121,7 +144,7 @@ def test_more_clients_than_connections_are_told_to_wait(few, served):
         for _ in range(20):
             open_clients.enter_context(connect(served))
         with connect(served) as client:
-            client.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\n".encode())
+            client.sendall(head(served.port))
             assert client.recv(1 << 16).startswith(b"HTTP/1.1 503")
     wait_for(lambda: served.ask("GET", "/healthz").status == 200)
 

@@ -31,7 +31,7 @@ from forensics.serve.guard import Address
 from forensics.serve.multipart import Form
 from inference.scorer import Scorer
 from tests.conftest import wait_for
-from tests.serving import FakeScorer, command, document, serving
+from tests.serving import FakeScorer, command, document, form, serving
 from tests.test_deploy import unit_words
 
 PROXY = "scores.example.org"
@@ -420,19 +420,6 @@ def test_the_evidence_of_a_case_is_saved_as_one_file_and_verified(tmp_path, weig
 
 
 # Batches
-
-
-def form(files, boundary="XX", end=True):
-    """The body of a form, and its headers."""
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        "Content-Type: video/mp4\r\n\r\n".encode()
-        + content
-        + b"\r\n"
-        for name, content in files
-    ]
-    body = b"".join(parts) + (f"--{boundary}--\r\n".encode() if end else b"")
-    return {"body": body, "Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
 def add_batch(served, *files, query=""):

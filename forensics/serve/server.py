@@ -53,6 +53,8 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """The client has sent something: part of a head, a head, part of a body."""
         super().data_received(data)
+        if self.flow.write_paused:  # whatever it sends, it has to read
+            return
         if self.cycle and not self.cycle.response_complete:
             self._stop_timer()
         elif self.timer is None:
