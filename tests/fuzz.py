@@ -11,12 +11,14 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import atheris
 
 INSTRUMENTED = ["common", "faces", "forensics", "inference", "preprocessing", "python_multipart", "quality"]
+
 with atheris.instrument_imports(include=INSTRUMENTED):
     from common.errors import BadInputError
     from faces.boxes import parse_boxes
@@ -24,46 +26,38 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from forensics.serve.multipart import Form
     from forensics.serve.uploads import Refused
     from pretrain.clips import clip
+    from tests import serving
     from tests.strange import encode
-    from tests.test_fuzzed import CONTAINERS, READERS, TEXTS, read
+    from tests.test_fuzzed import CONTAINERS, READERS, TEXTS, file_name, read
 
 SECONDS = 3600
-FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\nclip\r\n--x--\r\n'
-MAKERS = list(TEXTS.values())
+FORM = serving.form([("a.mp4", b"clip")])
 
 
-def in_file(content: bytes, name: str = "a") -> Path:
-    """A file with this content, always the same one."""
-    path = FOLDER / name
-    path.write_bytes(content)
-    return path
-
-
-def containers(content: bytes) -> None:
+def containers(folder: Path, content: bytes) -> None:
     """Describe the content as a video file, by each reader."""
-    path = in_file(content)
+    path = folder / "a"
+    path.write_bytes(content)
     for reader in READERS:
         read(reader, path)
 
 
-def texts(content: bytes) -> None:
+def texts(folder: Path, content: bytes) -> None:
     """Read the content as a table, list, or JSON of the kind that its first byte chooses."""
     if content:
-        kind = content[0] % len(MAKERS)
-        read(MAKERS[kind][1], in_file(content[1:], name_of(kind)), [BadInputError])
+        kind = list(TEXTS)[content[0] % len(TEXTS)]
+        path = folder / file_name(kind)
+        path.write_bytes(content[1:])
+        _, reader = TEXTS[kind]
+        read(reader, path, [BadInputError])
 
 
-def name_of(kind: int) -> str:
-    """The name of a file of that kind."""
-    return "t.json" if list(TEXTS)[kind] in ("json table", "metadata", "info") else "t.csv"
-
-
-def boxes(content: bytes) -> None:
+def boxes(folder: Path, content: bytes) -> None:
     """Read the content as boxes."""
     read(parse_boxes, content.decode("utf-8", "replace"), [BadInputError])
 
 
-def form(content: bytes) -> None:
+def form(folder: Path, content: bytes) -> None:
     """Take the content as the body of a form that arrives in pieces of seven bytes."""
 
     async def pieces() -> AsyncGenerator[bytes, None]:
@@ -71,37 +65,42 @@ def form(content: bytes) -> None:
             yield content[start : start + 7]
 
     async def take() -> None:
-        async for _, body in Form("multipart/form-data; boundary=x", pieces()).files():
+        async for _, body in Form(FORM["Content-Type"], pieces()).files():
             async for _ in body:
                 pass
 
     read(lambda _: asyncio.run(take()), None, [Refused])
 
 
-def seeds(target: str) -> list[bytes]:
+def seeds(target: str, folder: Path) -> list[bytes]:
     """Sound files to begin with."""
     if target == "containers":
         frames = list(islice(read_frames(clip("single_face.mp4")), 3))
-        return [encode(FOLDER / f"s.{name}", frames, **how).read_bytes() for name, how in CONTAINERS.items()]
+        return [encode(folder / f"s.{name}", frames, **how).read_bytes() for name, how in CONTAINERS.items()]
     if target == "texts":
-        return [bytes([kind]) + make(FOLDER) for kind, (make, _) in enumerate(MAKERS)]
-    return {"boxes": [b"1 2 30 40 0.9\n"], "form": [FORM]}[target]
+        return [bytes([number]) + make(folder) for number, (make, _) in enumerate(TEXTS.values())]
+    return {"boxes": [b"1\n1 2 30 40 0.9 \n"], "form": [FORM["body"]]}[target]
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
+TARGETS: dict[str, Callable[[Path, bytes], None]] = {
     function.__name__: function for function in (containers, texts, boxes, form)
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Feed one target; atheris ends the process."""
     if len(sys.argv) not in (2, 3) or sys.argv[1] not in TARGETS:
         sys.exit(__doc__)
     target, seconds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) == 3 else SECONDS
     corpus = Path("fuzz") / target
     corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
-        FOLDER = Path(made)
-        for number, seed in enumerate(seeds(target)):
+        for number, seed in enumerate(seeds(target, Path(made))):
             (corpus / f"seed{number}").write_bytes(seed)
         limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *limits, "-max_len=100000", str(corpus)], TARGETS[target])
+        atheris.Setup([sys.argv[0], *limits, "-max_len=100000", str(corpus)], partial(TARGETS[target], Path(made)))
         atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
