@@ -34,7 +34,6 @@ from training.watch import Watchdog
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 FILM_FRAMES = 24
-GIVING_WAY = ("nice", "-n", "10", sys.executable)  # starts what a test must catch midway; 19 starves beside others
 
 # What hypothesis draws is the same in every run, and a slow machine is no failure.
 settings.register_profile(
@@ -236,6 +235,30 @@ def wait_for(condition: Callable[[], object], seconds: float = 180) -> object:
             return found
         time.sleep(0.01)
     raise AssertionError("waited in vain")
+
+
+def launch(*words: object, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """Python with these arguments, started in the root, as the leader of a session."""
+    arguments, pipe = [sys.executable, *map(str, words)], subprocess.PIPE
+    return subprocess.Popen(arguments, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def interrupt(
+    process: subprocess.Popen[str], moment: Callable[[], object], number: int, *, whole: bool = False
+) -> None:
+    """Send a signal at a moment of a process that leads a session: to it, or to the whole session.
+
+    It works in short slices until then, so that it is caught midway however busy the machine is.
+    """
+    deadline = time.monotonic() + 180
+    while not moment():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < deadline, "waited in vain"
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGSTOP)
+    (os.killpg if whole else os.kill)(process.pid, number)
+    os.killpg(process.pid, signal.SIGCONT)
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ import json
 import math
 import shutil
 import signal
-import subprocess
 
 import cv2
 import jsonschema
@@ -21,7 +20,7 @@ from quality.score_files import read_score_file
 from quality.sets.items import SPLITS_FOLDER, Variant
 from quality.sets.layouts import LAYOUTS, read_items
 from shipped.crops import load_fastest
-from tests.conftest import GIVING_WAY, ROOT, wait_for
+from tests.conftest import interrupt, launch
 from tests.strange import encode
 from tests.test_schemas import schema, strict
 
@@ -375,9 +374,9 @@ def own(clips, tmp_path_factory):
 def whole(own, tmp_path_factory):
     """The output of an undisturbed benchmark of that folder."""
     output = tmp_path_factory.mktemp("whole")
-    command = [*GIVING_WAY[3:], "-m", "quality.benchmark", "folder", "--root", own, "--output", output, "--rounds", 50]
-    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr  # one video could not be read
+    process = launch("-m", "quality.benchmark", "folder", "--root", own, "--output", output, "--rounds", 50)
+    _, errors = process.communicate()
+    assert process.returncode == 1, errors  # one video could not be read
     return output
 
 
@@ -483,12 +482,10 @@ def test_all_shards_together_give_the_results_of_one_run(whole, own, run, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_benchmark_goes_on(whole, own, run, tmp_path):
-    command = [*GIVING_WAY, "-m", "quality.benchmark", "folder", "--root", own, "--output", tmp_path, "--workers", "1"]
-    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = launch("-m", "quality.benchmark", "folder", "--root", own, "--output", tmp_path, "--workers", 1)
     ledger = tmp_path / "submission.partial.jsonl"
-    wait_for(lambda: ledger.is_file() and ledger.read_bytes().count(b"\n") > 3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    interrupt(process, lambda: ledger.is_file() and ledger.read_bytes().count(b"\n") > 3, signal.SIGKILL)
+    process.communicate()
     done = benchmark(run, "folder", own, tmp_path, "--workers", "1", "--rounds", "50", check=False)
     assert done.returncode == 1
     assert (tmp_path / "scores.csv").read_bytes() == (whole / "scores.csv").read_bytes()

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from common.errors import BadInputError
-from tests.conftest import GIVING_WAY, ROOT, wait_for
+from tests.conftest import ROOT, interrupt, launch, wait_for
 from tests.tiny import CONFIG, command, one_thread, settings, small_slurm, write_crops
 from training.checkpoint import read_checkpoint
 from training.distributed import Place, World, place, usable
@@ -71,18 +71,16 @@ def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, tmp_path, number):
-    words, environment = [*GIVING_WAY, *command(crops, tmp_path)], one_thread()
-    process = subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(lambda: (log := folder(tmp_path) / "log.txt").exists() and "step 1/4" in log.read_text())
-    process.send_signal(number)
+    words, environment = command(crops, tmp_path), one_thread()
+    process = launch(*words, env=environment)
+    log = folder(tmp_path) / "log.txt"
+    interrupt(process, lambda: log.exists() and "step 1/4" in log.read_text(), number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == STOPPED == 75, errors
     assert "told to stop, saved" in output
     assert (folder(tmp_path) / "requeue").is_file()
-    again = subprocess.run([*words, "--recover"], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-    assert "going on after" in again.stdout
+    again, errors = launch(*words, "--recover", env=environment).communicate()
+    assert "going on after" in again, errors
     assert not (folder(tmp_path) / "requeue").exists()
     assert (folder(tmp_path) / "finished").is_file()
     ours, expected = (read_checkpoint(folder(root) / "ckpt_iter_4.pth.tar")["state_dict"] for root in (tmp_path, alone))

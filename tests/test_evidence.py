@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -25,7 +26,7 @@ from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from inference.settings import Settings
 from inference.verdicts import verdict
-from tests.conftest import GIVING_WAY, ROOT, wait_for
+from tests.conftest import ROOT, interrupt, launch
 from tests.strange import encode
 from tests.tiny import write_checkpoints
 
@@ -248,13 +249,10 @@ def test_a_kill_before_the_index_loses_no_score_and_missing_evidence_is_made_aga
         "-m", "inference.predict", *(tmp_path / name for name in names), "--models", evidence / "models",
         "--members", "b0", "--output", tmp_path / "s.csv", "--evidence", tmp_path / "out", "--device", "cpu",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [*GIVING_WAY, *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = launch(*words)
     partial = tmp_path / "s.partial.jsonl"
-    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3)
-    process.kill()
-    process.wait()
+    interrupt(process, lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3, signal.SIGKILL)
+    process.communicate()
     for path in (tmp_path / "out").glob("*.json"):
         path.unlink()
     run(*words)

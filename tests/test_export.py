@@ -106,12 +106,13 @@ def test_a_checkpoint_of_old_pytorch_can_be_exported(models, tmp_path):
     np.testing.assert_allclose(*logits, atol=1e-4)
 
 
-def test_a_file_that_differs_is_removed(exported, run, monkeypatch):
+def test_a_file_that_differs_is_removed(models, run, monkeypatch, tmp_path):
+    shutil.copy(models / KNOWN["res34"].file, tmp_path)
     monkeypatch.setattr("inference.networks.export.difference", lambda *_: float("nan"))
-    done = run("-m", "inference.networks.export", "--models", exported, "--members", "res34", check=False)
+    done = run("-m", "inference.networks.export", "--models", tmp_path, "--members", "res34", check=False)
     assert done.returncode == 1
     assert "FAILED, removed" in done.stdout
-    assert not (exported / KNOWN["res34"].onnx).exists()
+    assert not (tmp_path / KNOWN["res34"].onnx).exists()
 
 
 def test_log_odds_of_large_logits_are_compared_relative_to_these(models, tmp_path, run):

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-import subprocess
+import signal
 from itertools import islice
 
 import cv2
@@ -20,7 +20,7 @@ from inference.ledger import Ledger
 from inference.members import MEMBERS, MODELS, SHIPPED
 from inference.results import printable
 from inference.scoring import image_frames, image_score
-from tests.conftest import GIVING_WAY, ROOT, still_video, wait_for
+from tests.conftest import interrupt, launch, still_video
 
 
 @pytest.fixture(scope="module")
@@ -211,10 +211,9 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
 
     run(*words(tmp_path / "whole.csv"))
     output, partial = tmp_path / "killed.csv", tmp_path / "killed.partial.jsonl"
-    process = subprocess.Popen([*GIVING_WAY, *map(str, words(output))], cwd=ROOT, stderr=subprocess.DEVNULL)
-    wait_for(lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3)
-    process.kill()
-    process.wait()
+    process = launch(*words(output))
+    interrupt(process, lambda: partial.exists() and partial.read_bytes().count(b"\n") >= 3, signal.SIGKILL)
+    process.communicate()
     assert not output.exists()
     lines = partial.read_text().splitlines()
     assert 3 <= len(lines) < 5

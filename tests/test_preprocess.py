@@ -17,7 +17,7 @@ from demo.tree import write_video
 from faces.detector import load_detector
 from faces.one_pass import Finder, crop_files, find_faces, threads
 from faces.video import Reading, probe, read_frames
-from tests.conftest import GIVING_WAY, ROOT, faces_of, still_video, tree_bytes, wait_for
+from tests.conftest import ROOT, faces_of, interrupt, launch, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
 
@@ -153,15 +153,7 @@ def test_running_again_skips_what_is_done_and_makes_what_is_not(videos, staged, 
 
 
 def start(videos, faces, *options):
-    arguments = command("preprocess", "--videos", videos, "--faces", faces, *options)
-    return subprocess.Popen(
-        [*GIVING_WAY[:-1], *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return launch("preprocess.py", "--videos", videos, "--faces", faces, *options)
 
 
 def first_done(faces):
@@ -172,11 +164,7 @@ def first_done(faces):
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
 def test_kill_midway_then_again_gives_the_same_bytes(videos, staged, tmp_path, kill):
     process = start(videos, tmp_path, "--workers", 1)
-    wait_for(first_done(tmp_path))
-    if kill == signal.SIGKILL:
-        os.killpg(process.pid, kill)
-    else:
-        process.terminate()
+    interrupt(process, first_done(tmp_path), kill, whole=kill == signal.SIGKILL)
     process.communicate(timeout=30)
     assert len(first_done(tmp_path)()) < 6, "it was done before it was killed"
     assert process.returncode == (-9 if kill == signal.SIGKILL else 143)
@@ -204,9 +192,10 @@ def workers_of(group):
 
 def test_a_worker_that_is_killed_costs_its_video_only(videos, staged, tmp_path):
     process = start(videos, tmp_path, "--workers", 1)
-    wait_for(first_done(tmp_path))
+    interrupt(process, first_done(tmp_path), signal.SIGSTOP)
     for pid in workers_of(process.pid):
         os.kill(pid, signal.SIGKILL)
+    os.kill(process.pid, signal.SIGCONT)
     output, errors = process.communicate(timeout=120)
     (lost,) = (row["video"] for row in rows(tmp_path) if row["status"] == "crashed")
     assert process.returncode == 1

@@ -1,12 +1,10 @@
 """Stages 1 to 3 through their real commands, on short real clips and on everything that can be wrong with them."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import pytest
 from demo.tree import write_video
 from faces.boxes import parse_boxes
 from faces.video import read_frames
-from tests.conftest import GIVING_WAY, ROOT, still_video, tree_bytes
+from tests.conftest import ROOT, interrupt, launch, still_video, tree_bytes
 
 PART = "dfdc_train_part_0"
 
@@ -173,15 +171,12 @@ def test_kill_midway_then_again_gives_the_same_bytes(aligned, work, videos, tmp_
         output: tmp_path / output,
     }
     arguments = [word for folder in folders for word in (f"--{folder}", str(paths[folder]))]
-    command = [*GIVING_WAY, f"{name}.py", *arguments, "--workers", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / output).glob("*/.*.partial/frame1*")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    words = [f"{name}.py", *arguments, "--workers", "1"]
+    process = launch(*words)
+    interrupt(process, lambda: list((tmp_path / output).glob("*/.*.partial/frame1*")), signal.SIGKILL, whole=True)
+    process.communicate()
     assert list((tmp_path / output).glob("*/.*.partial")), "nothing was under way when the stage was killed"
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    launch(*words).communicate()
     assert not list((tmp_path / output).glob("*/.*.partial"))
     assert tree_bytes(tmp_path / output) == tree_bytes(work / output)
 
