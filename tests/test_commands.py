@@ -27,48 +27,58 @@ COMMANDS = (
 )
 
 
-# Runs each command of the words in a process of its own, with timm and scikit-learn loaded: that takes seconds.
+# Runs each command of the words in a process of its own, with timm and scikit-learn loaded: that takes seconds. Each
+# is asked to help, and then for its version.
 ASK_ALL = """
 import gc, json, os, runpy, sys, tempfile, timm, sklearn.metrics
 gc.freeze()
 sys.path.insert(0, os.getcwd())
+leave, os._exit = os._exit, sys.exit  # a command ends by os._exit, but is asked twice
+
+def ask(command, option):
+    sys.argv = [command, option]
+    try:
+        if command.endswith(".py"):
+            runpy.run_path(command, run_name="__main__")
+        else:
+            runpy.run_module(command, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
 said = {}
-option, *commands = sys.argv[1:]
-for command in commands:
-    files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+for command in sys.argv[1:]:
+    files = [tempfile.TemporaryFile() for _ in range(5)]
     child = os.fork()
     if not child:
-        for number, file in enumerate(files, 1):
-            os.dup2(file.fileno(), number)
-        sys.argv = [command, option]
-        try:
-            if command.endswith(".py"):
-                runpy.run_path(command, run_name="__main__")
-            else:
-                runpy.run_module(command, run_name="__main__", alter_sys=True)
-        except SystemExit as end:
-            sys.stdout.flush()
-            os._exit(end.code or 0)  # to take down what was loaded takes seconds too
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    said[command] = [os.waitstatus_to_exitcode(status)]
+        for number, option in enumerate(["--help", "--version"]):
+            for target in 1, 2:
+                os.dup2(files[2 * number + target - 1].fileno(), target)
+            status = ask(command, option)
+            os.write(files[4].fileno(), bytes([status]))
+        leave(0)  # to take down what was loaded takes seconds too
+    os.waitpid(child, 0)
+    texts = []
     for file in files:
         file.seek(0)
-        said[command].append(file.read().decode())
+        texts.append(file.read())
+    *texts, statuses = texts
+    said[command] = [[statuses[n], texts[2 * n].decode(), texts[2 * n + 1].decode()] for n in range(len(statuses))]
 print(json.dumps(said))
 """
 
 
-def ask_all(option):
-    """What each command answers to an option, by its name: status, stdout and stderr."""
-    words = [sys.executable, "-c", ASK_ALL, option, *COMMANDS]
+@pytest.fixture(scope="module")
+def answers():
+    """Status, stdout and stderr of each command, asked to help and for its version."""
+    words = [sys.executable, "-c", ASK_ALL, *COMMANDS]
     return json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.fixture(scope="module")
-def helps():
+def helps(answers):
     """What each command says of itself."""
-    return ask_all("--help")
+    return {command: helped for command, (helped, _) in answers.items()}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -79,11 +89,11 @@ def test_a_command_helps(helps, command):
     assert out.startswith("usage: ") and "__main__" not in out.splitlines()[0]
 
 
-def test_every_command_tells_its_version():
-    answers = ask_all("--version")
+def test_every_command_tells_its_version(answers):
     line = rf"{re.escape(NAME)} {re.escape(VERSION)}, commit ([0-9a-f]{{40}}(-dirty)?|unknown)\n"
-    assert {command: answer for command, answer in answers.items() if not re.fullmatch(line, answer[1])} == {}
-    assert {(status, err) for status, _, err in answers.values()} == {(0, "")}
+    versions = {command: version for command, (_, version) in answers.items()}
+    assert {command: version for command, version in versions.items() if not re.fullmatch(line, version[1])} == {}
+    assert {(status, err) for status, _, err in versions.values()} == {(0, "")}
 
 
 def test_one_version_everywhere():
