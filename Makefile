@@ -2,8 +2,8 @@
 # make serve             serve a page that scores videos dropped on it, in the same environment
 # make app               build dist/robustforensics.pex, one file that scores, serves and verifies without a checkout
 # make demo              run all stages on sample clips
-# make test              run ruff, mypy, and the tests except those that take minutes
-# make test-slow         run the tests that take minutes
+# make test              run ruff, mypy, and the tests that need nothing but Python and take seconds
+# make test-slow         run the other tests: those that take minutes, a Slurm, or a browser
 # make lint              run only ruff and mypy
 # make mutants           change code on purpose and see whether a test notices; MODULE=faces/tracking.py: one module
 # make fuzz TARGET=containers   feed readers made-up bytes for an hour; tests/fuzz.py lists the targets
@@ -36,11 +36,11 @@ demo: $(INSTALLED)
 	$(VENV) -m demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "not slow and not slurm and not browser" -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(VENV) -m pytest -m "slow and slurm"
-	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "slow and not slurm" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV) -m pytest -m "(slow or slurm or browser) and not (slow and slurm)" -n 2 --dist loadfile
 
 mutants: .venv-tools/installed
 	.venv-tools/bin/python -m tests.mutants $(MODULE)

@@ -85,6 +85,16 @@ def frames(clip) -> list[np.ndarray]:
     return list(islice(read_frames(clip("single_face.mp4")), 12))
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Headless Chromium; without one the test is skipped."""
+    from tests.browser import Browser  # it imports this file
+
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
 @pytest.fixture(scope="session")
 def film(clip, tmp_path_factory) -> Path:
     """The first FILM_FRAMES frames of a real clip with one face, as H.264 in MP4."""

@@ -115,6 +115,7 @@ def test_several_sets_end_in_one_table_and_one_that_fails_loses_no_other(run, ma
     assert list(output.glob("**/*.partial.jsonl")) == []
 
 
+@pytest.mark.slow
 def test_interrupted_sets_go_on(run, make_set, detector, tmp_path):
     make_set(tmp_path / "own", "real/r1.mp4", "real/r2.mp4", "fake/f1.mp4", "fake/f2.mp4")
     make_set(tmp_path / "listed", "a.mp4", "b.mp4")

@@ -62,6 +62,7 @@ def test_two_processes_take_the_steps_of_one(crops, alone, tmp_path):
         assert float(ours["probability"]) == pytest.approx(float(expected["probability"]), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_three_processes_cannot_stand_in_for_two(crops, tmp_path):
     done = torchrun(3, command(crops, tmp_path), check=False)
     assert done.returncode != 0

@@ -164,6 +164,7 @@ def chromium(tmp_path_factory):
     return browse
 
 
+@pytest.mark.browser
 def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
     picture = tmp_path / "page.png"
     chromium(evidence / "out/two & <faces>.mp4.html", "--window-size=900,1800", f"--screenshot={picture}")
@@ -180,6 +181,7 @@ def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.browser
 def test_a_click_sorts_the_index(evidence, chromium):
     index = (evidence / "out/index.html").read_bytes().decode(errors="replace")
     order = re.compile(r'data-key="([^"]+\.mp4)"')

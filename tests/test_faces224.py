@@ -578,6 +578,7 @@ def test_the_figures_on_the_weights_page_can_be_reproduced(run, shared, tmp_path
             assert row[measure] == pytest.approx(float(text.split()[0].rstrip("%")) / 100, abs=0.015), (key, measure)
 
 
+@pytest.mark.slow
 def test_a_fake_and_its_original_score_apart(run, shared, tmp_path):
     """Whole videos, by the shipped weights: the crops of a video must be such as the weights know."""
     folder = shared("clips") / "dfdc_train_part_10"

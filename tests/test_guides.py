@@ -41,6 +41,7 @@ def in_copy(root, words, status=0):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_network_is_added_trained_and_scores(frames, weights, tmp_path):
     page, root = "docs/train/new_network.md", checkout(tmp_path / "copy", "inference", "faces")
     follow(page, root)
@@ -60,6 +61,7 @@ def test_a_network_is_added_trained_and_scores(frames, weights, tmp_path):
     assert (row["status"], row["members"]) == ("ok", {"small": row["label"]})
 
 
+@pytest.mark.slow
 def test_crops_of_ones_own_are_listed_trained_and_measured(frames, tmp_path):
     """Four originals with a fake each: two for training, two for validation."""
     page, root = "docs/train/own_crops.md", checkout(tmp_path / "copy", "inference", "faces", "quality", "shipped")

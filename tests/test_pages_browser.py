@@ -13,17 +13,11 @@ from faces.video import read_frames
 from forensics.compare.page import write_comparison
 from forensics.compare.steps import compare_files
 from inference import Scorer
-from tests.browser import Browser, Page, check_width_and_colours
+from tests.browser import Page, check_width_and_colours
 from tests.strange import encode
 
+pytestmark = pytest.mark.browser
 MAPS = "[...document.querySelectorAll('img.map')].filter(image => image.offsetParent).length"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")

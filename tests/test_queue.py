@@ -13,7 +13,7 @@ from scipy.stats import binomtest, false_discovery_control
 
 from forensics.queue.marks import wilson_interval
 from forensics.queue.order import count_discoveries
-from tests.browser import Browser, Page
+from tests.browser import Page
 from tests.conftest import ROOT
 
 
@@ -200,13 +200,7 @@ def test_marks_are_kept_as_they_are_made(submission, tmp_path):
         assert list(csv.reader(file)) == [["filename", "mark", "note"], ["rare.mp4", "fake", "lips, \n"]]
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
-
-
+@pytest.mark.browser
 @pytest.mark.parametrize(("scheme", "paper"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 26)")])
 def test_the_page_sorts_and_keeps_marks_in_a_browser(browser, submission, tmp_path, scheme, paper):
     names = "[...document.querySelectorAll('#queue tbody tr')].map(row => row.dataset.name)"

@@ -26,6 +26,7 @@ def repeat_rows(folder):
     (folder / "fit.csv").write_text("filename,label\n" + "".join(f"{r['filename']},{r['label']}\n" for r in rows))
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_fit_check_and_use_a_calibration(run, film, weights, tmp_path, capfd):
     for name in ("fit/real.mp4", "fit/fake.mp4", "check/one.mp4", "check/two.mp4", "clip.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -10,21 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import Browser, Page, check_width_and_colours
+from tests.browser import Page, check_width_and_colours
 from tests.conftest import ROOT, wait_for
 from tests.serving import serving
 
+pytestmark = pytest.mark.browser
 TEMPLATES = ROOT / "forensics/serve/templates"
 ROWS = "[...document.querySelectorAll('.job')].map(row => row.innerText)"
 FINISHED = "document.querySelectorAll('#results .job').length === document.querySelectorAll('.job').length"
 RESULTS = f"{FINISHED} && document.querySelectorAll('#results .job').length"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 @pytest.fixture

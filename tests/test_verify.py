@@ -126,6 +126,7 @@ def test_another_video_is_reported_as_changed(run, copy):
     assert "DOES NOT HOLD" in done.stdout
 
 
+@pytest.mark.slow
 def test_another_runtime_is_the_same_within_the_tolerance(run, copy):
     """Evidence made by PyTorch claims to be ONNX Runtime's, so the numbers of two runtimes are compared."""
     run("-m", "inference.predict", copy / "clip.mp4", "--runtime", "torch", "--device", "cpu",
