@@ -6,7 +6,7 @@ test is missing, or the change makes no difference. `make mutants` sets up mutmu
 
     .venv-tools/bin/python -m tests.mutants [faces/tracking.py ...]
 
-Prints a table with a row per module, and then the survivors as diffs.
+Prints a table with a row per module, and on stderr the survivors as diffs.
 """
 
 import argparse
@@ -96,14 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [module for module in modules if module not in TESTS]:
         parser.error(f"{unknown[0]}: tests/mutants.py names no tests for it; known are {', '.join(TESTS)}")
     print("| module | mutants | not noticed | how they ended |\n|---|---|---|---|", flush=True)
-    survivors = []
+    survivors = 0
     for module in modules:
         ended, left = examine(module)
         how = ", ".join(f"{count} {way}" for way, count in ended.most_common())
         print(f"| `{module}` | {ended.total()} | {len(left)} | {how} |", flush=True)
-        survivors += left
-    print("", *survivors, sep="\n")
-    return int(bool(survivors))
+        print("", *left, sep="\n", file=sys.stderr, flush=True)
+        survivors += len(left)
+    return int(survivors > 0)
 
 
 if __name__ == "__main__":
