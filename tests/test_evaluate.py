@@ -59,6 +59,16 @@ def test_equal_error_rate():
     )  # normal distribution: P(x > 0.5)
 
 
+def test_the_equal_error_rate_lies_between_two_thresholds():
+    """From 2 of 5 real videos to 3, while one of two fakes is missed: half-way."""
+    labels, scores = np.array([1, 0, 0, 0, 0, 0, 1]), np.array([0.9, 0.8, 0.7, 0.6, 0.3, 0.2, 0.1])
+    assert equal_error_rate(labels, scores) == pytest.approx(0.5)
+
+
+def test_a_score_of_a_half_is_not_called_fake():
+    assert measure("accuracy", np.array([0, 0, 1]), np.array([0.5, 0.5, 0.5])) == pytest.approx(2 / 3)
+
+
 def test_calibrated_scores_have_no_calibration_error():
     random = np.random.default_rng(0)
     scores = random.random(50000)
@@ -101,17 +111,31 @@ def test_an_operating_point_holds_for_counted_real_videos():
         if point.resolved:
             assert rates[0] <= point.false_positives <= rates[1]
     assert [point.resolved for point in points] == [False, True, True, True], "two real videos are not enough"
-    with pytest.raises(ValueError, match="both classes"):
+    with pytest.raises(ValueError, match=r"^an operating point needs videos of both classes$"):
         operating_points(labels[:50], scores[:50], np.arange(50), 10)
 
 
+def test_ten_real_videos_above_a_threshold_resolve_it():
+    labels = np.repeat([0, 1], [100, 1])
+    points = operating_points(labels, np.linspace(0, 1, 101), np.arange(101), 1)
+    assert [point.resolved for point in points] == [False, False, False, True]
+
+
+def test_an_operating_points_interval_leaves_out_draws_without_a_real_video():
+    """Half of the draws of two originals: the threshold is the real one's score in all others."""
+    points = operating_points(np.array([0, 1]), np.array([0.25, 0.75]), np.arange(2), 20)
+    assert [(point.low, point.threshold, point.high) for point in points] == [(0.25, 0.25, 0.25)] * 4
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_threshold_needs_a_real_video_and_a_rate_below_one():
     assert threshold_at(LABELS, SCORES, 0.0) == 0.8
     assert threshold_at(LABELS, SCORES, 1 / 3) == 0.4  # one of three real videos exceeds it
     assert recall_at(LABELS, SCORES, 0.0) == 1 / 2
     assert math.isnan(recall_at(np.zeros(2, int), SCORES[:2], 0.05))
+    assert recall_at(np.array([0, 0, 1, 1]), np.array([0.3, 0.5, 0.5, 0.7]), 0.4) == 1 / 2, "a tie is not above"
     for function in (threshold_at, recall_at):
-        with pytest.raises(ValueError, match="needs at least one real video"):
+        with pytest.raises(ValueError, match=r"^a threshold for a false-positive rate needs at least one real video$"):
             function(np.ones(2, int), SCORES[:2], 0.05)
         with pytest.raises(ValueError, match=r"must be in \[0, 1\), not 1"):
             function(LABELS, SCORES, 1.0)
@@ -138,6 +162,8 @@ def test_few_originals_give_no_interval_to_trust(run, files):
     assert few_originals(np.array(["a", "b"] * 30)) == (
         "The intervals mean nothing: they come from only 2 originals, and take 20 or more."
     )
+    single = "The intervals mean nothing: they come from a single original, and take 20 or more."
+    assert few_originals(np.array(["a", "a"])) == single
     assert few_originals(np.arange(20)) == ""
     assert "evaluate: The intervals mean nothing: " in evaluate(run, files, "metadata.json").stdout
 
