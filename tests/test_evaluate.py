@@ -19,6 +19,7 @@ from quality.measures import (
     measure,
     measures,
     operating_points,
+    percentiles,
     recall_at,
     threshold_at,
 )
@@ -70,6 +71,7 @@ def test_a_score_of_a_half_is_not_called_fake():
 
 
 def test_calibrated_scores_have_no_calibration_error():
+    assert expected_calibration_error(np.array([0, 1]), np.ones(2)) == 0.5, "a score of 1 counts too"
     random = np.random.default_rng(0)
     scores = random.random(50000)
     labels = (random.random(50000) < scores).astype(int)
@@ -148,7 +150,10 @@ def test_names_that_are_not_utf8_are_read_as_predict_wrote_them(run, tmp_path):
     assert "evaluate: 2 videos, 0 without known truth" in done.stdout
 
 
+@pytest.mark.filterwarnings("error")
 def test_one_class_leaves_measures_undefined():
+    assert measure("auc", np.array([0, 1]), np.array([0.1, 0.9])) == 1, "one of each is enough"
+    assert math.isnan(measure("auc", np.ones(2, int), np.array([0.1, 0.9])))
     only_real = measures(MEASURES, np.zeros(3, int), np.array([0.1, 0.2, 0.3]))
     assert [name for name, value in only_real.items() if math.isnan(value)] == [
         "balanced_log_loss", "auc", "average_precision", "eer",
@@ -166,6 +171,16 @@ def test_few_originals_give_no_interval_to_trust(run, files):
     assert few_originals(np.array(["a", "a"])) == single
     assert few_originals(np.arange(20)) == ""
     assert "evaluate: The intervals mean nothing: " in evaluate(run, files, "metadata.json").stdout
+
+
+def test_an_interval_leaves_out_a_fortieth_at_each_end():
+    assert percentiles(np.append(np.arange(1001.0), math.nan)) == (25, 975)
+
+
+def test_each_draw_takes_as_many_originals_as_there_are():
+    groups = np.repeat(range(3), 2)
+    drawn = intervals(lambda labels, _: {"videos": len(labels)}, np.zeros(6, int), np.zeros(6), groups, 50)
+    assert drawn == {"videos": (6, 6)}
 
 
 def test_intervals_draw_originals_not_videos():
