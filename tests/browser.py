@@ -49,7 +49,7 @@ class Browser:
 
     def close(self):
         self.call("Browser.close")
-        self.process.wait(60)
+        self.process.wait(20)
         os.close(self.commands)
         os.close(self.answers)
 

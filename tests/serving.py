@@ -188,7 +188,7 @@ def answering(listening, app, on_end=lambda: None):
         yield server
     finally:
         server.should_exit = True
-        thread.join(60)
+        thread.join(20)
         assert not thread.is_alive()
 
 

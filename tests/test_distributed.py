@@ -76,7 +76,7 @@ def test_a_run_told_to_stop_saves_and_goes_on_to_the_same_weights(crops, alone, 
     process = launch(*words, env=environment)
     log = folder(tmp_path) / "log.txt"
     interrupt(process, lambda: log.exists() and "step 1/4" in log.read_text(), number)
-    output, errors = process.communicate(timeout=180)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == STOPPED == 75, errors
     assert "told to stop, saved" in output
     assert (folder(tmp_path) / "requeue").is_file()
@@ -186,7 +186,7 @@ def test_a_killed_training_leaves_no_process(long_training):
     assert len(helpers()) >= 2
     process.kill()
     process.wait()
-    wait_for(lambda: not helpers(), 120)
+    wait_for(lambda: not helpers(), 20)
 
 
 def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
@@ -194,7 +194,7 @@ def test_a_training_that_stalls_ends_with_its_stacks(long_training, tmp_path):
     process, helpers = long_training
     for helper in helpers():
         os.kill(helper, signal.SIGSTOP)
-    assert process.wait(timeout=120) == 124
+    assert process.wait(timeout=30) == 124
     assert "rank 0: stalled: nothing was done for 8 s" in (tmp_path / "stderr").read_text()
     assert "next(self.batches)" in (tmp_path / "stderr").read_text()
 
@@ -213,7 +213,7 @@ def test_bf16_trains_nearly_like_float32(run, crops, alone, tmp_path):
 
 @pytest.mark.slow
 def test_a_track_without_a_readable_crop_ends_the_process(start, crops, tmp_path):
-    done = start(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=180)
+    done = start(*command(crops, tmp_path, workers=1, train_root=tmp_path), check=False, timeout=60)
     assert done.returncode == 2
     assert "none of 2 crops is readable" in done.stderr
 
@@ -272,7 +272,7 @@ def test_a_damaged_newest_checkpoint_is_skipped(run, crops, tmp_path):
 def test_a_non_finite_loss_names_step_and_samples(start, crops, tmp_path, workers):
     """And it ends the process, loaders included."""
     rates = {"lr_scheduler.base_lr": "1.0e+30", "lr_scheduler.warmup_lr": "1.0e+30"}
-    done = start(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=180)
+    done = start(*command(crops, tmp_path, workers=workers, **rates), check=False, timeout=60)
     assert done.returncode != 0
     assert "the loss of step 1 is nan" in done.stderr
     assert "samples of step 1 on rank 0: part_0/v" in done.stderr

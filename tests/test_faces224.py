@@ -504,7 +504,7 @@ def test_the_recipe_told_to_stop_stops_both_trainings(pressed, tmp_path):
             os.killpg(recipe.pid, signal.SIGINT)
         else:
             recipe.send_signal(signal.SIGTERM)
-        assert recipe.wait(120) == 143
+        assert recipe.wait(20) == 143
     assert asked.read_text().count("saved") == 2
     assert "average" not in asked.read_text()
 

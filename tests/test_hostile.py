@@ -103,7 +103,7 @@ def test_a_client_that_does_not_read_may_not_ask_for_more_instead(impatient):
             client.sendall(head(port))
             wait_for(lambda: any(one.flow.write_paused for one in list(running.server_state.connections)))
             client.sendall(b"GET")
-            assert ended.wait(60)
+            assert ended.wait(20)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def first_done(faces):
 def test_kill_midway_then_again_gives_the_same_bytes(videos, staged, tmp_path, kill):
     process = start(videos, tmp_path, "--workers", 1)
     interrupt(process, first_done(tmp_path), kill, whole=kill == signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate(timeout=30)
     assert len(first_done(tmp_path)()) < 6, "it was done before it was killed"
     assert process.returncode == (-9 if kill == signal.SIGKILL else 143)
     wait_for(lambda: not members(process.pid))

@@ -166,11 +166,11 @@ def served(submission, folder, *words):
         yield int(line.partition("127.0.0.1:")[2].partition("/")[0])
     finally:
         process.terminate()
-        process.wait(120)
+        process.wait(20)
 
 
 def ask(port, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
