@@ -253,10 +253,8 @@ def launch(*words: object, env: dict[str, str] | None = None) -> subprocess.Pope
     return subprocess.Popen(arguments, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def interrupt(
-    process: subprocess.Popen[str], moment: Callable[[], object], number: int, *, whole: bool = False
-) -> None:
-    """Send a signal at a moment of a process that leads a session: to it, or to the whole session.
+def pause(process: subprocess.Popen[str], moment: Callable[[], object]) -> None:
+    """Suspend a process that leads a session, and the whole session, at a moment.
 
     It works in short slices until then, so that it is caught midway however busy the machine is.
     """
@@ -267,6 +265,13 @@ def interrupt(
         os.killpg(process.pid, signal.SIGCONT)
         time.sleep(0.005)
         os.killpg(process.pid, signal.SIGSTOP)
+
+
+def interrupt(
+    process: subprocess.Popen[str], moment: Callable[[], object], number: int, *, whole: bool = False
+) -> None:
+    """Send a signal at a moment of a process that leads a session: to it, or to the whole session."""
+    pause(process, moment)
     (os.killpg if whole else os.kill)(process.pid, number)
     os.killpg(process.pid, signal.SIGCONT)
 

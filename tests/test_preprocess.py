@@ -17,7 +17,7 @@ from demo.tree import write_video
 from faces.detector import load_detector
 from faces.one_pass import Finder, crop_files, find_faces, threads
 from faces.video import Reading, probe, read_frames
-from tests.conftest import ROOT, faces_of, interrupt, launch, still_video, tree_bytes, wait_for
+from tests.conftest import ROOT, faces_of, interrupt, launch, pause, still_video, tree_bytes, wait_for
 
 PART, OTHER = "dfdc_train_part_0", "dfdc_train_part_7"
 
@@ -192,10 +192,10 @@ def workers_of(group):
 
 def test_a_worker_that_is_killed_costs_its_video_only(videos, staged, tmp_path):
     process = start(videos, tmp_path, "--workers", 1)
-    interrupt(process, first_done(tmp_path), signal.SIGSTOP)
+    pause(process, lambda: first_done(tmp_path)() and list(tmp_path.glob("*/.*.partial")))  # it is at the next one
     for pid in workers_of(process.pid):
         os.kill(pid, signal.SIGKILL)
-    os.kill(process.pid, signal.SIGCONT)
+    os.killpg(process.pid, signal.SIGCONT)
     output, errors = process.communicate(timeout=120)
     (lost,) = (row["video"] for row in rows(tmp_path) if row["status"] == "crashed")
     assert process.returncode == 1
