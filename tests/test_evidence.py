@@ -3,10 +3,10 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
+from base64 import b64decode
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
@@ -26,6 +26,7 @@ from inference.sampling.look import Wanted, sample
 from inference.scoring import Vote, ensemble, face_score, group_score, squeeze
 from inference.settings import Settings
 from inference.verdicts import verdict
+from tests.browser import Page
 from tests.conftest import ROOT, interrupt, launch
 from tests.strange import encode
 from tests.tiny import write_checkpoints
@@ -141,34 +142,11 @@ def test_pages_need_nothing_from_elsewhere_and_escape_names(evidence):
     assert text.count("<polyline") == 2
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """Runs headless Chromium with options on a page; skips where there is none."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        pytest.skip("no Chromium here: make browser-install")
-    home = tmp_path_factory.mktemp("chromium")
-
-    def browse(page, *options):
-        command = [
-            program,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={home}",
-            *options,
-            page.as_uri(),
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-
-    return browse
-
-
 @pytest.mark.browser
-def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
-    picture = tmp_path / "page.png"
-    chromium(evidence / "out/two & <faces>.mp4.html", "--window-size=900,1800", f"--screenshot={picture}")
-    image = cv2.imread(str(picture))
+def test_a_browser_shows_the_page(evidence, browser):
+    page = Page(browser, width=900, height=1800)
+    page.open((evidence / "out/two & <faces>.mp4.html").as_uri())
+    image = cv2.imdecode(np.frombuffer(page.picture(), np.uint8), cv2.IMREAD_COLOR)
     assert image.shape == (1800, 900, 3)
     # The line of the first face and the bar at its strip are blue, those of the second face orange.
     blue = np.all(np.abs(image.astype(int) - (0x99, 0x6E, 0x0B)) < 12, axis=2)
@@ -176,22 +154,20 @@ def test_a_browser_shows_the_page(evidence, chromium, tmp_path):
     assert blue.sum() > 200
     assert orange.sum() > 200
     assert (image < 250).any(axis=2).mean() > 0.1, "the page is nearly empty"
-    pdf = tmp_path / "page.pdf"
-    chromium(evidence / "out/two & <faces>.mp4.html", f"--print-to-pdf={pdf}")
-    assert pdf.read_bytes().startswith(b"%PDF")
+    assert b64decode(page.call("Page.printToPDF")["data"]).startswith(b"%PDF")
 
 
 @pytest.mark.browser
-def test_a_click_sorts_the_index(evidence, chromium):
+def test_a_click_sorts_the_index(evidence, browser):
     index = (evidence / "out/index.html").read_bytes().decode(errors="replace")
     order = re.compile(r'data-key="([^"]+\.mp4)"')
     assert [name[:3] for name in order.findall(index)] == ["two", "xxx", "sky", "cut", "abs", "pip"]
     for link in re.findall(r'href="([^"]+)"', index):
         assert (evidence / "out" / os.fsdecode(unquote_to_bytes(link))).is_file()
-    click = "<script>document.querySelectorAll('th.sortable')[0].click()</script></body>"
-    (evidence / "out/clicked.html").write_text(index.replace("</body>", click))
-    shown = order.findall(chromium(evidence / "out/clicked.html", "--dump-dom"))
-    (evidence / "out/clicked.html").unlink()
+    page = Page(browser)
+    page.open((evidence / "out/index.html").as_uri())
+    page.js("document.querySelectorAll('th.sortable')[0].click()")
+    shown = order.findall(page.js("document.documentElement.outerHTML"))
     assert [name[:3] for name in shown] == ["xxx", "two", "sky", "pip", "cut", "abs"]  # descending
 
 
