@@ -2,8 +2,8 @@
 # make serve             serve a page that scores videos dropped on it, in the same environment
 # make app               build dist/robustforensics.pex, one file that scores, serves and verifies without a checkout
 # make demo              run all stages on sample clips
-# make test              run ruff, mypy, and the tests that need nothing but Python and take seconds
-# make test-slow         run the other tests: those that take minutes, a Slurm, or a browser
+# make test              run ruff, mypy, and the quick tests, which need nothing but Python
+# make test-slow         run the other tests: those that take more than ten seconds, or need Slurm or a browser
 # make lint              run only ruff and mypy
 # make mutants           change code on purpose and see whether a test notices; MODULE=faces/tracking.py: one module
 # make fuzz TARGET=containers   feed readers made-up bytes for an hour; tests/fuzz.py lists the targets
