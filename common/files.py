@@ -9,7 +9,6 @@ import ctypes
 import errno
 import fcntl
 import hashlib
-import io
 import os
 import re
 import secrets
@@ -162,10 +161,12 @@ def from_root(path: Path) -> Path:
 
 
 def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write rows as CSV, atomically; the first row names the columns."""
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    write_text(path, table.getvalue())
+    """Write rows as CSV, atomically; the first row names the columns. Names that are not UTF-8 keep their bytes."""
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how cells begin that spreadsheets compute

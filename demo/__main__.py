@@ -114,7 +114,7 @@ def show_losses(run: Path) -> None:
 def report(submissions: dict[str, Path]) -> None:
     """Print the table of the held-out videos, and the log loss of each submission."""
     truth = json.loads((ROOT / TEST / "metadata.json").read_text(encoding="utf-8"))
-    by_weights = {name: read_results(path.with_suffix(".jsonl")) for name, path in submissions.items()}
+    by_weights = {name: list(read_results(path.with_suffix(".jsonl")).values()) for name, path in submissions.items()}
     print(f"\n{'video':<24} {'truth':<6} {'status':<10}" + "".join(f"{name:>16}" for name in by_weights))
     for results in zip(*by_weights.values(), strict=True):
         name, status = results[0].filename, results[0].status

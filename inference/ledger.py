@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import BadInputError
-from common.files import FileState, file_beside, file_state, write_text
+from common.files import FileState, atomic_file, file_beside, file_state
 
 if TYPE_CHECKING:
     from inference.scorer import Video
@@ -39,63 +39,85 @@ def state_of(video: "Video") -> FileState | None:
 
 
 class Ledger:
-    """Keeps each video's result, as JSON, with the state of the file that it comes from."""
+    """Keeps each video's result, as JSON, with the state of the file that it comes from.
+
+    The results stay in the file: in memory is only where each one begins.
+    """
 
     def __init__(self, output: Path, settings: Json) -> None:
-        """Read what an earlier run left beside `output`.
+        """Find what an earlier run left beside `output`.
 
         Raises BadInputError if that run had other settings, or if the file is damaged.
         """
         self.path, self.settings = file_beside(output, LEDGER), settings
-        lines = self._read()
-        begun = lines[0] if lines else None
+        self.places: dict[str, int] = {}  # of each result, by name: how many bytes stand before its line
+        begun = self._find()
         if begun and "source" in begun:
             raise BadInputError(f"{self.path} lacks its beginning, as if two runs had written it: remove it")
-        if len(lines) > 1 and begun != settings:
+        if self.places and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
-        self.results: dict[str, tuple[FileState | None, Json]] = {
-            line["name"]: (line["source"], line["result"]) for line in lines[1:]
-        }
         if begun != settings:
             self.path.unlink(missing_ok=True)
             self._append(settings)
 
-    def _read(self) -> list[Json]:
-        """Read all complete lines, and remove a last line that was cut off."""
-        if not self.path.exists():
-            return []
-        whole = self.path.read_bytes().rpartition(b"\n")[0]
-        os.truncate(self.path, len(whole) + (len(whole) > 0))
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as error:
-            raise BadInputError(f"{self.path} is damaged, remove it: {error}") from error
+    def _find(self) -> Json | None:
+        """Find all complete lines, and remove a last line that was cut off; return the first one."""
+        begun: Json | None = None
+        place = 0
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        os.truncate(self.path, place)
+                        break
+                    try:
+                        content = json.loads(line)
+                        if place == 0:
+                            begun = content
+                        else:
+                            self.places[content["name"]] = place
+                    except (ValueError, LookupError, TypeError) as error:
+                        raise BadInputError(f"{self.path} is damaged, remove it: {error!r}") from error
+                    place += len(line)
+        return begun
 
-    def _append(self, line: Json) -> None:
-        """Append a line in one write."""
+    def _append(self, line: Json) -> int:
+        """Append a line in one write; return where it begins."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
+            place = file.tell()
             file.write((json.dumps(line) + "\n").encode())
+        return place
+
+    def _line(self, name: str) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(self.places[name])
+            return file.readline()
+
+    def __getitem__(self, name: str) -> Json:
+        """The latest result of a video. Raises KeyError if there is none."""
+        result: Json = json.loads(self._line(name))["result"]
+        return result
 
     def result(self, name: str, now: FileState | None) -> Json | None:
-        """The result of a video whose file is still in the state `now`; None if there is no such result."""
-        source, result = self.results.get(name, (None, None))
-        return result if source == now else None
+        """The latest result of a video, if its file is still in the state `now`; else None."""
+        entry: Json = json.loads(self._line(name)) if name in self.places else {}
+        return entry["result"] if entry and entry["source"] == now else None
 
     def add(self, name: str, source: FileState | None, result: Json) -> None:
         """Add the result of a video whose file was in the state `source`."""
-        self._append({"name": name, "source": source, "result": result})
+        self.places[name] = self._append({"name": name, "source": source, "result": result})
 
     def close(self, names: Collection[str]) -> None:
         """Remove the results of these videos, which are written elsewhere by now, and the ledger if it has no others.
 
         Others are what an interrupted run over other videos has finished, and goes on from.
         """
-        others = {name: entry for name, entry in self.results.items() if name not in names}
+        others = [name for name in self.places if name not in names]
         if not others:
             self.path.unlink(missing_ok=True)
             return
-        lines = [self.settings]
-        lines += [{"name": name, "source": source, "result": result} for name, (source, result) in others.items()]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        with atomic_file(self.path) as temporary, temporary.open("wb") as file:
+            file.write((json.dumps(self.settings) + "\n").encode())
+            file.writelines(map(self._line, others))

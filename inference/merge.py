@@ -17,7 +17,7 @@ from common.errors import BadInputError
 from common.files import file_beside
 from faces.video_files import find_videos
 from inference.predict import add_selection
-from inference.results import Result, exit_status, read_results, statuses, write_submission, write_verdicts
+from inference.results import Rows, exit_status, read_results, statuses, write_submission, write_verdicts
 
 SHOWN = 5
 
@@ -31,7 +31,7 @@ def shard_files(output: Path, suffix: str) -> dict[Path, int]:
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
-def read_shards(output: Path) -> dict[str, Result]:
+def read_shards(output: Path) -> Rows:
     """The results of all shards of a submission, by file name.
 
     Raises BadInputError if there are no shards, if one is damaged, or if their number or settings differ.
@@ -42,10 +42,10 @@ def read_shards(output: Path) -> dict[str, Result]:
     if len(counts := sorted(set(shards.values()))) > 1:
         several = " and ".join(map(str, counts))
         raise BadInputError(f"{output.parent} mixes shards of {name} from runs of {several}: keep those of one run")
-    results = [result for shard in shards for result in read_results(shard)]
-    if len({result.run for result in results}) > 1:
+    results = read_results(*shards)
+    if len({result.run for result in results.values()}) > 1:
         raise BadInputError(f"the shards of {output} were scored with different members, weights or options")
-    return {result.filename: result for result in results}
+    return results
 
 
 def main() -> int:
@@ -66,8 +66,7 @@ def main() -> int:
         raise BadInputError(
             f"{len(missing)} of {len(names)} videos have no row yet, such as {examples}: run their shards again"
         )
-    results = [shards[name] for name in names]
-    write_submission(options.output, results)
+    results = write_submission(options.output, (shards[name] for name in names)).values()
     write_verdicts(options.output, results)
     if options.evidence:
         from inference.evidence.pages import write_index

@@ -105,8 +105,8 @@ def main() -> int:
             _ = scorer.seconds  # waits for the networks: members or weights that cannot be used are said first
         raise FileNotFoundError(f"{next(iter(found.videos.values()))} does not exist; nothing was scored")
     if str(submission) == "-":
-        return exit_status(print_rows(videos, settings, output, found.note))
-    return exit_status(score_videos(videos, settings, output, found.note))
+        return print_rows(videos, settings, output, found.note)
+    return exit_status(score_videos(videos, settings, output, found.note).values())
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import json
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -188,46 +189,83 @@ def exit_status(results: Iterable[Result]) -> int:
     return int(any(result.status in UNREADABLE for result in results))
 
 
+class Rows(Mapping[str, Result]):
+    """The results in `.jsonl` files that `write_submission` wrote, by file name.
+
+    They stay in the files, which must not change: in memory is only where each one begins.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[Path, int]]) -> None:
+        """Take the file of each row, and how many bytes stand before it."""
+        self.places = places
+
+    def __getitem__(self, name: str) -> Result:
+        path, place = self.places[name]
+        with path.open("rb") as file:
+            file.seek(place)
+            return Result.from_row(json.loads(file.readline()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def read_results(*paths: Path) -> Rows:
+    """The results in these files. Raises BadInputError naming the first line that is not a row."""
+    places = {}
+    for path in paths:
+        place = 0
+        for number, line, row in numbered_rows(path):
+            try:
+                places[Result.from_row(row).filename] = path, place
+            except (TypeError, KeyError, ValueError) as error:
+                raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error!r}") from error
+            place += len(line)
+    return Rows(places)
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows in a `.jsonl` file that `write_submission` wrote.
+    """The rows in a `.jsonl` file as they are. Raises BadInputError naming the first line that is not a row."""
+    return [row for _, _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
+    """Each line of a `.jsonl` file with its number, from 1, and the row in it.
 
     Raises BadInputError naming the first line that is not a row with a file's name and its status.
     """
-    rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error}") from error
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("filename", "status")):
-            raise BadInputError(f"{path}:{number} is not a row of inference.predict")
-        rows.append(row)
-    return rows
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error}") from error
+            if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("filename", "status")):
+                raise BadInputError(f"{path}:{number} is not a row of inference.predict")
+            yield number, line, row
 
 
-def read_results(path: Path) -> list[Result]:
-    """The results in a `.jsonl` file that `write_submission` wrote. Raises BadInputError for another file."""
-    results = []
-    for number, row in enumerate(read_rows(path), start=1):
-        try:
-            results.append(Result.from_row(row))
-        except (TypeError, KeyError, ValueError) as error:
-            raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error!r}") from error
-    return results
-
-
-def write_submission(output: Path, results: Iterable[Result]) -> None:
-    """Write the CSV and the `.jsonl` beside it, atomically; the CSV last.
+def write_submission(output: Path, results: Iterable[Result]) -> Rows:
+    """Write the CSV and the `.jsonl` beside it, atomically, the CSV last; return what is in the latter.
 
     The CSV is UTF-8. A name that is not UTF-8 is written there as `utf8_name` gives it, and a line on stderr says so.
     """
-    results = list(results)
-    names = [utf8_name(result.filename) for result in results]
-    if changed := sum(name != result.filename for name, result in zip(names, results, strict=True)):
+    details = file_beside(output, ".jsonl")
+    places, labels, place, changed = {}, [("filename", "label")], 0, 0
+    with atomic_file(details) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for result in results:
+            name, line = utf8_name(result.filename), json.dumps(result.to_row()) + "\n"  # JSON's escapes are ASCII
+            file.write(line)
+            places[result.filename] = details, place
+            labels.append((name, label_text(result)))
+            place += len(line)
+            changed += name != result.filename
+    if changed:
         print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
-    with atomic_file(file_beside(output, ".jsonl")) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(result.to_row()) + "\n" for result in results)  # JSON's escapes are ASCII
-    write_table(output, [("filename", "label"), *zip(names, map(label_text, results), strict=True)])
+    write_table(output, labels)
+    return Rows(places)
 
 
 def label_text(result: Result) -> str:
@@ -237,15 +275,17 @@ def label_text(result: Result) -> str:
 
 def write_verdicts(output: Path, results: Iterable[Result]) -> None:
     """Write `<output>.verdicts.csv`, for people: each label with its verdict and its false-positive rate in percent."""
-    lines = []
-    for result in results:
-        rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
-        meaning = result.judgement.words if result.judgement else ""
-        if result.policy != REFERENCE:
-            meaning = f"by {result.policy}: {meaning}" if meaning else f"by {result.policy}"
-        named = (utf8_name(result.filename), result.verdict, f"{result.label:.4f}")
-        lines.append((*named, rate, result.status, meaning))
-    write_table_for_people(file_beside(output, ".verdicts.csv"), [VERDICT_COLUMNS, *lines])
+    rows = chain([VERDICT_COLUMNS], map(verdict_row, results))
+    write_table_for_people(file_beside(output, ".verdicts.csv"), rows)
+
+
+def verdict_row(result: Result) -> tuple[str, ...]:
+    """A result's cells of VERDICT_COLUMNS."""
+    rate = "" if result.false_positive_rate is None else f"{100 * result.false_positive_rate:.2f}"
+    meaning = result.judgement.words if result.judgement else ""
+    if result.policy != REFERENCE:
+        meaning = f"by {result.policy}: {meaning}" if meaning else f"by {result.policy}"
+    return utf8_name(result.filename), result.verdict, f"{result.label:.4f}", rate, result.status, meaning
 
 
 def printable(name: str) -> str:

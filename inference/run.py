@@ -26,6 +26,8 @@ from inference.conclude import face_notes
 from inference.ledger import Ledger, state_of
 from inference.results import (
     Result,
+    Rows,
+    exit_status,
     label_text,
     printable,
     statuses,
@@ -103,10 +105,10 @@ class Run:
             for result in [scorer.score(left[0].path, left[0].name, watch)] if alone else scorer.score_videos(left):
                 if self.output.evidence:
                     result.save_evidence(self.output.evidence, self.output.case)
-                self.ledger.add(result.filename, states[result.filename], result.to_row())
+                self.ledger.add(result.filename, states.pop(result.filename), result.to_row())
                 self.scored += 1
                 self._spend(result.seconds)
-                yield without_boxes(result)
+                yield result
             self._spend(scorer.seconds)
 
     def _has_evidence(self, result: Result) -> bool:
@@ -121,30 +123,29 @@ class Run:
         for stage, spent in seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
-    def write(self, results: Iterable[Result]) -> None:
-        """Write the submission. Unless this is a shard, also write the index of the evidence and close the ledger."""
-        results, output = list(results), self.output
-        now = {utf8_name(result.filename): label_text(result) for result in results}
-        if lost := sorted(self.earlier.items() - now.items()):
-            others = sorted(self.earlier.keys() - now.keys())
-            held = f"other videos, such as {others[0]}" if others else f"another score of {lost[0][0]}"
-            set_aside(output.submission, held)
-        write_submission(output.submission, results)
+    def write(self, names: Sequence[str]) -> Rows:
+        """Write the submission of these videos, which are all in the ledger, and return their results.
+
+        Unless this is a shard, also write the index of the evidence and close the ledger.
+        """
+        output = self.output
+        if self.earlier:
+            now = {utf8_name(name): label_text(Result.from_row(self.ledger[name])) for name in names}
+            if lost := sorted(self.earlier.items() - now.items()):
+                others = sorted(self.earlier.keys() - now.keys())
+                held = f"other videos, such as {others[0]}" if others else f"another score of {lost[0][0]}"
+                set_aside(output.submission, held)
+        results = write_submission(output.submission, (Result.from_row(self.ledger[name]) for name in names))
         if output.is_shard:
-            return
-        write_verdicts(output.submission, results)
+            return results
+        write_verdicts(output.submission, results.values())
         if output.evidence:
             from inference.evidence.pages import write_index
 
-            write_index(output.evidence, results)
+            write_index(output.evidence, results.values())
         if not output.keeps_ledger:
-            self.ledger.close({result.filename for result in results})
-
-
-def without_boxes(result: Result) -> Result:
-    """The result as its row holds it, so that a hundred thousand fit into memory."""
-    faces = tuple(replace(face, times=(), boxes=()) for face in result.faces)
-    return replace(result, faces=faces, evidence=None)
+            self.ledger.close(set(names))
+        return results
 
 
 def labels_in(submission: Path) -> dict[str, str]:
@@ -169,7 +170,7 @@ def set_aside(submission: Path, held: str) -> None:
     print(f"predict: {submission} held {held}: kept as {kept}", flush=True)
 
 
-def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> list[Result]:
+def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> Rows:
     """Score videos with a progress bar and write the submission; return the results in the order of the videos.
 
     Also print where the time went, and a summary line that ends with `more`. Raises BadInputError for members, weights,
@@ -182,7 +183,6 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
         run = Run(setup, output)
         if not setup.calibration:
             print(f"predict: {BANDS}", flush=True)
-        results: dict[str, Result] = {}
         alone = len(videos) == 1
         with progress(total=None if alone else len(videos), desc="predict", unit="frame" if alone else "video") as bar:
 
@@ -192,28 +192,30 @@ def score_videos(videos: Sequence[Video], settings: Settings, output: Output, mo
                 bar.update(now.done - bar.n)
 
             for result in run.results(videos, watch if alone else None):
-                results[result.filename] = result
                 if remarks := remarks_on(result):
                     bar.write(f"predict: {printable(result.filename)}: {'; '.join(remarks)}", file=sys.stderr)
                 bar.update(not alone)
-        in_order = [results[video.name] for video in videos]
-        run.write(in_order)
+        results = run.write([video.name for video in videos])
         print(table(run))
-        if len(in_order) <= NAMED:
-            print("".join(f"{describe(result, output.evidence)}\n" for result in in_order))
+        if len(results) <= NAMED:
+            print("".join(f"{describe(result, output.evidence)}\n" for result in results.values()))
         else:
-            print(f"predict: verdicts: {verdicts(in_order)}")
-        print(f"predict: {statuses(in_order)}; {output.submission}{more}")
-        return in_order
+            print(f"predict: verdicts: {verdicts(results.values())}")
+        print(f"predict: {statuses(results.values())}; {output.submission}{more}")
+        return results
 
 
-def print_rows(videos: Sequence[Video], settings: Settings, output: Output, more: str) -> list[Result]:
-    """As `score_videos`, but print the rows of submission.jsonl, and everything else on stderr; write no submission."""
-    with TemporaryDirectory(prefix="predict-") as folder, redirect_stdout(sys.stderr):
-        results = score_videos(videos, settings, replace(output, submission=Path(folder) / "rows.csv"), more)
-    for result in results:
-        print(json.dumps(result.to_row()))
-    return results
+def print_rows(videos: Sequence[Video], settings: Settings, output: Output, more: str) -> int:
+    """As `score_videos`, but print the rows of submission.jsonl, and everything else on stderr; write no submission.
+
+    Return the exit status.
+    """
+    with TemporaryDirectory(prefix="predict-") as folder:
+        with redirect_stdout(sys.stderr):
+            results = score_videos(videos, settings, replace(output, submission=Path(folder) / "rows.csv"), more)
+        for result in results.values():
+            print(json.dumps(result.to_row()))
+        return exit_status(results.values())
 
 
 def remarks_on(result: Result) -> list[str]:

@@ -56,7 +56,7 @@ def results_beside(submission: Path) -> dict[str, Result]:
     A file with another tool's lines is no such file. Raises BadInputError for damaged rows of inference.predict.
     """
     details = file_beside(submission, ".jsonl")
-    return {utf8_name(result.filename): result for result in read_results(details)} if has_rows(details) else {}
+    return {utf8_name(name): result for name, result in read_results(details).items()} if has_rows(details) else {}
 
 
 def read_videos(submission: Path, truth: Mapping[str, Truth]) -> tuple[Videos, int]:

@@ -170,12 +170,11 @@ def main() -> int:
     truth = read_truth(options.labels) if options.labels else {}
     videos, folder = find_videos(options.inputs, None, Path()).videos, options.output
     versions = perturb_all(videos, folder, options.workers)
-    scored = score_videos(
+    results = score_videos(
         [Video(name, path) for name, path in versions.items()],
         Settings.of(options),
         Output(folder / "submission.csv"),
     )
-    results = {result.filename: result for result in scored}
     perturbations, names = [ORIGINAL, *PERTURBATIONS], list(videos)
     rows = [table_row(perturbation, results, names, truth, options.threshold) for perturbation in perturbations]
     write_table(folder / "robustness.csv", [COLUMNS, *rows])

@@ -1,7 +1,7 @@
 """How the items of a benchmark are scored: videos by the members, or one after another in this process."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,7 @@ from quality.masks import MaskChoice
 from quality.sets.items import Item
 from quality.sets.precropped import CropScorer
 
-Scored = tuple[dict[str, Result], Json]  # results by the items' keys, and what benchmark.json says of the scorer
+Scored = tuple[Mapping[str, Result], Json]  # results by the items' keys, and what benchmark.json says of the scorer
 
 
 class ItemScorer(Protocol):
@@ -57,7 +57,7 @@ def score_items(
     precropped = any(item.frames for item in items)
     if not (detector or precropped):
         results = score_by_members(videos_of(items, root), settings, output, shard)
-        return {result.filename: result for result in results}, asdict(provenance_of(resolve(settings)))
+        return results, asdict(provenance_of(resolve(settings)))
     if shard:
         raise BadInputError("external detectors and precropped faces are scored in one process: no --shard")
     with ExitStack() as stack:
@@ -97,8 +97,10 @@ def videos_of(items: Sequence[Item], root: Path) -> list[Video]:
     return videos
 
 
-def score_by_members(videos: Sequence[Video], settings: Settings, output: Path, shard: Shard | None) -> list[Result]:
-    """Score videos, or those of a shard, by the members; results that shards left are used.
+def score_by_members(
+    videos: Sequence[Video], settings: Settings, output: Path, shard: Shard | None
+) -> Mapping[str, Result]:
+    """Score videos, or those of a shard, by the members, by name; results that shards left are used.
 
     Raises BadInputError as `results_of_shards` does.
     """
@@ -107,12 +109,12 @@ def score_by_members(videos: Sequence[Video], settings: Settings, output: Path, 
         return score_videos(of_shard, settings, Output(shard_output(output, shard), is_shard=True))
     known = results_of_shards(output, settings, videos)
     remaining = [video for video in videos if video.name not in known]
-    scored = score_videos(remaining, settings, Output(output, keeps_ledger=True)) if remaining else []
-    known |= {result.filename: result for result in scored}
-    results = [known[video.name] for video in videos]
+    if remaining:
+        known |= score_videos(remaining, settings, Output(output, keeps_ledger=True))
+    results = {video.name: known[video.name] for video in videos}
     if len(remaining) < len(videos):
-        write_submission(output, results)
-        write_verdicts(output, results)
+        write_submission(output, results.values())
+        write_verdicts(output, results.values())
     return results
 
 

@@ -5,6 +5,7 @@ the networks' batches.
 import csv
 import json
 import os
+import tracemalloc
 from itertools import islice
 
 import cv2
@@ -20,9 +21,11 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.members import MEMBERS, CropKind
 from inference.networks.torch_networks import load_member, networks_of
-from inference.results import utf8_name
+from inference.results import Result, utf8_name
+from inference.run import Output, score_videos
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
+from inference.scorer import Video
 from inference.scoring import NOT_FINITE, Score, image_frames
 from inference.settings import Settings
 from tests.test_strange_videos import make
@@ -165,6 +168,42 @@ class Broken(nn.Module):
         logits = images.mean(dim=(2, 3))[:, :2]
         logits[0, 1] = float("nan")
         return logits
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_run_over_many_videos_holds_no_results_in_memory(run, clip, tmp_path, monkeypatch, resumed):
+    """They stay in the files, so that lists of a hundred thousand videos take a small machine's memory only."""
+    run("-m", "inference.predict", clip("single_face.mp4"), "--screen", "--output", tmp_path / "one.csv")
+    row = json.loads((tmp_path / "one.jsonl").read_text())
+    videos = [Video(f"{number}.mp4", tmp_path / f"{number}.mp4") for number in range(500)]
+
+    class Scorer:
+        def __init__(self, setup):
+            self.seconds = {}
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def score_videos(self, videos):
+            return (Result.from_row(json.loads(json.dumps(row | {"filename": video.name}))) for video in videos)
+
+    monkeypatch.setattr("inference.run.Scorer", Scorer)
+    output = Output(tmp_path / "s.csv", keeps_ledger=True)
+    if resumed:
+        score_videos(videos, Settings(), output)
+    most = []
+    for count in (100, 500):
+        tracemalloc.start()
+        try:
+            results = score_videos(videos[:count], Settings(), output)
+            most.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert (most[1] - most[0]) / 400 < 2000, "bytes per video; a result takes 5000"
+    assert [result.filename for result in results.values()] == [video.name for video in videos]
 
 
 def test_one_value_that_is_not_finite_is_no_score(sampled):

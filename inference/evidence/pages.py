@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -259,7 +259,7 @@ class IndexRow:
     link: str
 
 
-def write_index(folder: Path, results: Sequence[Result]) -> None:
+def write_index(folder: Path, results: Iterable[Result]) -> None:
     """Write `index.html` over the evidence of these videos, then that of others in the folder, from earlier runs.
 
     Raises BadInputError if the evidence of one of these videos is missing.
