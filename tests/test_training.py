@@ -138,6 +138,8 @@ def test_log_losses_by_hand():
         }
     )
     assert log_loss([VideoScore(1, 0.0)]) == pytest.approx(-math.log(1e-15))
+    assert log_loss([VideoScore(0, 1.0)]) == pytest.approx(-math.log(1e-15), rel=1e-3)  # 1 - 1e-15 is not exact
+    assert all(map(math.isnan, summarise({}).values()))
     assert math.isnan(summarise({"a": VideoScore(1, math.nan), "b": VideoScore(0, 0.1)})["video_logloss_balanced"])
     assert summarise({"a": VideoScore(1, 0.5)})["video_logloss_balanced"] == pytest.approx(math.log(2))
 
