@@ -1,12 +1,19 @@
 """Augmentation: how often and how far it changes a crop, and what each change does."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from image_based.transforms import line, motion, random_square
+from image_based.config import ImageConfig
+from image_based.transforms import STRONG, augment, line, motion, random_square
 from training.augment import Look, random_look
+from training.config import load_config
 from training.mixup import mix_pairs
+
+CONFIG = "image_based/configs/lite0/config_faces160.yaml"
 
 
 def test_crops_are_squares_anywhere_with_the_area_of_the_reference():
@@ -63,3 +70,46 @@ def test_a_mixed_pair_is_as_fake_as_its_pixels():
     assert (shares[::2] < 1).float().mean().item() == pytest.approx(0.6, abs=0.06)
     clips, _ = mix_pairs(torch.zeros(4, 3, 2, 2, 3, dtype=torch.uint8), torch.tensor([1, 0, 1, 0]), chance=1)
     assert clips.shape == (4, 3, 2, 2, 3)
+
+
+def test_the_config_is_one():
+    config = load_config(Path(CONFIG), ImageConfig)
+    assert (config.arch, config.augmentation, config.lr_scheduler.cosine) == ("efficientnet-lite0", "strong", True)
+
+
+@pytest.mark.parametrize(("chance", "change"), STRONG, ids=[change.__name__ for _, change in STRONG])
+def test_each_stronger_change_changes_a_face_and_leaves_it_one(frames, chance, change):
+    face, random = np.ascontiguousarray(frames[0][60:284, 200:424]), np.random.default_rng(0)
+    for _ in range(20):
+        changed = change(face, random)
+        assert changed.shape == face.shape
+        assert changed.dtype == np.uint8
+        difference = np.abs(changed.astype(float) - face).mean()
+        assert 0.05 < difference < 45
+    assert 0 < chance < 1
+
+
+def test_the_stronger_augmentation_is_a_function_of_the_sample(frames):
+    face = frames[0][60:284, 200:424]
+    strong = load_config(Path(CONFIG), ImageConfig)
+    plain = load_config(Path(CONFIG), ImageConfig, ["augmentation=contract"])
+    images = [augment(face, strong, np.random.default_rng([0, number])) for number in range(30)]
+    again = [augment(face, strong, np.random.default_rng([0, number])) for number in range(30)]
+    others = [augment(face, plain, np.random.default_rng([0, number])) for number in range(30)]
+    assert all(np.array_equal(one, two) for one, two in zip(images, again, strict=True))
+    same = sum(np.array_equal(one, two) for one, two in zip(images, others, strict=True))
+    assert same < 10  # all seven pass over a sample with a probability of .13
+    assert all(image.shape == (160, 160, 3) for image in images)
+
+
+def test_the_sharp_augmentation_spares_fine_detail(frames):
+    face = frames[0][60:284, 200:424]
+
+    def detail(augmentation):
+        config = load_config(
+            Path(CONFIG), ImageConfig, ["input_size=224", "min_scale=1.0", f"augmentation={augmentation}"]
+        )
+        images = [augment(face, config, np.random.default_rng([0, number])) for number in range(60)]
+        return np.percentile([cv2.Laplacian(image, cv2.CV_64F).var() for image in images], 25)
+
+    assert detail("sharp") > 1.25 * detail("contract") > 1.25 * detail("strong")
