@@ -49,7 +49,7 @@ fuzz: .venv-tools/installed
 	.venv-tools/bin/python -m tests.fuzz $(TARGET)
 
 bench: $(INSTALLED)
-	for name in blends crops_on_disk feeding history inference loader networks predict preprocess reading runtimes screen whole; do $(VENV) -m benchmarks.$$name || exit 1; done
+	for name in blends crops_on_disk feeding history inference loader networks predict preprocess reading runtimes scale screen whole; do $(VENV) -m benchmarks.$$name || exit 1; done
 
 lint: $(INSTALLED)
 	$(VENV) -m ruff check .

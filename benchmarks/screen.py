@@ -6,29 +6,22 @@ little as in a folder. Beside them stand the seconds of a core by step, in one p
 frames that were looked at and those they refer to, the detector at half size on thirty frames, and the networks.
 With --film MINUTES, both also score a film of 1080p: ten seconds, whose packets are written again and again.
 
---names N measures what a run costs per name besides the videos: lists, the ledger, the files, memory. It scores a
-quarter, half and all of N names of one file with a scorer that gives the same result for each.
-
 With labels (metadata.json beside the videos, as DFDC has them) the areas under the ROC curve are compared too; else
 only the scores: their rank correlation and the largest difference.
 
-    python -m benchmarks.screen [VIDEO ...] [--repeat 3] [--film MINUTES] [--scores-only] [--names N]
+    python -m benchmarks.screen [VIDEO ...] [--repeat 3] [--film MINUTES] [--scores-only]
 """
 
-import argparse
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import av
 import cv2
@@ -37,19 +30,15 @@ from scipy.stats import spearmanr
 
 from benchmarks import Spent, parser, run, take_turns
 from common.command import positive
-from common.files import ROOT, file_beside
+from common.files import ROOT
 from faces.detector import load_detector
 from faces.keyframes import open_key_frames
 from faces.video import read_frames
-from inference import run as scoring_run
-from inference.ledger import LEDGER
 from inference.members import MODELS, SHIPPED, crop_kinds
 from inference.networks.runtimes import load_networks
-from inference.results import Result, read_results
-from inference.run import Output
+from inference.results import read_results
 from inference.sampling.look import Wanted, sample
-from inference.scorer import Video
-from inference.settings import Settings, Setup, detector_weights
+from inference.settings import Settings, detector_weights
 from pretrain.clips import clip
 from quality.measures import measure
 from quality.score_files import Truth, read_truth
@@ -196,76 +185,14 @@ def compare_scores(videos: Sequence[Path]) -> None:
         print(f"AUC of {len(known)} labelled videos: exact {areas[0]:.3f}, screened {areas[1]:.3f}")
 
 
-class Repeated:
-    """A scorer that looks at nothing: all videos have the result of the sample clip."""
-
-    result: Result
-    seconds: ClassVar[dict[str, float]] = {}
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-
-    def __enter__(self) -> "Repeated":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def score_videos(self, videos: Sequence[Video]) -> Iterator[Result]:
-        """The same result under each name."""
-        yield from (replace(self.result, filename=video.name) for video in videos)
-
-
-def score_names(count: int) -> None:
-    """Score names of one file with a scorer that looks at nothing; print what it took."""
-    sample_clip = clip("single_face.mp4").resolve()
-    with TemporaryDirectory() as folder:
-        one = Path(folder) / "one.csv"
-        run("-m", "inference.predict", sample_clip, "--screen", "--output", one)  # networks would stay in memory here
-        (Repeated.result,) = read_results(file_beside(one, ".jsonl")).values()
-        vars(scoring_run)["Scorer"] = Repeated
-        for number in range(count):
-            (Path(folder) / f"{number}.mp4").symlink_to(sample_clip)
-        videos = [Video(f"{number}.mp4", Path(folder) / f"{number}.mp4") for number in range(count)]
-        output = Output(Path(folder) / "s.csv", keeps_ledger=True)
-        scoring_run.score_videos(videos[:2], Settings(screen=True), Output(Path(folder) / "first.csv"))
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the most memory so far is forgotten
-        before, began = most_megabytes(), time.process_time()
-        scoring_run.score_videos(videos, Settings(screen=True), output)
-        took, more = time.process_time() - began, most_megabytes() - before
-        sizes = {suffix: file_beside(output.submission, suffix).stat().st_size for suffix in (LEDGER, ".jsonl", ".csv")}
-    per_name = ", ".join(f"{suffix} {size / count:.0f} bytes" for suffix, size in sizes.items())
-    print(
-        f"{count:,} names: {1000 * took / count:.2f} ms of a core and {1000 * more / count:.1f} kB of memory", end=" "
-    )
-    print(f"per name; {per_name}", flush=True)
-
-
-def most_megabytes() -> float:
-    """The most memory that this process has had."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
-
-
 def main() -> None:
     """Measure and print."""
     command = parser(__doc__, repeat=3)
     command.add_argument("videos", type=Path, nargs="*", metavar="VIDEO", help="default: sample clips")
     command.add_argument("--film", type=positive, metavar="MINUTES", help="also a film of 1080p")
-    command.add_argument("--names", type=positive, metavar="N", help="measure what names cost, and nothing else")
-    command.add_argument("--fake", type=positive, help=argparse.SUPPRESS)
     command.add_argument("--scores-only", action="store_true", help="compare the scores, and no seconds")
     options = command.parse_args()
     os.chdir(ROOT)
-    if options.fake:
-        score_names(options.fake)
-        return
-    for count in (options.names // 4, options.names // 2, options.names) if options.names else ():
-        command_line = [sys.executable, "-m", "benchmarks.screen", "--fake", str(count)]
-        done = subprocess.run(command_line, check=True, capture_output=True, text=True)
-        print(done.stdout.splitlines()[-1], flush=True)
-    if options.names:
-        return
     videos = options.videos or [clip(name) for name in ("WolfgangLanger_Pexels.mp4", "single_face.mp4")]
     compare_scores(videos)
     if options.scores_only:

@@ -23,6 +23,7 @@ COMMANDS = (
     *("benchmarks.preprocess", "benchmarks.networks", "benchmarks.inference", "benchmarks.crops_on_disk"),
     *("benchmarks.reading", "benchmarks.runtimes", "benchmarks.whole", "benchmarks.gpu", "benchmarks.feeding"),
     *("benchmarks.predict", "benchmarks.history", "benchmarks.blends", "shipped.autoencoder", "training.average"),
+    "benchmarks.scale",
     "benchmarks.screen",
 )
 
