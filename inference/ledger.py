@@ -3,9 +3,11 @@
 It is `<output>.partial.jsonl`: a first line with everything that the results depend on, then a line per video.
 """
 
+import errno
 import json
 import os
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,9 @@ def same_file(before: FileState | None, now: FileState | None) -> bool:
 
 def sources_of(path: Path) -> dict[str, FileState | None]:
     """The states of the files in a run's ledger, by name."""
-    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
-    return {line["name"]: line["source"] for line in lines[1:]}
+    with path.open("rb") as file:
+        lines = map(json.loads, islice(file, 1, None))
+        return {line["name"]: line["source"] for line in lines}
 
 
 def state_of(video: "Video") -> FileState | None:
@@ -41,7 +44,7 @@ def state_of(video: "Video") -> FileState | None:
 class Ledger:
     """Keeps each video's result, as JSON, with the state of the file that it comes from.
 
-    The results stay in the file: in memory is only where each one begins.
+    The results stay in the file: only their offsets are in memory.
     """
 
     def __init__(self, output: Path, settings: Json) -> None:
@@ -50,11 +53,11 @@ class Ledger:
         Raises BadInputError if that run had other settings, or if the file is damaged.
         """
         self.path, self.settings = file_beside(output, LEDGER), settings
-        self.places: dict[str, int] = {}  # of each result, by name: how many bytes stand before its line
+        self.offsets: dict[str, int] = {}  # of the line of each result, in bytes, by name
         begun = self._find()
         if begun and "source" in begun:
             raise BadInputError(f"{self.path} lacks its beginning, as if two runs had written it: remove it")
-        if self.places and begun != settings:
+        if self.offsets and begun != settings:
             hint = "remove it, or choose another --output"
             raise BadInputError(f"{self.path} was begun with other members, weights or options: {hint}")
         if begun != settings:
@@ -64,35 +67,38 @@ class Ledger:
     def _find(self) -> Json | None:
         """Find all complete lines, and remove a last line that was cut off; return the first one."""
         begun: Json | None = None
-        place = 0
+        offset = 0
         if self.path.exists():
             with self.path.open("rb") as file:
                 for line in file:
                     if not line.endswith(b"\n"):
-                        os.truncate(self.path, place)
+                        os.truncate(self.path, offset)
                         break
                     try:
                         content = json.loads(line)
-                        if place == 0:
+                        if offset == 0:
                             begun = content
                         else:
-                            self.places[content["name"]] = place
+                            name, _, _ = (content[key] for key in ("name", "source", "result"))
+                            self.offsets[name] = offset
                     except (ValueError, LookupError, TypeError) as error:
                         raise BadInputError(f"{self.path} is damaged, remove it: {error!r}") from error
-                    place += len(line)
+                    offset += len(line)
         return begun
 
     def _append(self, line: Json) -> int:
-        """Append a line in one write; return where it begins."""
+        """Append a line in one write; return its offset. Raises OSError if the disk is full."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        content = (json.dumps(line) + "\n").encode()
         with self.path.open("ab", buffering=0) as file:
-            place = file.tell()
-            file.write((json.dumps(line) + "\n").encode())
-        return place
+            offset = file.tell()
+            if file.write(content) < len(content):  # a part fitted; the next run removes it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        return offset
 
     def _line(self, name: str) -> bytes:
         with self.path.open("rb") as file:
-            file.seek(self.places[name])
+            file.seek(self.offsets[name])
             return file.readline()
 
     def __getitem__(self, name: str) -> Json:
@@ -102,19 +108,21 @@ class Ledger:
 
     def result(self, name: str, now: FileState | None) -> Json | None:
         """The latest result of a video, if its file is still in the state `now`; else None."""
-        entry: Json = json.loads(self._line(name)) if name in self.places else {}
-        return entry["result"] if entry and entry["source"] == now else None
+        if name not in self.offsets:
+            return None
+        entry = json.loads(self._line(name))
+        return entry["result"] if entry["source"] == now else None
 
     def add(self, name: str, source: FileState | None, result: Json) -> None:
         """Add the result of a video whose file was in the state `source`."""
-        self.places[name] = self._append({"name": name, "source": source, "result": result})
+        self.offsets[name] = self._append({"name": name, "source": source, "result": result})
 
     def close(self, names: Collection[str]) -> None:
         """Remove the results of these videos, which are written elsewhere by now, and the ledger if it has no others.
 
         Others are what an interrupted run over other videos has finished, and goes on from.
         """
-        others = [name for name in self.places if name not in names]
+        others = [name for name in self.offsets if name not in names]
         if not others:
             self.path.unlink(missing_ok=True)
             return

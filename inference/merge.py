@@ -10,6 +10,7 @@ The exit status is 1 if a video could not be read. If a video has no row yet, it
 """
 
 import re
+import resource
 from pathlib import Path
 
 from common.command import command_parser, run_script
@@ -17,7 +18,7 @@ from common.errors import BadInputError
 from common.files import file_beside
 from faces.video_files import find_videos
 from inference.predict import add_selection
-from inference.results import Rows, exit_status, read_results, statuses, write_submission, write_verdicts
+from inference.results import StoredResults, exit_status, read_results, statuses, write_submission, write_verdicts
 
 SHOWN = 5
 
@@ -31,7 +32,7 @@ def shard_files(output: Path, suffix: str) -> dict[Path, int]:
     return {path: int(found[1]) for path in sorted(output.parent.iterdir()) if (found := pattern.fullmatch(path.name))}
 
 
-def read_shards(output: Path) -> Rows:
+def read_shards(output: Path) -> StoredResults:
     """The results of all shards of a submission, by file name.
 
     Raises BadInputError if there are no shards, if one is damaged, or if their number or settings differ.
@@ -42,6 +43,8 @@ def read_shards(output: Path) -> Rows:
     if len(counts := sorted(set(shards.values()))) > 1:
         several = " and ".join(map(str, counts))
         raise BadInputError(f"{output.parent} mixes shards of {name} from runs of {several}: keep those of one run")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the files stay open, and there may be thousands
     results = read_results(*shards)
     if len({result.run for result in results.values()}) > 1:
         raise BadInputError(f"the shards of {output} were scored with different members, weights or options")

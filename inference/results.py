@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from common.errors import BadInputError
 from common.files import atomic_file, file_beside, write_table, write_table_for_people
@@ -189,21 +189,24 @@ def exit_status(results: Iterable[Result]) -> int:
     return int(any(result.status in UNREADABLE for result in results))
 
 
-class Rows(Mapping[str, Result]):
-    """The results in `.jsonl` files that `write_submission` wrote, by file name.
+class StoredResults(Mapping[str, Result]):
+    """The results in `.jsonl` files that `write_submission` wrote, by file name. Each is read when it is asked for.
 
-    They stay in the files, which must not change: in memory is only where each one begins.
+    Only their offsets are in memory. The files stay open as long as this object lives, so it does not matter if they
+    are moved or replaced meanwhile.
     """
 
-    def __init__(self, places: Mapping[str, tuple[Path, int]]) -> None:
-        """Take the file of each row, and how many bytes stand before it."""
+    def __init__(self, places: Mapping[str, tuple[BinaryIO, int]]) -> None:
+        """Take the file of each row, and the row's offset in bytes."""
         self.places = places
 
     def __getitem__(self, name: str) -> Result:
-        path, place = self.places[name]
-        with path.open("rb") as file:
-            file.seek(place)
-            return Result.from_row(json.loads(file.readline()))
+        file, offset = self.places[name]
+        file.seek(offset)
+        return Result.from_row(json.loads(file.readline()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.places)
@@ -212,60 +215,65 @@ class Rows(Mapping[str, Result]):
         return len(self.places)
 
 
-def read_results(*paths: Path) -> Rows:
-    """The results in these files. Raises BadInputError naming the first line that is not a row."""
+def read_results(*paths: Path) -> StoredResults:
+    """The results in these files, by name; of several with one name the last.
+
+    Raises BadInputError naming the first line that is not a row.
+    """
     places = {}
     for path in paths:
-        place = 0
-        for number, line, row in numbered_rows(path):
+        file = path.open("rb")
+        for number, (offset, row) in enumerate(rows_in(file), start=1):
             try:
-                places[Result.from_row(row).filename] = path, place
+                places[Result.from_row(row).filename] = file, offset
             except (TypeError, KeyError, ValueError) as error:
                 raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error!r}") from error
-            place += len(line)
-    return Rows(places)
+    return StoredResults(places)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows in a `.jsonl` file as they are. Raises BadInputError naming the first line that is not a row."""
-    return [row for _, _, row in numbered_rows(path)]
+    with path.open("rb") as file:
+        return [row for _, row in rows_in(file)]
 
 
-def numbered_rows(path: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-    """Each line of a `.jsonl` file with its number, from 1, and the row in it.
+def rows_in(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row in an open `.jsonl` file, after its offset in bytes.
 
     Raises BadInputError naming the first line that is not a row with a file's name and its status.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise BadInputError(f"{path}:{number} is not a row of inference.predict: {error}") from error
-            if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("filename", "status")):
-                raise BadInputError(f"{path}:{number} is not a row of inference.predict")
-            yield number, line, row
+    offset = 0
+    for number, line in enumerate(file, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise BadInputError(f"{file.name}:{number} is not a row of inference.predict: {error}") from error
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("filename", "status")):
+            raise BadInputError(f"{file.name}:{number} is not a row of inference.predict")
+        yield offset, row
+        offset += len(line)
 
 
-def write_submission(output: Path, results: Iterable[Result]) -> Rows:
-    """Write the CSV and the `.jsonl` beside it, atomically, the CSV last; return what is in the latter.
+def write_submission(output: Path, results: Iterable[Result]) -> StoredResults:
+    """Write the CSV and the `.jsonl` beside it, atomically, the CSV last; return the results as they are stored.
 
     The CSV is UTF-8. A name that is not UTF-8 is written there as `utf8_name` gives it, and a line on stderr says so.
     """
-    details = file_beside(output, ".jsonl")
-    places, labels, place, changed = {}, [("filename", "label")], 0, 0
-    with atomic_file(details) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for result in results:
-            name, line = utf8_name(result.filename), json.dumps(result.to_row()) + "\n"  # JSON's escapes are ASCII
-            file.write(line)
-            places[result.filename] = details, place
-            labels.append((name, label_text(result)))
-            place += len(line)
-            changed += name != result.filename
+    offsets, labels, end, changed = {}, [("filename", "label")], 0, 0
+    with atomic_file(file_beside(output, ".jsonl")) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            for result in results:
+                name, line = utf8_name(result.filename), json.dumps(result.to_row()) + "\n"  # JSON's escapes are ASCII
+                file.write(line)
+                offsets[result.filename] = end
+                labels.append((name, label_text(result)))
+                end += len(line)
+                changed += name != result.filename
+        stored = temporary.open("rb")
     if changed:
         print(f"{output}: {changed} names are not UTF-8; their other bytes are written as %FF", file=sys.stderr)
     write_table(output, labels)
-    return Rows(places)
+    return StoredResults({name: (stored, offset) for name, offset in offsets.items()})
 
 
 def label_text(result: Result) -> str:

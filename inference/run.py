@@ -26,7 +26,7 @@ from inference.conclude import face_notes
 from inference.ledger import Ledger, state_of
 from inference.results import (
     Result,
-    Rows,
+    StoredResults,
     exit_status,
     label_text,
     printable,
@@ -77,10 +77,10 @@ class Run:
         self.setup, self.output = setup, output
         self.scored = 0
         self.seconds: dict[str, float] = {}
-        self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
         self.earlier = labels_in(output.submission) if output.keeps_earlier else {}
         load_detector(setup.detector_weights, "cpu")  # bad weights raise their error before anything is printed
-        if output.is_shard:  # inference.merge would take an older file for one of this run
+        self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
+        if output.is_shard:  # inference.merge would take an older file for one of this run, and remove the ledger
             file_beside(output.submission, ".jsonl").unlink(missing_ok=True)
 
     def results(self, videos: Iterable[Video], watch: Watch | None = None) -> Iterator[Result]:
@@ -119,23 +119,26 @@ class Run:
 
         return own_file(self.output.evidence, result.filename, ".json", result.sha256).is_file()
 
+    def _stored(self, name: str) -> Result:
+        return Result.from_row(self.ledger[name])
+
     def _spend(self, seconds: Mapping[str, float]) -> None:
         for stage, spent in seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
 
-    def write(self, names: Sequence[str]) -> Rows:
+    def write(self, names: Sequence[str]) -> StoredResults:
         """Write the submission of these videos, which are all in the ledger, and return their results.
 
         Unless this is a shard, also write the index of the evidence and close the ledger.
         """
         output = self.output
         if self.earlier:
-            now = {utf8_name(name): label_text(Result.from_row(self.ledger[name])) for name in names}
+            now = {utf8_name(name): label_text(self._stored(name)) for name in names}
             if lost := sorted(self.earlier.items() - now.items()):
                 others = sorted(self.earlier.keys() - now.keys())
                 held = f"other videos, such as {others[0]}" if others else f"another score of {lost[0][0]}"
                 set_aside(output.submission, held)
-        results = write_submission(output.submission, (Result.from_row(self.ledger[name]) for name in names))
+        results = write_submission(output.submission, map(self._stored, names))
         if output.is_shard:
             return results
         write_verdicts(output.submission, results.values())
@@ -170,8 +173,8 @@ def set_aside(submission: Path, held: str) -> None:
     print(f"predict: {submission} held {held}: kept as {kept}", flush=True)
 
 
-def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> Rows:
-    """Score videos with a progress bar and write the submission; return the results in the order of the videos.
+def score_videos(videos: Sequence[Video], settings: Settings, output: Output, more: str = "") -> StoredResults:
+    """Score videos with a progress bar and write the submission; return the results, in the order of the videos.
 
     Also print where the time went, and a summary line that ends with `more`. Raises BadInputError for members, weights,
     an output or a ledger that cannot be used, or if another run writes to the same output.

@@ -1,10 +1,12 @@
 """Evidence of another file, rows of another run, marks of another reviewer: nothing is replaced without a word."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -12,13 +14,17 @@ import pytest
 from common.errors import BadInputError
 from common.files import sha256
 from common.lock import locked
+from common.status import Status
 from forensics.queue.marks import Mark, Marks
 from inference.evidence.pages import own_file
-from inference.ledger import state_of
+from inference.ledger import Ledger, sources_of, state_of
+from inference.results import Result, read_results, write_submission
 from inference.scorer import Video
 from inference.settings import Settings, resolve
 from tests.conftest import ROOT
 from tests.strange import encode
+
+RESULT = Result("a.mp4", 0.5, Status.OK, "why", 30, (), {}, 0.5, None, {})
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +249,47 @@ def test_foreign_files_in_the_evidence_end_no_run(run, film, tmp_path):
     run("-m", "inference.predict", film, "--evidence", tmp_path / "e", "--output", tmp_path / "s.csv")
     assert 'href="film.mp4.html"' in (tmp_path / "e/index.html").read_text()
     assert (tmp_path / "e/other.mp4.json").read_text() == '{"name": "other"}'
+
+
+def test_results_stay_the_same_when_their_file_is_replaced_or_removed(tmp_path):
+    """As by a script that moves a submission as soon as it is there, or by a shard that is scored again."""
+    output, details = tmp_path / "s.csv", tmp_path / "s.jsonl"
+    written = write_submission(output, [RESULT, replace(RESULT, filename="b.mp4", label=0.75)])
+    read = read_results(details)
+    write_submission(output, [replace(RESULT, filename="b.mp4", label=0.25)])
+    details.unlink()
+    for results in (written, read):
+        assert [(name, result.label) for name, result in results.items()] == [("a.mp4", 0.5), ("b.mp4", 0.75)]
+        assert ("b.mp4" in results, "c.mp4" in results, len(results)) == (True, False, 2)
+
+
+def test_of_two_results_of_a_video_the_ledger_keeps_the_later_one(tmp_path):
+    ledger = Ledger(tmp_path / "s.csv", {"members": 1})
+    for label in (0.25, 0.5):
+        ledger.add("a.mp4", ["a.mp4", 3, 5], {"label": label})
+        ledger.add("b.mp4", None, {"label": label})
+    again = Ledger(tmp_path / "s.csv", {"members": 1})
+    assert again.result("a.mp4", ["a.mp4", 3, 5]) == {"label": 0.5}
+    assert (again.result("a.mp4", ["a.mp4", 4, 5]), again.result("c.mp4", None)) == (None, None)
+    again.close({"b.mp4"})
+    assert Ledger(tmp_path / "s.csv", {"members": 1})["a.mp4"] == {"label": 0.5}
+    assert sources_of(tmp_path / "s.partial.jsonl") == {"a.mp4": ["a.mp4", 3, 5]}
+
+
+def test_a_disk_that_fills_up_costs_only_the_result_that_does_not_fit(tmp_path):
+    """The system writes what fits of a line, and says so by a number only."""
+    script = (
+        "import resource, signal\n"
+        "from pathlib import Path\n"
+        "from inference.ledger import Ledger\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "ledger = Ledger(Path('s.csv'), {})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+        "for number in range(9):\n"
+        "    ledger.add(str(number), None, {'label': 0.5})\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", script]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "No space left on device: 's.partial.jsonl'" in done.stderr
+    assert list(Ledger(tmp_path / "s.csv", {}).offsets) == ["0", "1", "2"]

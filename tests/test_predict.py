@@ -222,8 +222,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_submission(run, videos, models
     partial.write_text("\n".join([lines[0], json.dumps(first), *lines[2:]]) + '\n{"cut off')
     (tmp_path / second["name"]).touch()
     (tmp_path / "torn.partial.jsonl").write_text('{"members"')  # killed in its first write
-    assert Ledger(tmp_path / "torn.csv", {"members": 1}).places == {}
-    assert Ledger(tmp_path / "torn.csv", {"members": 1}).places == {}
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).offsets == {}
+    assert Ledger(tmp_path / "torn.csv", {"members": 1}).offsets == {}
     refused = run(*words(output), "--weights", models / MEMBERS["b0"].file, check=False)
     assert (refused.returncode, "was begun with other members, weights or options" in refused.stderr) == (2, True)
     run(*words(output))

@@ -21,7 +21,7 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.members import MEMBERS, CropKind
 from inference.networks.torch_networks import load_member, networks_of
-from inference.results import Result, utf8_name
+from inference.results import Result, read_results, utf8_name
 from inference.run import Output, score_videos
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
@@ -172,7 +172,7 @@ class Broken(nn.Module):
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_a_run_over_many_videos_holds_no_results_in_memory(run, clip, tmp_path, monkeypatch, resumed):
-    """They stay in the files, so that lists of a hundred thousand videos take a small machine's memory only."""
+    """They stay in the files, so a list of a hundred thousand videos needs only a small machine's memory."""
     run("-m", "inference.predict", clip("single_face.mp4"), "--screen", "--output", tmp_path / "one.csv")
     row = json.loads((tmp_path / "one.jsonl").read_text())
     videos = [Video(f"{number}.mp4", tmp_path / f"{number}.mp4") for number in range(500)]
@@ -194,15 +194,21 @@ def test_a_run_over_many_videos_holds_no_results_in_memory(run, clip, tmp_path, 
     output = Output(tmp_path / "s.csv", keeps_ledger=True)
     if resumed:
         score_videos(videos, Settings(), output)
-    most = []
+    sizes = {}
     for count in (100, 500):
         tracemalloc.start()
         try:
             results = score_videos(videos[:count], Settings(), output)
-            most.append(tracemalloc.get_traced_memory()[1])
+            _, scoring = tracemalloc.get_traced_memory()
+            tracemalloc.clear_traces()
+            results = read_results(tmp_path / "s.jsonl")
+            reading, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    assert (most[1] - most[0]) / 400 < 2000, "bytes per video; a result takes 5000"
+        sizes[count] = np.array([scoring, reading])
+    scoring, reading = (sizes[500] - sizes[100]) / 400
+    assert scoring < 2000, "bytes per video in a run; a result takes 5000"
+    assert reading < 1000, "bytes per row, as when shards are merged"
     assert [result.filename for result in results.values()] == [video.name for video in videos]
 
 
