@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.command import DEVICES, add_detector_weights, parse_shard, pick_device, run_script, shard_of_array
+from common.command import DEVICES, Shard, add_detector_weights, parse_shard, pick_device, run_script, wanted_shard
 from common.errors import BadInputError
 from common.stage import stage_parser
 from common.status import PREPROCESSED, Status
@@ -66,7 +66,7 @@ def main() -> int:
         output = options.output or Path(f"{options.preview.stem}_preview.png")
         print(f"preprocess: {contact_sheet(options.preview, detector, output, options.workers)}; {output}")
         return 0
-    shard = options.shard or shard_of_array()
+    shard = wanted_shard(options.shard) or Shard(0, 1)
     found = part_videos(options.videos)
     videos = shard.of(found.videos)
     todo = {name: video for name, video in videos.items() if not is_done(options, name)}

@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,19 +192,14 @@ def parse_shard(text: str) -> Shard:
 
 
 def wanted_shard(option: Shard | None) -> Shard | None:
-    """The shard of `--shard`, else of the Slurm array, else None for all videos. Raises as `shard_of_array` does."""
-    return option or (shard_of_array() if "SLURM_ARRAY_TASK_ID" in os.environ else None)
-
-
-def shard_of_array(environment: Mapping[str, str] = os.environ) -> Shard:
-    """The shard of this task of a Slurm job array; 0/1 outside of an array.
+    """The shard of `--shard`, else that of this task of a Slurm job array, else None for all videos.
 
     Raises BadInputError for an array with gaps, because some shards would never run.
     """
-    if "SLURM_ARRAY_TASK_ID" not in environment:
-        return Shard(0, 1)
-    task, first, count, step = (int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "MIN", "COUNT", "STEP"))
-    last = int(environment["SLURM_ARRAY_TASK_MAX"])
+    if option or "SLURM_ARRAY_TASK_ID" not in os.environ:
+        return option
+    task, first, count, step = (int(os.environ[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "MIN", "COUNT", "STEP"))
+    last = int(os.environ["SLURM_ARRAY_TASK_MAX"])
     if (last - first) // step + 1 != count:
         raise BadInputError(f"a job array of {count} tasks from {first} to {last} has gaps: say --shard i/n instead")
     return Shard((task - first) // step, count)
