@@ -1,8 +1,8 @@
 """What a run over many videos costs, besides the videos and with them.
 
 First a quarter, half and all of --names names of one file are scored by a scorer that has the same result for each:
-this is what lists, the ledger and the files cost. Then --clips clips of half a second in 640x360 are scored for real,
-by `inference.predict --screen`. Each tenth of them prints a line: clips per hour, the memory of the main process and of
+this is what lists, the ledger and the files cost. Then --clips clips of five frames in 640x360 are scored for real, by
+`inference.predict --screen`. Each tenth of them prints a line: clips per hour, the memory of the main process and of
 its workers, and the size of the ledger.
 
     python -m benchmarks.scale [--names 20000] [--clips 1000] [--folder DIR]
@@ -36,7 +36,7 @@ from inference.settings import Settings, Setup
 from pretrain.clips import clip
 
 NAMES = ("single_face.mp4", "WolfgangLanger_Pexels.mp4")  # of the sample clips that short ones are made of
-FRAMES = 15  # of a short clip
+FRAMES = 5  # of a short clip: one group of an image member
 
 
 class Repeated:
@@ -99,7 +99,7 @@ def workers_of(process: int) -> list[int]:
 
 
 def short_clips(folder: Path) -> list[Path]:
-    """Clips of half a second, from the beginning, the middle and the end of the sample clips."""
+    """Clips of consecutive frames, from the beginning of the sample clips."""
     folder.mkdir()
     made = []
     for name in NAMES:
