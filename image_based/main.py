@@ -17,7 +17,6 @@ from common.command import run_script
 from image_based.config import ImageConfig
 from image_based.dataset import TrainingCrops, ValidationCrops
 from image_based.models import LAST_LAYERS, build_model
-from image_based.models.mask_head import add_mask_head
 from training.checkpoint import load_pretrained
 from training.engine import make_optimizer
 from training.evaluate import evaluate
@@ -31,13 +30,11 @@ from training.validation import validation_sets
 def starting_network(config: ImageConfig) -> nn.Module:
     """The config's network with its starting weights, or random ones.
 
-    Raises BadInputError for an unknown arch, or one that predicts no mask, CheckpointError for weights that do not fit.
+    Raises BadInputError for an unknown arch, CheckpointError for weights that do not fit.
     """
     network = build_model(config.arch)
     if config.pretrained:
         load_pretrained(network, Path(config.pretrained), LAST_LAYERS[config.arch])
-    if config.mask:
-        add_mask_head(network)
     return network
 
 

@@ -26,7 +26,6 @@ from inference.members import MODELS, SHIPPED
 from inference.networks.runtimes import load_networks
 from quality.platt import Platt, balanced_weights, fit_mean_temperature, fit_platt
 from shipped.crops import CHOOSE_BY, score_crops
-from training.average import released
 from training.checkpoint import bare_name, read_checkpoint
 from training.face_tracks import FaceTracks
 
@@ -34,13 +33,10 @@ Content = dict[str, Any]  # of a checkpoint
 
 
 def write_half(path: Path, content: Content) -> None:
-    """Write a checkpoint's weights in half precision, with its step and arch. Raises BadInputError if one overflows.
-
-    The layer that predicts masks is left out.
-    """
+    """Write a checkpoint's weights in half precision, with its step and arch. Raises BadInputError if one overflows."""
     state = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in released(content["state_dict"]).items()
+        bare_name(name): value.half() if value.is_floating_point() else value
+        for name, value in content["state_dict"].items()
     }
     if not all(value.isfinite().all() for value in state.values()):
         raise BadInputError("a weight does not fit half precision")

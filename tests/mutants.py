@@ -33,7 +33,7 @@ TESTS = {
     "quality/compare.py": ("compare",),
     "quality/measures.py": ("evaluate", "laws"),
     "quality/protocols.py": ("protocols",),
-    "training/average.py": ("mask",),
+    "training/average.py": ("average",),
     "training/metrics.py": ("training",),
     "training/mixup.py": ("augment",),
     "training/ranges.py": ("blend",),

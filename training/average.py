@@ -1,7 +1,6 @@
 """The mean of two checkpoints' weights, such as those before and after a training.
 
-Such a mean is worth as much as hours of training: docs/log/shipped_weights.md. The layer that predicts masks
-(training/mask.py) and the optimizer's state are left out.
+Such a mean is worth as much as hours of training: docs/log/shipped_weights.md. The optimizer's state is left out.
 
     python -m training.average BEFORE AFTER --output FILE [--share 0.5]
 """
@@ -16,13 +15,6 @@ from common.command import command_parser, run_script
 from common.errors import CheckpointError
 from common.files import atomic_file
 from training.checkpoint import bare_name, read_checkpoint
-from training.mask import MASK_HEAD
-
-
-def released(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A network's weights under their bare names, without the layer that predicts masks."""
-    bare = {bare_name(name): value for name, value in state.items()}
-    return {name: value for name, value in bare.items() if not name.startswith(f"{MASK_HEAD}.")}
 
 
 def mean_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -30,7 +22,7 @@ def mean_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor], shar
 
     Counters are those of `after`. Raises ValueError if names or shapes differ.
     """
-    first, second = released(before), released(after)
+    first, second = ({bare_name(name): value for name, value in state.items()} for state in (before, after))
     if {name: value.shape for name, value in first.items()} != {name: value.shape for name, value in second.items()}:
         raise ValueError("they hold different networks")
     return {

@@ -110,21 +110,17 @@ class TrainingConfig:
     # The reference does not have the keys below. `together`: that many consecutive samples share a batch and a draw of
     # augmentation. `mixup`: the fraction of pairs (together: 2) whose two samples are mixed with each other.
     # `optimizer`: adamw takes `momentum` as its first beta. `average`: validation and checkpoints take the moving
-    # average of the weights with this decay per step; 0: the weights themselves. `mask`: the weight of the loss of an
-    # additional layer, which predicts where the fake of each pair (together: 2) was changed (training/mask.py).
+    # average of the weights with this decay per step; 0: the weights themselves.
     together: PositiveInt = Field(default=1, kw_only=True)
     mixup: float = Field(default=0.0, kw_only=True, ge=0, le=1)
     optimizer: Literal["sgd", "adamw"] = Field(default="sgd", kw_only=True)
     label_smoothing: float = Field(default=0.0, kw_only=True, ge=0, lt=1)
     average: float = Field(default=0.0, kw_only=True, ge=0, lt=1)
-    mask: float = Field(default=0.0, kw_only=True, ge=0)
 
     def __post_init__(self) -> None:
         divides = self.batch_size % self.together == 0
         require(divides, f"batch_size: {self.batch_size} is not a multiple of together, {self.together}")
         require(not self.mixup or self.together == 2, "mixup needs together: 2")
-        require(not self.mask or self.together == 2, "mask needs together: 2")
-        require(not self.mask or not self.mixup, "mask and mixup do not go together")
 
     @property
     def train_lists(self) -> dict[str, float]:

@@ -15,7 +15,6 @@ from torch.optim.swa_utils import AveragedModel
 from training.config import TrainingConfig
 from training.distributed import World
 from training.inputs import memory_format, normalise
-from training.mask import mask_loss, split
 from training.meter import Feed, Meter, TrainingBatch
 from training.mixup import mix_pairs
 from training.schedule import lr_at
@@ -96,11 +95,7 @@ def accumulate_gradients(
         with as_reference_process(model, config.seed, step, rank, last=rank == ranks[-1]):
             images, targets = mix_pairs(images, labels, config.mixup) if config.mixup else (images, labels)
             logits = forward(model, images, config, world)
-            if config.mask:
-                logits, cells = split(logits)
             loss = criterion(logits, targets)
-            if config.mask:
-                loss = loss + config.mask * mask_loss(cells, images, labels)
             # The reference divides the loss by its world size and averages the gradients as well. Its learning rates
             # are made for that.
             (loss / config.reference_world_size / len(ranks)).backward()

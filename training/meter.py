@@ -35,14 +35,13 @@ class Feed(Iterator[tuple[Tensor, Tensor]]):
     def __next__(self) -> tuple[Tensor, Tensor]:
         """The next images or clips and labels.
 
-        Raises BadInputError, with the names, if too many crops are unreadable, or if mixup or the mask needs pairs
-        and gets none.
+        Raises BadInputError, with the names, if too many crops are unreadable, or if mixup gets no pairs.
         """
         asked = time.perf_counter()
         images, labels, unreadable = next(self.batches)
         self.waited += time.perf_counter() - asked
         self.count(len(labels), unreadable)
-        if self.config.mixup or self.config.mask:
+        if self.config.mixup:
             check_pairs(labels)
         return images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
 

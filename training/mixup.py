@@ -14,8 +14,7 @@ def check_pairs(labels: Tensor) -> None:
     """Raise BadInputError unless the labels [B] of samples 2i and 2i + 1 differ."""
     if (labels[::2] == labels[1::2]).any():
         raise BadInputError(
-            "mixup and mask need a list of pairs in which a fake and its original follow each other, such as "
-            "faces224_pairs.txt"
+            "mixup needs a list of pairs in which a fake and its original follow each other, such as faces224_pairs.txt"
         )
 
 

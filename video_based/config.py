@@ -19,7 +19,6 @@ class VideoConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(not self.mask, "mask is for image networks")
         require(self.sample_step <= self.sample_duration, "sample_step must be at most sample_duration")
         sides = self.input_size <= self.min_short_side <= self.max_short_side
         require(sides, "min_short_side must be at least input_size, at most max_short_side")
