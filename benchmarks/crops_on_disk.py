@@ -72,7 +72,8 @@ def main() -> None:
     """Measure and print both forms, warm and cold."""
     parser = command_parser(__doc__)
     parser.add_argument("video", nargs="?", type=Path, help="default: a sample clip of 72 frames")
-    parser.add_argument("--folder", type=Path, help="on the file system to measure (default: the temporary one)")
+    text = "on the file system to measure (default: the temporary one)"
+    parser.add_argument("--folder", type=Path, metavar="DIR", help=text)
     options = parser.parse_args()
     pretrain.retinaface.make()
     cv2.setNumThreads(1)

@@ -77,9 +77,9 @@ class Run:
         self.setup, self.output = setup, output
         self.scored = 0
         self.seconds: dict[str, float] = {}
+        self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
         self.earlier = labels_in(output.submission) if output.keeps_earlier else {}
         load_detector(setup.detector_weights, "cpu")  # bad weights raise their error before anything is printed
-        self.ledger = Ledger(output.submission, setup.depends_on | {"evidence": str(output.evidence)})
         if output.is_shard:  # inference.merge would take an older file for one of this run, and remove the ledger
             file_beside(output.submission, ".jsonl").unlink(missing_ok=True)
 
