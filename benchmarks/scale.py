@@ -3,22 +3,22 @@
 First a quarter, half and all of --names names of one file are scored by a scorer that has the same result for each:
 this is what lists, the ledger and the files cost. Then --clips clips of five frames in 640x360 are scored for real, by
 `inference.predict --screen`. Each tenth of them prints a line: clips per hour, the memory of the main process and of
-its workers, and the size of the ledger.
+those that it has started, and the size of the ledger.
 
     python -m benchmarks.scale [--names 20000] [--clips 1000] [--folder DIR]
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 
@@ -29,7 +29,7 @@ from demo.tree import write_video
 from faces.video import read_frames
 from inference import run as scoring_run
 from inference.ledger import LEDGER
-from inference.results import Result, read_results
+from inference.results import Result, read_rows
 from inference.run import Output
 from inference.scorer import Video
 from inference.settings import Settings, Setup
@@ -40,9 +40,9 @@ FRAMES = 5  # of a short clip: one group of an image member
 
 
 class Repeated:
-    """A scorer that looks at nothing: all videos have the result of the sample clip."""
+    """A scorer that looks at nothing: all videos have the result in `row`, each as an object of its own."""
 
-    result: Result
+    row: ClassVar[dict[str, Any]]
     seconds: ClassVar[dict[str, float]] = {}
 
     def __init__(self, setup: Setup) -> None:
@@ -56,7 +56,8 @@ class Repeated:
 
     def score_videos(self, videos: Sequence[Video]) -> Iterator[Result]:
         """The same result under each name."""
-        yield from (replace(self.result, filename=video.name) for video in videos)
+        text = json.dumps(self.row)
+        return (Result.from_row(json.loads(text) | {"filename": video.name}) for video in videos)
 
 
 def score_names(count: int) -> None:
@@ -65,7 +66,7 @@ def score_names(count: int) -> None:
     with TemporaryDirectory() as folder:
         one = Path(folder) / "one.csv"
         run("-m", "inference.predict", sample_clip, "--screen", "--output", one)  # networks would stay in memory here
-        (Repeated.result,) = read_results(file_beside(one, ".jsonl")).values()
+        (Repeated.row,) = read_rows(file_beside(one, ".jsonl"))
         vars(scoring_run)["Scorer"] = Repeated
         for number in range(count):
             (Path(folder) / f"{number}.mp4").symlink_to(sample_clip)
@@ -73,29 +74,30 @@ def score_names(count: int) -> None:
         output = Output(Path(folder) / "s.csv", keeps_ledger=True)
         scoring_run.score_videos(videos[:2], Settings(screen=True), Output(Path(folder) / "first.csv"))
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the most memory so far is forgotten
-        before, began = most_megabytes(), time.process_time()
+        before, began = megabytes(os.getpid(), "VmHWM"), time.process_time()
         scoring_run.score_videos(videos, Settings(screen=True), output)
-        took, more = time.process_time() - began, most_megabytes() - before
+        took, more = time.process_time() - began, megabytes(os.getpid(), "VmHWM") - before
         sizes = {suffix: file_beside(output.submission, suffix).stat().st_size for suffix in (LEDGER, ".jsonl", ".csv")}
     per_name = ", ".join(f"{suffix} {size / count:.0f} bytes" for suffix, size in sizes.items())
     cost = f"{1000 * took / count:.2f} ms of a core and {1000 * more / count:.1f} kB of memory per name"
     print(f"{count:,} names: {cost}; {per_name}", flush=True)
 
 
-def most_megabytes() -> float:
-    """The most memory that this process has had."""
-    return kilobytes(os.getpid(), "VmHWM") * 1024 / 1e6
+def megabytes(process: int, what: str) -> float:
+    """The memory of a process: VmRSS is what it has, VmHWM the most that it has had. 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return 0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(what)), 0)
 
 
-def kilobytes(process: int, what: str) -> int:
-    """A line of a process's status: VmRSS is the memory that it has, VmHWM the most that it has had."""
-    lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what))
-
-
-def workers_of(process: int) -> list[int]:
-    """The children of a process."""
-    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def children_of(process: int) -> list[int]:
+    """The processes that a process has started, and that have not ended."""
+    try:
+        return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii").split()))
+    except FileNotFoundError:
+        return []
 
 
 def short_clips(folder: Path) -> list[Path]:
@@ -111,7 +113,7 @@ def short_clips(folder: Path) -> list[Path]:
 
 
 def score_clips(count: int, folder: Path) -> None:
-    """Score so many short clips; print a line for every tenth of them."""
+    """Score `count` short clips, and print a line after each tenth of them."""
     clips = short_clips(folder / "clips")
     (folder / "videos").mkdir()
     for number in range(count):
@@ -130,9 +132,10 @@ def score_clips(count: int, folder: Path) -> None:
             read, done = read + len(more), done + more.count(b"\n")
             if done >= said + tenth:
                 pace = 3600 * (done - said) / (time.perf_counter() - began)
-                memory = [kilobytes(number, "VmRSS") / 1e3 for number in (process.pid, *workers_of(process.pid))]
-                print(f"{done:,} clips: {pace:,.0f} per hour; ", end="")
-                print(f"{memory[0]:.0f} MB, workers {', '.join(f'{size:.0f}' for size in memory[1:])} MB; ", end="")
+                main, *others = (f"{megabytes(each, 'VmRSS'):.0f}" for each in (process.pid, *children_of(process.pid)))
+                print(
+                    f"{done:,} clips: {pace:,.0f} per hour; {main} MB, its processes {', '.join(others)} MB; ", end=""
+                )
                 print(f"ledger {read / max(done, 1):.0f} bytes per clip", flush=True)
                 began, said = time.perf_counter(), done
     if process.returncode not in (0, 1):

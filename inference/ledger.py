@@ -79,7 +79,7 @@ class Ledger:
                         if offset == 0:
                             begun = content
                         else:
-                            name, _, _ = (content[key] for key in ("name", "source", "result"))
+                            name, _source, _result = (content[key] for key in ("name", "source", "result"))
                             self.offsets[name] = offset
                     except (ValueError, LookupError, TypeError) as error:
                         raise BadInputError(f"{self.path} is damaged, remove it: {error!r}") from error

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.scale import Repeated
 from common.errors import BadInputError
 from demo.tree import write_video
 from faces.crops import Square, cut, plan_crops
@@ -21,7 +22,7 @@ from faces.tracking import track_faces
 from faces.video import read_frames
 from inference.members import MEMBERS, CropKind
 from inference.networks.torch_networks import load_member, networks_of
-from inference.results import Result, read_results, utf8_name
+from inference.results import read_results, read_rows, utf8_name
 from inference.run import Output, score_videos
 from inference.sampling.look import Wanted, sample
 from inference.sampling.sampled import Face
@@ -174,34 +175,21 @@ class Broken(nn.Module):
 def test_a_run_over_many_videos_holds_no_results_in_memory(run, clip, tmp_path, monkeypatch, resumed):
     """They stay in the files, so a list of a hundred thousand videos needs only a small machine's memory."""
     run("-m", "inference.predict", clip("single_face.mp4"), "--screen", "--output", tmp_path / "one.csv")
-    row = json.loads((tmp_path / "one.jsonl").read_text())
+    (row,) = read_rows(tmp_path / "one.jsonl")
+    monkeypatch.setattr(Repeated, "row", row, raising=False)
+    monkeypatch.setattr("inference.run.Scorer", Repeated)
     videos = [Video(f"{number}.mp4", tmp_path / f"{number}.mp4") for number in range(500)]
-
-    class Scorer:
-        def __init__(self, setup):
-            self.seconds = {}
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def score_videos(self, videos):
-            return (Result.from_row(json.loads(json.dumps(row | {"filename": video.name}))) for video in videos)
-
-    monkeypatch.setattr("inference.run.Scorer", Scorer)
-    output = Output(tmp_path / "s.csv", keeps_ledger=True)
-    if resumed:
-        score_videos(videos, Settings(), output)
     sizes = {}
     for count in (100, 500):
+        output = Output(tmp_path / f"{count}.csv", keeps_ledger=True)
+        if resumed:
+            score_videos(videos[:count], Settings(), output)
         tracemalloc.start()
         try:
-            results = score_videos(videos[:count], Settings(), output)
+            score_videos(videos[:count], Settings(), output)
             _, scoring = tracemalloc.get_traced_memory()
             tracemalloc.clear_traces()
-            results = read_results(tmp_path / "s.jsonl")
+            results = read_results(tmp_path / f"{count}.jsonl")
             reading, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
